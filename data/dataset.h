@@ -1,0 +1,67 @@
+/* A dataset: numbered pairs of a picture and a caption. Everything above reads pairs through
+ * this interface, whether they come from a table or are drawn on the fly. */
+#ifndef CG_DATA_DATASET_H
+#define CG_DATA_DATASET_H
+
+#include "data/image.h"
+
+typedef struct cg_dataset cg_dataset;
+
+/* Captions and pictures may be asked for by several threads at once. */
+typedef struct cg_dataset_ops {
+    /* Pair i's picture; the caller frees it. */
+    cg_status (*image)(const cg_dataset *d, int64_t i, cg_image *out);
+    /* Frees what is the kind's own, d itself included; the arrays below are gone by then. */
+    void (*free)(cg_dataset *d);
+} cg_dataset_ops;
+
+struct cg_dataset {
+    const cg_dataset_ops *ops;
+    int64_t size;           /* pairs (an endless dataset: those of one epoch) */
+    char **caption;         /* [size] cleaned; "" where the source had none. Owned */
+    int32_t *caption_id;    /* [size] equal where the cleaned captions are equal. Owned */
+    int32_t n_captions;     /* distinct cleaned captions */
+    char **path;            /* [size] for messages and result lists. Owned */
+    int endless;            /* pair i of epoch e is pair e·size + i: image() takes those too */
+};
+
+typedef struct cg_table_options {
+    const char *image_column;   /* NULL: "filepath" */
+    const char *caption_column; /* NULL: "title" */
+    char separator;             /* 0: tab */
+    cg_decode_options decode;
+} cg_table_options;
+
+/* Reads a table with a header line (UTF-8, BOM allowed, CRLF allowed, RFC 4180 quotes).
+ * Relative paths are relative to the file.
+ * errors  CG_EIO; CG_EFORMAT: no such column (names those it has and the nearest), a line with
+ *         too few fields or an open quote (names the line), a zero byte (UTF-16, say), no pair */
+cg_status cg_dataset_table(const char *path, const cg_table_options *options, cg_dataset **out);
+
+typedef struct cg_synthetic_options {
+    uint64_t seed;
+    int64_t size;    /* pairs in an epoch */
+    int image_size;  /* side of the pictures drawn */
+    int held_out;    /* 0: the training combinations; 1: those never drawn in training */
+} cg_synthetic_options;
+
+/* Draws captioned scenes: shapes, colours, sizes, relations ("a small red circle above a
+ * large blue square"). Endless; pair i of a seed is always the same. */
+cg_status cg_dataset_synthetic(const cg_synthetic_options *options, cg_dataset **out);
+
+/* All pictures below a folder (by content, hidden files left out), sorted by path, with empty
+ * captions. errors  CG_EIO; CG_ENOTFOUND: no picture in it */
+cg_status cg_dataset_folder(const char *folder, const cg_decode_options *options,
+                            cg_dataset **out);
+
+void cg_dataset_free(cg_dataset *d); /* NULL is allowed */
+
+/* For those who write a kind of dataset: numbers the distinct captions once all are there (fills
+ * caption_id and n_captions). errors  CG_ENOMEM */
+cg_status cg_dataset_number_captions(cg_dataset *d);
+
+/* Appends a pair; takes both strings (also where it fails). *capacity starts at 0.
+ * errors  CG_ENOMEM, also where a string is NULL */
+cg_status cg_dataset_append(cg_dataset *d, int64_t *capacity, char *path, char *caption);
+
+#endif

@@ -1,0 +1,220 @@
+/* Execution: resolves where every value is, runs the kernels, delivers the outputs. */
+#include "graph/exec.h"
+
+#include "graph/exec_private.h"
+#include "graph/plan_private.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+cg_status cg_exec_create(cg_exec **out) {
+    *out = calloc(1, sizeof **out);
+    return *out ? CG_OK : cg_error(CG_ENOMEM, "no memory for an execution");
+}
+
+void cg_exec_free(cg_exec *e) {
+    if (!e) return;
+    free(e->memory);
+    free(e->address);
+    free(e->bound);
+    free(e->io);
+    free(e->profile);
+    free(e);
+}
+
+/* A zeroed list in place of an old one. */
+static void *renew(void *list, int n, size_t size) {
+    free(list);
+    return calloc((size_t)n + 1, size);
+}
+
+cg_status cg_exec_use(cg_exec *e, const cg_plan *p) {
+    const cg_graph *g = p->graph;
+    e->plan = NULL;
+    if (p->report.arena_bytes > e->memory_bytes) {
+        free(e->memory);
+        e->memory_bytes = 0;
+        e->memory = aligned_alloc(64, p->report.arena_bytes);
+        if (!e->memory)
+            return cg_error(CG_ENOMEM, "no memory for an arena of %zu bytes",
+                            p->report.arena_bytes);
+        e->memory_bytes = p->report.arena_bytes;
+    }
+    e->address = renew(e->address, g->n_value, sizeof *e->address);
+    e->bound = renew(e->bound, g->n_output, sizeof *e->bound);
+    e->io = renew(e->io, p->max_io, sizeof *e->io);
+    if (!e->address || !e->bound || !e->io)
+        return cg_error(CG_ENOMEM, "no memory to run a graph of %d nodes", g->n_node);
+    for (int i = 0; i < g->n_value; i++) {
+        const cg_value *v = g->value[i];
+        if (v->kind == CG_VALUE_PARAM) e->address[i] = v->param->data;
+        if (v->kind == CG_VALUE_CONSTANT) e->address[i] = (char *)(uintptr_t)v->data;
+    }
+    e->plan = p;
+    return CG_OK;
+}
+
+cg_status cg_exec_bind_input(cg_exec *e, const char *name, const void *data) {
+    const cg_value *v = cg_graph_find_input(e->plan->graph, name);
+    if (!v) return cg_error(CG_ENOTFOUND, "the graph has no input %s", name);
+    e->address[v->id] = (char *)(uintptr_t)data;
+    return CG_OK;
+}
+
+cg_status cg_exec_bind_output(cg_exec *e, const char *name, void *data) {
+    const cg_graph *g = e->plan->graph;
+    const cg_output *o = cg_graph_find_output(g, name);
+    if (!o) return cg_error(CG_ENOTFOUND, "the graph has no output %s", name);
+    if (o->mode == CG_KEEP)
+        return cg_error(CG_EINVAL, "output %s is kept in the arena: it takes no memory", name);
+    e->bound[o - g->output] = data;
+    return CG_OK;
+}
+
+const void *cg_exec_output(const cg_exec *e, const char *name) {
+    const cg_output *o = cg_graph_find_output(e->plan->graph, name);
+    return o && o->mode == CG_KEEP ? e->address[o->value->id] : NULL;
+}
+
+/* --- a run ------------------------------------------------------------------------------------ */
+
+static cg_status check_bound(const cg_exec *e) {
+    const cg_graph *g = e->plan->graph;
+    for (int i = 0; i < g->n_value; i++) {
+        const cg_value *v = g->value[i];
+        if (v->kind != CG_VALUE_RESULT && !e->address[i])
+            return cg_error(CG_EINVAL, "%s %s has no memory",
+                            v->kind == CG_VALUE_INPUT ? "input" : "parameter", v->name);
+    }
+    for (int i = 0; i < g->n_output; i++)
+        if ((g->output[i].mode == CG_SET || g->output[i].mode == CG_ADD) && !e->bound[i])
+            return cg_error(CG_EINVAL, "output %s is not bound", g->output[i].name);
+    return CG_OK;
+}
+
+static void resolve(cg_exec *e) {
+    const cg_plan *p = e->plan;
+    for (int i = 0; i < p->graph->n_value; i++) { /* what is viewed stands before its view */
+        const cg_location *l = &p->location[i];
+        if (l->place == CG_PLACE_ARENA) e->address[i] = e->memory + p->storage[l->at].offset;
+        if (l->place == CG_PLACE_OUTPUT) e->address[i] = e->bound[l->at];
+        if (l->place == CG_PLACE_VALUE) e->address[i] = e->address[l->at];
+    }
+}
+
+static cg_status run_node(cg_exec *e, int i) {
+    const cg_plan *p = e->plan;
+    const cg_node *n = p->graph->node[i];
+    for (int k = 0; k < n->n_in; k++) e->io[k] = e->address[n->in[k]->id];
+    for (int k = 0; k < n->n_out; k++) e->io[n->n_in + k] = e->address[n->out[k]->id];
+    int scratch = p->step[i].scratch;
+    cg_task t = {.ctx = p->ctx, .threads = p->ctx->threads, .node = n, .state = p->step[i].state,
+                 .in = (const void *const *)e->io, .out = e->io + n->n_in,
+                 .scratch = scratch >= 0 ? e->memory + p->storage[scratch].offset : NULL};
+    cg_status s = n->op->run(&t);
+    return s == CG_OK ? CG_OK : cg_error_in(s, "%s: %s", n->name, n->op->name);
+}
+
+static void add_f32(float *to, const float *from, int64_t n, int threads) {
+#pragma omp parallel for simd num_threads(threads) if (n > 16384)
+    for (int64_t i = 0; i < n; i++) to[i] += from[i];
+}
+
+static void flush(cg_exec *e, int list) {
+    const cg_plan *p = e->plan;
+    for (int i = p->flush_first[list]; i >= 0; i = p->flush_next[i]) {
+        const cg_output *o = &p->graph->output[i];
+        const cg_value *v = o->value;
+        int64_t n = cg_shape_count(&v->shape);
+        const void *from = e->address[v->id];
+        if (o->mode == CG_ADD)
+            add_f32(e->bound[i], from, n, p->ctx->threads);
+        else if (n)
+            memcpy(e->bound[i], from, (size_t)n * cg_dtype_size(v->dtype));
+    }
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static cg_status run_all(cg_exec *e) {
+    const cg_graph *g = e->plan->graph;
+    for (int i = 0; i < g->n_node; i++) {
+        double start = e->profiling ? now() : 0;
+        CG_TRY(run_node(e, i));
+        flush(e, i);
+        if (e->profiling) cg_profile_add(e, i, now() - start);
+    }
+    flush(e, g->n_node);
+    if (e->profiling) e->profiled_runs++;
+    return CG_OK;
+}
+
+static int64_t first_nonfinite(const cg_value *v, const float *x) {
+    int64_t n = cg_shape_count(&v->shape);
+    for (int64_t i = 0; v->dtype == CG_F32 && i < n; i++)
+        if (!isfinite(x[i])) return i;
+    return -1;
+}
+
+/* As run_all, but adds to no output and stops at the first result that is not finite. */
+static cg_status run_checking(cg_exec *e, cg_nonfinite *out) {
+    const cg_graph *g = e->plan->graph;
+    for (int i = 0; i < g->n_value; i++) {
+        const cg_value *v = g->value[i];
+        int64_t at = v->kind == CG_VALUE_RESULT ? -1 : first_nonfinite(v, (float *)(void *)e->address[i]);
+        if (at < 0) continue;
+        *out = (cg_nonfinite){.name = v->name, .element = at,
+                              .value = ((float *)(void *)e->address[i])[at]};
+        return CG_OK;
+    }
+    for (int i = 0; i < g->n_node; i++) {
+        CG_TRY(run_node(e, i));
+        for (int k = 0; k < g->node[i]->n_out; k++) {
+            const cg_value *v = g->node[i]->out[k];
+            const float *x = (const float *)(void *)e->address[v->id];
+            int64_t at = first_nonfinite(v, x);
+            if (at < 0) continue;
+            *out = (cg_nonfinite){g->node[i], g->node[i]->name, at, x[at]};
+            return CG_OK;
+        }
+    }
+    return CG_OK;
+}
+
+/* Runs under the plan's thread count, whatever the caller's is. */
+static cg_status run(cg_exec *e, cg_nonfinite *checking) {
+    if (!e->plan) return cg_error(CG_EINVAL, "no plan to run");
+    CG_TRY(check_bound(e));
+    resolve(e);
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(e->plan->ctx->threads);
+    cg_status s = checking ? run_checking(e, checking) : run_all(e);
+    omp_set_num_threads(threads);
+    return s;
+}
+
+cg_status cg_exec_run(cg_exec *e) {
+    return run(e, NULL);
+}
+
+cg_status cg_exec_find_nonfinite(cg_exec *e, cg_nonfinite *out) {
+    *out = (cg_nonfinite){0};
+    return run(e, out);
+}
+
+void cg_exec_commit(cg_exec *e) {
+    const cg_graph *g = e->plan->graph;
+    for (int i = 0; i < g->n_output; i++) {
+        const cg_output *o = &g->output[i];
+        if (o->mode != CG_UPDATE) continue;
+        memcpy(o->param->data, e->address[o->value->id],
+               (size_t)o->param->count * cg_dtype_size(o->param->dtype));
+    }
+}

@@ -1,0 +1,64 @@
+/* Files that are either whole or not there: every file that clipgraph writes is written under a
+ * temporary name beside its place, flushed to the disk and renamed, so that a full disk or a
+ * crash leaves the old one as it was.
+ *
+ *     cg_file *f;
+ *     CG_TRY(cg_file_create(path, &f));
+ *     cg_file_write(f, rows, bytes);       the first error sticks, and is returned by
+ *     return cg_file_commit(f);
+ *
+ * errors  CG_EIO with the path and the system's reason ("No space left on device");
+ *         CG_ENOTFOUND: no such file or folder */
+#ifndef CG_FILE_H
+#define CG_FILE_H
+
+#include "graph/status.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct cg_file cg_file;
+
+/* Opens PATH.tmp-… for buffered writing. What is no regular file (a pipe, /dev/stdout) is
+ * written in place. *out is freed by cg_file_commit or cg_file_abandon. */
+cg_status cg_file_create(const char *path, cg_file **out);
+
+/* Appends. After a first error nothing more is written and every call returns that error. */
+cg_status cg_file_write(cg_file *f, const void *data, size_t bytes);
+cg_status cg_file_printf(cg_file *f, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Flushes to the disk and renames into place; after any error so far, removes the temporary and
+ * returns that error. Frees f in either case; NULL is allowed and succeeds. */
+cg_status cg_file_commit(cg_file *f);
+
+/* Removes the temporary and frees f; the file in its place stays as it was. NULL is allowed. */
+void cg_file_abandon(cg_file *f);
+
+/* All of the above at once. */
+cg_status cg_file_save(const char *path, const void *data, size_t bytes);
+
+/* A whole file, read-only, mapped: pages are read when touched. The file must not be cut short
+ * by others meanwhile; replacing it by renaming, as above, is safe. */
+typedef struct cg_map {
+    const unsigned char *data; /* never NULL once mapped, also if bytes is 0 */
+    size_t bytes;
+} cg_map;
+
+cg_status cg_file_map(const char *path, cg_map *out);
+void cg_file_unmap(cg_map *map); /* an all-zero or unmapped one is allowed */
+
+/* A folder that appears with all of its files or not at all. */
+typedef struct cg_folder cg_folder;
+
+/* Makes the empty folder PATH.tmp-…, to be filled by the caller. */
+cg_status cg_folder_create(const char *path, cg_folder **out);
+const char *cg_folder_path(const cg_folder *d); /* where to write; valid until published */
+
+/* Flushes every file in it and renames it to PATH. A folder of that name is replaced, and stays
+ * as it was after an error. Frees d in either case. */
+cg_status cg_folder_publish(cg_folder *d);
+
+/* Removes the temporary folder and frees d. NULL is allowed. */
+void cg_folder_abandon(cg_folder *d);
+
+#endif

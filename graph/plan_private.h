@@ -1,0 +1,54 @@
+/* What a plan holds; for plan.c, offsets.c and exec.c only. */
+#ifndef CG_PLAN_PRIVATE_H
+#define CG_PLAN_PRIVATE_H
+
+#include "graph/op.h"
+#include "graph/plan.h"
+
+/* A stretch of the arena: one value, those viewing it or written over it, or a node's scratch. */
+typedef struct cg_storage {
+    size_t bytes; /* a multiple of 64 */
+    size_t offset;
+    int first, last; /* nodes between which it is alive, inclusive */
+} cg_storage;
+
+/* Chooses the offsets, nothing overlapping that is alive at the same time; returns the arena's
+ * bytes. Several greedy orders are tried; the smallest arena wins. */
+cg_status cg_offsets_choose(cg_storage *s, int n, size_t *arena_bytes);
+
+/* The largest sum of bytes alive at one node. */
+cg_status cg_offsets_lower_bound(const cg_storage *s, int n, int n_nodes, size_t *bytes);
+
+/* Where a value's bytes are. */
+typedef enum cg_place {
+    CG_PLACE_ARENA,  /* at storage[at].offset */
+    CG_PLACE_VALUE,  /* those of value `at`: an input, a parameter, a constant, or what it views */
+    CG_PLACE_SELF,   /* an input, a parameter or a constant */
+    CG_PLACE_OUTPUT, /* written straight to what output `at` is bound to */
+} cg_place;
+
+typedef struct cg_location {
+    cg_place place;
+    int at;
+} cg_location;
+
+typedef struct cg_step {
+    void *state;
+    const char *impl;
+    int scratch; /* storage, or -1 */
+} cg_step;
+
+struct cg_plan {
+    cg_context *ctx;
+    const cg_graph *graph;
+    cg_location *location; /* [graph->n_value] */
+    cg_storage *storage;
+    int n_storage;
+    cg_step *step;    /* [graph->n_node] */
+    int *flush_next;  /* [graph->n_output] outputs copied or added when a node has run, as lists: */
+    int *flush_first; /* [graph->n_node + 1] by node; the last list is for values of no node */
+    int max_io;       /* most operands plus results of a node */
+    cg_plan_report report;
+};
+
+#endif

@@ -1,0 +1,183 @@
+/* CLIP's image ResNet.
+ *
+ * source  arXiv:2103.00020, section 2.4: ResNet-D stem, rect-2 blur before strides as average
+ *         pooling (arXiv:1812.01187, arXiv:1904.11486), attention pooling */
+#include "models/clip.h"
+#include "ops/ops.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { EXPANSION = 4 };
+static const float bn_eps = 1e-5f, bn_momentum = 0.1f;
+
+/* A convolution without bias; Kaiming-uniform with a = √5, which is U(±1/√fan_in). */
+static cg_value *conv(cg_graph *g, const char *name, cg_value *x, int64_t out, int64_t kernel,
+                      int64_t stride) {
+    if (!x) return NULL;
+    int64_t in = x->shape.dim[3];
+    char full[128];
+    snprintf(full, sizeof full, "%s.weight", name);
+    cg_value *w = cg_parameter(g, full, CG_SHAPE(out, in, kernel, kernel),
+                               (cg_param_spec){.init = CG_INIT_UNIFORM,
+                                               .scale = 1 / sqrtf((float)(in * kernel * kernel))});
+    return cg_conv2d(g, x, w, stride, kernel / 2);
+}
+
+typedef struct bn_params {
+    cg_value *gain, *bias, *mean, *var, *count;
+} bn_params;
+
+static bn_params bn_declare(cg_graph *g, const char *name, int64_t channels, float gain) {
+    static const char *const part[] = {"weight", "bias", "running_mean", "running_var",
+                                       "num_batches_tracked"};
+    cg_param_spec spec[] = {{.scale = gain}, {.scale = 0}, {.scale = 0, .state = 1},
+                            {.scale = 1, .state = 1}, {.state = 1, .dtype = CG_I64}};
+    cg_value *v[5];
+    for (int i = 0; i < 5; i++) {
+        char full[128];
+        snprintf(full, sizeof full, "%s.%s", name, part[i]);
+        v[i] = cg_parameter(g, full, i < 4 ? CG_SHAPE(channels) : CG_SCALAR, spec[i]);
+    }
+    return (bn_params){v[0], v[1], v[2], v[3], v[4]};
+}
+
+/* running = (1 - momentum) · running + momentum · batch */
+static void update_running(cg_graph *g, cg_value *running, cg_value *batch, float correction) {
+    cg_value *old = cg_scale(g, running, 1 - bn_momentum);
+    cg_graph_update(g, running, cg_add(g, old, cg_scale(g, batch, bn_momentum * correction)));
+}
+
+static cg_value *batch_norm(cg_graph *g, const char *name, cg_value *x, float gain, int training) {
+    if (!x) return NULL;
+    bn_params p = bn_declare(g, name, x->shape.dim[3], gain);
+    if (!training)
+        return cg_batch_norm_inference(g, x, p.gain, p.bias, p.mean, p.var, bn_eps);
+    cg_batch_norm_result r = cg_batch_norm(g, x, p.gain, p.bias, bn_eps);
+    float n = (float)(x->shape.dim[0] * x->shape.dim[1] * x->shape.dim[2]);
+    int64_t one = 1;
+    update_running(g, p.mean, r.mean, 1);
+    update_running(g, p.var, r.var, n > 1 ? n / (n - 1) : 1); /* the running one is unbiased */
+    if (p.count)
+        cg_graph_update(g, p.count, cg_add(g, p.count, cg_constant(g, CG_I64, CG_SCALAR, &one)));
+    return r.y;
+}
+
+/* A convolution and its batch norm, in scopes of their own: conv2 … bn2. */
+static cg_value *conv_bn(cg_graph *g, const char *path, int index, cg_value *x, int64_t out,
+                         int64_t kernel, int64_t stride, float gain, int training) {
+    char name[128];
+    snprintf(name, sizeof name, "%s.conv%d", path, index);
+    cg_scope_push(g, "conv%d", index);
+    x = conv(g, name, x, out, kernel, stride);
+    cg_scope_pop(g);
+    snprintf(name, sizeof name, "%s.bn%d", path, index);
+    cg_scope_push(g, "bn%d", index);
+    x = batch_norm(g, name, x, gain, training);
+    cg_scope_pop(g);
+    return x;
+}
+
+static cg_value *shortcut(cg_graph *g, const char *path, cg_value *x, int64_t out, int64_t stride,
+                          int training) {
+    char name[128];
+    cg_scope_push(g, "downsample");
+    if (stride > 1) x = cg_avg_pool(g, x, stride, stride);
+    snprintf(name, sizeof name, "%s.downsample.0", path);
+    x = conv(g, name, x, out, 1, 1);
+    snprintf(name, sizeof name, "%s.downsample.1", path);
+    x = batch_norm(g, name, x, 1, training);
+    cg_scope_pop(g);
+    return x;
+}
+
+/* All convolutions have stride 1; an average pool stands after the second where the block
+ * downsamples. The last gain starts at 0, so that a new block is the identity. */
+static cg_value *bottleneck(cg_graph *g, const char *path, cg_value *x, int64_t planes,
+                            int64_t stride, int training) {
+    if (!x) return NULL;
+    cg_value *y = cg_relu(g, conv_bn(g, path, 1, x, planes, 1, 1, 1, training));
+    y = cg_relu(g, conv_bn(g, path, 2, y, planes, 3, 1, 1, training));
+    if (stride > 1) y = cg_avg_pool(g, y, stride, stride);
+    y = conv_bn(g, path, 3, y, planes * EXPANSION, 1, 1, 0, training);
+    if (stride > 1 || x->shape.dim[3] != planes * EXPANSION)
+        x = shortcut(g, path, x, planes * EXPANSION, stride, training);
+    return cg_relu(g, cg_add(g, y, x));
+}
+
+static cg_value *stem(cg_graph *g, cg_value *x, int64_t width, int training) {
+    for (int i = 1; i <= 3; i++)
+        x = cg_relu(g, conv_bn(g, "visual", i, x, i < 3 ? width / 2 : width, 3, i == 1 ? 2 : 1, 1,
+                               training));
+    return cg_avg_pool(g, x, 2, 2);
+}
+
+/* --- attention pooling ------------------------------------------------------------------------ */
+
+/* A linear layer of the pool: weights normal with std features^-½, biases PyTorch's default. */
+static cg_value *pool_linear(cg_graph *g, const char *name, cg_value *x, int64_t out) {
+    if (!x) return NULL;
+    int64_t in = x->shape.dim[x->shape.rank - 1];
+    float std = 1 / sqrtf((float)in);
+    char weight[64], bias[64];
+    snprintf(weight, sizeof weight, "visual.attnpool.%s.weight", name);
+    snprintf(bias, sizeof bias, "visual.attnpool.%s.bias", name);
+    cg_scope_push(g, "%s", name);
+    x = cg_linear(g, x, cg_parameter(g, weight, CG_SHAPE(out, in), (cg_param_spec){CG_INIT_NORMAL, std, 0, CG_F32}),
+                  cg_parameter(g, bias, CG_SHAPE(out), (cg_param_spec){CG_INIT_UNIFORM, std, 0, CG_F32}));
+    cg_scope_pop(g);
+    return x;
+}
+
+/* 0, step, 2·step, …: the offsets of `count` sequences of equal length. */
+static cg_value *even_offsets(cg_graph *g, int64_t count, int64_t step) {
+    int32_t *offset = malloc((size_t)(count + 1) * sizeof *offset);
+    if (!offset) return cg_graph_fail(g, cg_error(CG_ENOMEM, "no memory for offsets"));
+    for (int64_t i = 0; i <= count; i++) offset[i] = (int32_t)(i * step);
+    cg_value *v = cg_constant(g, CG_I32, CG_SHAPE(count + 1), offset);
+    free(offset);
+    return v;
+}
+
+/* The mean token is put in front, positions are added, and the mean token alone asks all. */
+static cg_value *attention_pool(cg_graph *g, const cg_clip_desc *d, cg_value *x) {
+    if (!x) return NULL;
+    int64_t n = x->shape.dim[0], hw = x->shape.dim[1] * x->shape.dim[2], c = x->shape.dim[3];
+    int64_t heads = c / d->vision.head_width;
+    x = cg_reshape(g, x, CG_SHAPE(n, hw, c));
+    cg_value *token[] = {cg_mean(g, x, CG_SHAPE(1), 1), x};
+    x = cg_concat(g, 2, token, 1);
+    cg_value *position =
+        cg_parameter(g, "visual.attnpool.positional_embedding", CG_SHAPE(hw + 1, c),
+                     (cg_param_spec){CG_INIT_NORMAL, 1 / sqrtf((float)c), 0, CG_F32});
+    x = cg_add(g, x, position);
+    cg_value *mean = cg_reshape(g, cg_slice(g, x, 1, 0, 1), CG_SHAPE(n, c));
+    x = cg_reshape(g, x, CG_SHAPE(n * (hw + 1), c));
+    cg_value *q = pool_linear(g, "q_proj", mean, c);
+    cg_value *k = pool_linear(g, "k_proj", x, c), *v = pool_linear(g, "v_proj", x, c);
+    cg_value *y = cg_attention(g, q, k, v, even_offsets(g, n, 1), even_offsets(g, n, hw + 1), heads,
+                               1 / sqrtf((float)d->vision.head_width));
+    return pool_linear(g, "c_proj", y, d->embed_dim);
+}
+
+cg_value *cg_resnet(cg_graph *g, const cg_clip_desc *d, cg_value *image, int training) {
+    cg_scope_push(g, "visual");
+    cg_value *x = stem(g, image, d->vision.width, training);
+    for (int stage = 0; stage < 4; stage++)
+        for (int64_t block = 0; block < d->vision.layers[stage]; block++) {
+            char path[64];
+            snprintf(path, sizeof path, "visual.layer%d.%d", stage + 1, (int)block);
+            cg_scope_push(g, "layer%d", stage + 1);
+            cg_scope_push(g, "%d", (int)block);
+            x = bottleneck(g, path, x, d->vision.width << stage, block == 0 && stage > 0 ? 2 : 1,
+                           training);
+            cg_scope_pop(g);
+            cg_scope_pop(g);
+        }
+    cg_scope_push(g, "attnpool");
+    x = attention_pool(g, d, x);
+    cg_scope_pop(g);
+    cg_scope_pop(g);
+    return x;
+}

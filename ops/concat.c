@@ -1,0 +1,82 @@
+/* concat: joins values along an axis.
+ * shapes  x_i [..., n_i, ...] of one type, n_i at the axis -> y [..., sum of n_i, ...]
+ * vjp     dx_i = the slice of dy that x_i became
+ * errors  CG_ESHAPE: ranks, or dimensions other than the axis, differ. CG_EDTYPE: types differ.
+ *         CG_EINVAL: no operand, no such axis
+ * onnx    Concat */
+#include "ops/check.h"
+#include "ops/elementwise.h"
+#include "ops/ops.h"
+
+#include <stdio.h>
+
+typedef struct cg_concat_attr {
+    int64_t axis;
+} cg_concat_attr;
+
+static const cg_attr_field fields[] = {CG_ATTR(cg_concat_attr, axis, INT), {NULL, 0, 0}};
+
+static cg_status infer(const cg_node *n, cg_type *out) {
+    const cg_value *first = n->in[0];
+    int64_t axis = ((const cg_concat_attr *)n->attr)->axis;
+    CG_TRY(cg_check_axis(axis, first));
+    *out = (cg_type){first->dtype, first->shape};
+    for (int i = 1; i < n->n_in; i++) {
+        const cg_value *x = n->in[i];
+        char name[32], found[CG_SHAPE_TEXT], wanted[CG_SHAPE_TEXT];
+        snprintf(name, sizeof name, "operand %d", i);
+        CG_TRY(cg_check_dtype(x, name, first->dtype));
+        int alike = x->shape.rank == first->shape.rank;
+        for (int d = 0; alike && d < first->shape.rank; d++)
+            alike = d == axis || x->shape.dim[d] == first->shape.dim[d];
+        if (!alike)
+            return cg_error(CG_ESHAPE, "%s is %s, wanted %s but for axis %lld", name,
+                            cg_shape_print(&x->shape, found),
+                            cg_shape_print(&first->shape, wanted), (long long)axis);
+        if (__builtin_add_overflow(out->shape.dim[axis], x->shape.dim[axis], &out->shape.dim[axis]))
+            return cg_error(CG_ESHAPE, "axis %lld overflows", (long long)axis);
+    }
+    return CG_OK;
+}
+
+static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
+    int64_t axis = ((const cg_concat_attr *)n->attr)->axis, start = 0;
+    for (int i = 0; i < n->n_in; i++) {
+        int64_t length = n->in[i]->shape.dim[axis];
+        dx[i] = cg_slice(g, dy[0], (int)axis, start, length);
+        start += length;
+    }
+}
+
+static cg_status run(const cg_task *t) {
+    int64_t axis = ((const cg_concat_attr *)t->node->attr)->axis, rows = 1;
+    const cg_value *y = t->node->out[0];
+    size_t inner = cg_dtype_size(y->dtype); /* bytes of one step along the axis */
+    for (int64_t d = 0; d < axis; d++) rows *= y->shape.dim[d];
+    for (int64_t d = axis + 1; d < y->shape.rank; d++) inner *= (size_t)y->shape.dim[d];
+    char *to = t->out[0];
+    for (int i = 0; i < t->node->n_in; i++) {
+        size_t bytes = (size_t)t->node->in[i]->shape.dim[axis] * inner;
+        cg_copy_rows(t->threads, rows, bytes, to, (size_t)y->shape.dim[axis] * inner, t->in[i],
+                     bytes);
+        to += bytes;
+    }
+    return CG_OK;
+}
+
+const cg_op cg_op_concat = {
+    .name = "concat",
+    .min_in = 1,
+    .max_in = -1,
+    .n_out = 1,
+    .attr_size = sizeof(cg_concat_attr),
+    .attr = fields,
+    .infer = infer,
+    .vjp = vjp,
+    .run = run,
+};
+
+cg_value *cg_concat(cg_graph *g, int n, cg_value *const *x, int axis) {
+    cg_concat_attr attr = {axis};
+    return cg_node_add1(g, &cg_op_concat, &attr, n, x);
+}

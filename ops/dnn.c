@@ -1,0 +1,410 @@
+#include "ops/dnn.h"
+
+#include <omp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <oneapi/dnnl/dnnl.h>
+#include <oneapi/dnnl/dnnl_debug.h>
+
+/* --- oneDNN 2.6 under the names and argument orders of 3.x ------------------------------------ */
+
+#if DNNL_VERSION_MAJOR >= 3
+
+typedef dnnl_memory_desc_t md;
+typedef const_dnnl_memory_desc_t const_md;
+#define md_create           dnnl_memory_desc_create_with_tag
+#define md_destroy          dnnl_memory_desc_destroy
+#define matmul_pd           dnnl_matmul_primitive_desc_create
+#define forward_pd          dnnl_convolution_forward_primitive_desc_create
+#define backward_data_pd    dnnl_convolution_backward_data_primitive_desc_create
+#define backward_weights_pd dnnl_convolution_backward_weights_primitive_desc_create
+
+#else
+
+typedef dnnl_memory_desc_t *md;
+typedef const dnnl_memory_desc_t *const_md;
+typedef dnnl_primitive_desc_t pd_t;
+typedef const_dnnl_primitive_attr_t attr_t;
+
+static dnnl_status_t md_create(md *out, int rank, const dnnl_dims_t dim, dnnl_data_type_t type,
+                               dnnl_format_tag_t tag) {
+    *out = malloc(sizeof **out);
+    return *out ? dnnl_memory_desc_init_by_tag(*out, rank, dim, type, tag) : dnnl_out_of_memory;
+}
+
+static void md_destroy(md d) {
+    free(d);
+}
+
+static dnnl_status_t matmul_pd(pd_t *out, dnnl_engine_t e, const_md a, const_md b, const_md bias,
+                               const_md c, attr_t attr) {
+    dnnl_matmul_desc_t d;
+    dnnl_status_t s = dnnl_matmul_desc_init(&d, a, b, bias, c);
+    return s ? s : dnnl_primitive_desc_create(out, &d, attr, e, NULL);
+}
+
+static dnnl_status_t forward_pd(pd_t *out, dnnl_engine_t e, dnnl_prop_kind_t kind,
+                                dnnl_alg_kind_t alg, const_md x, const_md w, const_md bias,
+                                const_md y, const dnnl_dims_t stride, const dnnl_dims_t dilation,
+                                const dnnl_dims_t low, const dnnl_dims_t high, attr_t attr) {
+    dnnl_convolution_desc_t d;
+    dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(&d, kind, alg, x, w, bias, y,
+                                                                 stride, dilation, low, high);
+    return s ? s : dnnl_primitive_desc_create(out, &d, attr, e, NULL);
+}
+
+static dnnl_status_t backward_data_pd(pd_t *out, dnnl_engine_t e, dnnl_alg_kind_t alg, const_md dx,
+                                      const_md w, const_md dy, const dnnl_dims_t stride,
+                                      const dnnl_dims_t dilation, const dnnl_dims_t low,
+                                      const dnnl_dims_t high, const_dnnl_primitive_desc_t hint,
+                                      attr_t attr) {
+    dnnl_convolution_desc_t d;
+    dnnl_status_t s = dnnl_dilated_convolution_backward_data_desc_init(&d, alg, dx, w, dy, stride,
+                                                                       dilation, low, high);
+    return s ? s : dnnl_primitive_desc_create(out, &d, attr, e, hint);
+}
+
+static dnnl_status_t backward_weights_pd(pd_t *out, dnnl_engine_t e, dnnl_alg_kind_t alg,
+                                         const_md x, const_md dw, const_md dbias, const_md dy,
+                                         const dnnl_dims_t stride, const dnnl_dims_t dilation,
+                                         const dnnl_dims_t low, const dnnl_dims_t high,
+                                         const_dnnl_primitive_desc_t hint, attr_t attr) {
+    dnnl_convolution_desc_t d;
+    dnnl_status_t s = dnnl_dilated_convolution_backward_weights_desc_init(
+        &d, alg, x, dw, dbias, dy, stride, dilation, low, high);
+    return s ? s : dnnl_primitive_desc_create(out, &d, attr, e, hint);
+}
+
+#endif
+
+/* --- engine and errors ------------------------------------------------------------------------ */
+
+typedef struct engine {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    dnnl_primitive_attr_t attr; /* scratchpads are the caller's */
+} engine;
+
+/* Runs `call` while the status is good, so that a sequence needs one check at its end. */
+#define DO(s, call)                                                                                \
+    do {                                                                                           \
+        if ((s) == dnnl_success) (s) = (call);                                                     \
+    } while (0)
+
+static cg_status dnn_error(dnnl_status_t s, const char *what) {
+    return cg_error(s == dnnl_out_of_memory ? CG_ENOMEM : CG_EKERNEL, "%s: oneDNN says %s", what,
+                    dnnl_status2str(s));
+}
+
+static void engine_release(void *p) {
+    engine *e = p;
+    dnnl_primitive_attr_destroy(e->attr);
+    dnnl_stream_destroy(e->stream);
+    dnnl_engine_destroy(e->engine);
+    free(e);
+}
+
+static cg_status engine_get(cg_context *ctx, engine **out) {
+    if (!ctx->engine) {
+        engine *e = calloc(1, sizeof *e);
+        if (!e) return cg_error(CG_ENOMEM, "no memory for the kernel engine");
+        dnnl_status_t s = dnnl_success;
+        DO(s, dnnl_engine_create(&e->engine, dnnl_cpu, 0));
+        DO(s, dnnl_stream_create(&e->stream, e->engine, dnnl_stream_default_flags));
+        DO(s, dnnl_primitive_attr_create(&e->attr));
+        DO(s, dnnl_primitive_attr_set_scratchpad_mode(e->attr, dnnl_scratchpad_mode_user));
+        if (s != dnnl_success) {
+            engine_release(e);
+            return dnn_error(s, "engine");
+        }
+        ctx->engine = e;
+        ctx->engine_release = engine_release;
+    }
+    *out = ctx->engine;
+    return CG_OK;
+}
+
+/* --- a kernel --------------------------------------------------------------------------------- */
+
+enum { A, B, BIAS, C, PACKED, PAD, PACK_PAD, N_MEMORY };
+
+struct cg_dnn {
+    engine *engine;
+    int threads;
+    dnnl_primitive_t main, pack; /* pack: weights to or from the layout that main wants */
+    int packs_result;            /* pack runs after main */
+    dnnl_memory_t memory[N_MEMORY];
+    dnnl_exec_arg_t main_arg[5], pack_arg[3];
+    int n_main, n_pack;
+    size_t pad_bytes, packed_bytes; /* scratch: pad of both, then packed weights */
+    int64_t repeat;                 /* runs, `step` bytes apart in each operand */
+    size_t step[N_MEMORY];
+    char impl[64];
+    pthread_mutex_t lock; /* memory[] is pointed at the operands of each run */
+};
+
+void cg_dnn_free(cg_dnn *d) {
+    if (!d) return;
+    for (int i = 0; i < N_MEMORY; i++) dnnl_memory_destroy(d->memory[i]);
+    dnnl_primitive_destroy(d->pack);
+    dnnl_primitive_destroy(d->main);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
+}
+
+const char *cg_dnn_impl(const cg_dnn *d) {
+    return d->impl;
+}
+
+size_t cg_dnn_scratch(const cg_dnn *d) {
+    return d->pad_bytes + d->packed_bytes;
+}
+
+static cg_status dnn_new(cg_context *ctx, cg_dnn **out) {
+    engine *e = NULL;
+    CG_TRY(engine_get(ctx, &e));
+    cg_dnn *d = calloc(1, sizeof *d);
+    if (!d) return cg_error(CG_ENOMEM, "no memory for a kernel");
+    d->engine = e;
+    d->threads = ctx->threads;
+    d->repeat = 1;
+    pthread_mutex_init(&d->lock, NULL);
+    *out = d;
+    return CG_OK;
+}
+
+static size_t round64(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
+
+/* Makes memory[i] of a layout, without bytes as yet, and an argument of main or pack. */
+static dnnl_status_t bind(cg_dnn *d, int i, const_md layout, dnnl_exec_arg_t *arg, int *n,
+                          int role) {
+    dnnl_status_t s = dnnl_success;
+    if (!d->memory[i])
+        s = dnnl_memory_create(&d->memory[i], layout, d->engine->engine, DNNL_MEMORY_NONE);
+    arg[(*n)++] = (dnnl_exec_arg_t){role, d->memory[i]};
+    return s;
+}
+
+static dnnl_status_t make_primitive(cg_dnn *d, const_dnnl_primitive_desc_t pd, int pad,
+                                    dnnl_primitive_t *out, dnnl_exec_arg_t *arg, int *n) {
+    const_md layout = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    size_t bytes = round64(dnnl_memory_desc_get_size(layout));
+    if (bytes > d->pad_bytes) d->pad_bytes = bytes;
+    dnnl_status_t s = dnnl_primitive_create(out, pd);
+    if (bytes) DO(s, bind(d, pad, layout, arg, n, DNNL_ARG_SCRATCHPAD));
+    return s;
+}
+
+static dnnl_status_t make_main(cg_dnn *d, const_dnnl_primitive_desc_t pd) {
+    const char *impl = NULL;
+    dnnl_status_t s = dnnl_primitive_desc_query(pd, dnnl_query_impl_info_str, 0, &impl);
+    if (impl) snprintf(d->impl, sizeof d->impl, "%s", impl);
+    DO(s, make_primitive(d, pd, PAD, &d->main, d->main_arg, &d->n_main));
+    return s;
+}
+
+/* A primitive that copies memory `from` to `to`, one of which is PACKED. */
+static dnnl_status_t make_pack(cg_dnn *d, int from, const_md from_md, int to, const_md to_md) {
+    dnnl_engine_t e = d->engine->engine;
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t s =
+        dnnl_reorder_primitive_desc_create(&pd, from_md, e, to_md, e, d->engine->attr);
+    DO(s, make_primitive(d, pd, PACK_PAD, &d->pack, d->pack_arg, &d->n_pack));
+    DO(s, bind(d, from, from_md, d->pack_arg, &d->n_pack, DNNL_ARG_FROM));
+    DO(s, bind(d, to, to_md, d->pack_arg, &d->n_pack, DNNL_ARG_TO));
+    d->packed_bytes = round64(dnnl_memory_desc_get_size(to == PACKED ? to_md : from_md));
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    return s;
+}
+
+/* --- matrix product --------------------------------------------------------------------------- */
+
+static dnnl_data_type_t data_type(cg_dtype t) {
+    return t == CG_F32 ? dnnl_f32 : t == CG_BF16 ? dnnl_bf16 : dnnl_data_type_undef;
+}
+
+static dnnl_status_t matrix(md *out, int64_t batch, int64_t rows, int64_t columns, int transposed,
+                            cg_dtype type) {
+    if (batch == 1) {
+        dnnl_dims_t dim = {rows, columns};
+        return md_create(out, 2, dim, data_type(type), transposed ? dnnl_ba : dnnl_ab);
+    }
+    dnnl_dims_t dim = {batch, rows, columns};
+    return md_create(out, 3, dim, data_type(type), transposed ? dnnl_acb : dnnl_abc);
+}
+
+static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t s = dnnl_success;
+    DO(s, matrix(&l[A], m->batch, m->m, m->k, m->transpose_a, m->a_type));
+    DO(s, matrix(&l[B], m->batch, m->k, m->n, m->transpose_b, m->b_type));
+    DO(s, matrix(&l[C], m->batch, m->m, m->n, 0, m->c_type));
+    if (m->bias) DO(s, matrix(&l[BIAS], 1, 1, m->n, 0, CG_F32));
+    DO(s, matmul_pd(&pd, d->engine->engine, l[A], l[B], l[BIAS], l[C], d->engine->attr));
+    DO(s, make_main(d, pd));
+    DO(s, bind(d, A, l[A], d->main_arg, &d->n_main, DNNL_ARG_SRC));
+    DO(s, bind(d, B, l[B], d->main_arg, &d->n_main, DNNL_ARG_WEIGHTS));
+    DO(s, bind(d, C, l[C], d->main_arg, &d->n_main, DNNL_ARG_DST));
+    if (m->bias) DO(s, bind(d, BIAS, l[BIAS], d->main_arg, &d->n_main, DNNL_ARG_BIAS));
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    return s;
+}
+
+/* --- convolution ------------------------------------------------------------------------------ */
+
+enum { X, Y, W_PLAIN, W_ANY, N_LAYOUT };
+
+static dnnl_status_t conv_layouts(const cg_dnn_conv *c, md *l) {
+    dnnl_dims_t x = {c->n, c->c, c->h, c->w}, y = {c->n, c->o, c->oh, c->ow},
+                w = {c->o, c->c, c->kh, c->kw};
+    dnnl_status_t s = dnnl_success;
+    DO(s, md_create(&l[X], 4, x, dnnl_f32, dnnl_nhwc));
+    DO(s, md_create(&l[Y], 4, y, dnnl_f32, dnnl_nhwc));
+    DO(s, md_create(&l[W_PLAIN], 4, w, dnnl_f32, dnnl_oihw));
+    DO(s, md_create(&l[W_ANY], 4, w, dnnl_f32, dnnl_format_tag_any));
+    return s;
+}
+
+static dnnl_status_t conv_pd(engine *e, const cg_dnn_conv *c, md *l, dnnl_primitive_desc_t *out) {
+    const dnnl_dims_t stride = {c->stride, c->stride}, dilation = {0, 0},
+                      pad = {c->padding, c->padding};
+    dnnl_primitive_desc_t forward = NULL, *first = c->direction == CG_DNN_FORWARD ? out : &forward;
+    const dnnl_alg_kind_t alg = dnnl_convolution_direct;
+    dnnl_status_t s = forward_pd(first, e->engine, dnnl_forward_training, alg, l[X], l[W_ANY], NULL,
+                                 l[Y], stride, dilation, pad, pad, e->attr);
+    if (c->direction == CG_DNN_DATA)
+        DO(s, backward_data_pd(out, e->engine, alg, l[X], l[W_ANY], l[Y], stride, dilation, pad,
+                               pad, forward, e->attr));
+    if (c->direction == CG_DNN_WEIGHTS)
+        DO(s, backward_weights_pd(out, e->engine, alg, l[X], l[W_ANY], NULL, l[Y], stride, dilation,
+                                  pad, pad, forward, e->attr));
+    if (forward) dnnl_primitive_desc_destroy(forward);
+    return s;
+}
+
+/* Which operand is what in each direction, and what oneDNN calls it. */
+static const struct conv_role {
+    int x, y, w, x_arg, y_arg, w_arg;
+    dnnl_query_t w_query;
+} conv_role[] = {
+    [CG_DNN_FORWARD] = {A, C, B, DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_WEIGHTS,
+                        dnnl_query_weights_md},
+    [CG_DNN_DATA] = {C, A, B, DNNL_ARG_DIFF_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_WEIGHTS,
+                     dnnl_query_weights_md},
+    [CG_DNN_WEIGHTS] = {B, A, C, DNNL_ARG_SRC, DNNL_ARG_DIFF_DST, DNNL_ARG_DIFF_WEIGHTS,
+                        dnnl_query_diff_weights_md},
+};
+
+static dnnl_status_t conv_make(cg_dnn *d, const cg_dnn_conv *c, md *l) {
+    const struct conv_role *r = &conv_role[c->direction];
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t s = conv_layouts(c, l);
+    DO(s, conv_pd(d->engine, c, l, &pd));
+    DO(s, make_main(d, pd));
+    if (s == dnnl_success) {
+        const_md w = dnnl_primitive_desc_query_md(pd, r->w_query, 0);
+        int plain = dnnl_memory_desc_equal(w, l[W_PLAIN]);
+        d->packs_result = c->direction == CG_DNN_WEIGHTS;
+        DO(s, bind(d, r->x, l[X], d->main_arg, &d->n_main, r->x_arg));
+        DO(s, bind(d, r->y, l[Y], d->main_arg, &d->n_main, r->y_arg));
+        DO(s, bind(d, plain ? r->w : PACKED, w, d->main_arg, &d->n_main, r->w_arg));
+        if (!plain && d->packs_result) DO(s, make_pack(d, PACKED, w, C, l[W_PLAIN]));
+        if (!plain && !d->packs_result) DO(s, make_pack(d, B, l[W_PLAIN], PACKED, w));
+    }
+    if (pd) dnnl_primitive_desc_destroy(pd);
+    return s;
+}
+
+/* --- making and running ----------------------------------------------------------------------- */
+
+/* A primitive bakes in the thread count it is made under and is wrong under any other. */
+static int threads_set(int threads) {
+    int before = omp_get_max_threads();
+    if (before != threads) omp_set_num_threads(threads);
+    return before;
+}
+
+static cg_status dnn_finish(cg_dnn *d, dnnl_status_t s, const char *what, cg_dnn **out) {
+    if (s == dnnl_success) {
+        *out = d;
+        return CG_OK;
+    }
+    cg_dnn_free(d);
+    return dnn_error(s, what);
+}
+
+/* Before 2.7.5 a batch of products with a transposed a and many rows is wrong where threads are
+ * more than batch · ⌈n/64⌉: it is run one by one instead. */
+static int batch_is_wrong(const cg_dnn *d, const cg_dnn_matmul *m) {
+    return m->batch > 1 && m->transpose_a && m->k >= 2048 &&
+           d->threads > m->batch * ((m->n + 63) / 64);
+}
+
+cg_status cg_dnn_matmul_create(cg_context *ctx, const cg_dnn_matmul *shape, cg_dnn **out) {
+    cg_dnn *d = NULL;
+    CG_TRY(dnn_new(ctx, &d));
+    cg_dnn_matmul one = *shape;
+    if (batch_is_wrong(d, shape)) {
+        one.batch = 1;
+        d->repeat = shape->batch;
+        d->step[A] = (size_t)(one.m * one.k) * cg_dtype_size(one.a_type);
+        d->step[B] = (size_t)(one.k * one.n) * cg_dtype_size(one.b_type);
+        d->step[C] = (size_t)(one.m * one.n) * cg_dtype_size(one.c_type);
+    }
+    md layout[N_MEMORY] = {NULL};
+    int before = threads_set(d->threads);
+    dnnl_status_t s = matmul_make(d, &one, layout);
+    threads_set(before);
+    for (int i = 0; i < N_MEMORY; i++)
+        if (layout[i]) md_destroy(layout[i]);
+    return dnn_finish(d, s, "matmul", out);
+}
+
+cg_status cg_dnn_conv_create(cg_context *ctx, const cg_dnn_conv *shape, cg_dnn **out) {
+    cg_dnn *d = NULL;
+    CG_TRY(dnn_new(ctx, &d));
+    md layout[N_LAYOUT] = {NULL};
+    int before = threads_set(d->threads);
+    dnnl_status_t s = conv_make(d, shape, layout);
+    threads_set(before);
+    for (int i = 0; i < N_LAYOUT; i++)
+        if (layout[i]) md_destroy(layout[i]);
+    return dnn_finish(d, s, "convolution", out);
+}
+
+static dnnl_status_t execute(const cg_dnn *d) {
+    dnnl_stream_t stream = d->engine->stream;
+    dnnl_status_t s = dnnl_success;
+    if (d->pack && !d->packs_result)
+        DO(s, dnnl_primitive_execute(d->pack, stream, d->n_pack, d->pack_arg));
+    DO(s, dnnl_primitive_execute(d->main, stream, d->n_main, d->main_arg));
+    if (d->pack && d->packs_result)
+        DO(s, dnnl_primitive_execute(d->pack, stream, d->n_pack, d->pack_arg));
+    DO(s, dnnl_stream_wait(stream));
+    return s;
+}
+
+cg_status cg_dnn_run(const cg_dnn *d, const void *a, const void *b, const void *bias, void *c,
+                     void *scratch) {
+    char *packed = d->packed_bytes ? (char *)scratch + d->pad_bytes : NULL;
+    char *const data[N_MEMORY] = {
+        [A] = (char *)a,   [B] = (char *)b, [BIAS] = (char *)bias, [C] = c,
+        [PACKED] = packed, [PAD] = scratch, [PACK_PAD] = scratch};
+    pthread_mutex_t *lock = (pthread_mutex_t *)&d->lock;
+    pthread_mutex_lock(lock);
+    int before = threads_set(d->threads);
+    dnnl_status_t s = dnnl_success;
+    for (int64_t r = 0; r < d->repeat; r++) {
+        for (int i = 0; i < N_MEMORY; i++)
+            if (d->memory[i])
+                DO(s, dnnl_memory_set_data_handle(d->memory[i], data[i] + (size_t)r * d->step[i]));
+        DO(s, execute(d));
+    }
+    threads_set(before);
+    pthread_mutex_unlock(lock);
+    return s == dnnl_success ? CG_OK : dnn_error(s, d->impl);
+}

@@ -1,0 +1,69 @@
+/* What ops that visit each element share: splitting work over threads, walking operands that
+ * broadcast, copying rows. */
+#ifndef CG_OPS_ELEMENTWISE_H
+#define CG_OPS_ELEMENTWISE_H
+
+#include "graph/op.h"
+#include "ops/kernel.h"
+
+/* A serial kernel on the items [begin, end). */
+typedef void (*cg_range_fn)(const void *arg, int64_t begin, int64_t end);
+
+/* Calls fn on parts of [0, items), one a thread, or on all of it where the elements it touches
+ * are fewer than CG_PARALLEL_MIN. Parts start at multiples of grain: a kernel's vector loop then
+ * meets its tail at the same items for every number of threads. */
+void cg_parallel(int threads, int64_t items, int64_t grain, int64_t elements, cg_range_fn fn,
+                 const void *arg);
+
+/* The same over elements, for kernels whose arg is the task. */
+enum { CG_ELEMENT_GRAIN = 64 };
+void cg_parallel_elements(const cg_task *t, cg_range_fn fn);
+
+/* A walk over an output in row-major order, beside operands at strides of their own. Dimensions
+ * of 1 are dropped and neighbours that all operands step through alike are merged, so that two
+ * tensors of one shape are one dimension, and [.., C] with [C] are two. */
+enum { CG_WALK_OPERANDS = 2 };
+typedef struct cg_walk {
+    int operands, rank; /* rank ≥ 2: padded in front */
+    int64_t dim[CG_MAX_RANK];
+    int64_t stride[CG_WALK_OPERANDS][CG_MAX_RANK]; /* in elements; 0 where it is repeated */
+} cg_walk;
+
+/* Operands of shape[i] broadcast to out. */
+cg_walk cg_walk_broadcast(const cg_shape *out, int operands, const cg_shape *const *shape);
+
+/* One operand at the strides given, one for each dimension of out. */
+cg_walk cg_walk_strided(const cg_shape *out, const int64_t *stride);
+
+/* Offset of an operand at row `row` (an index over all dimensions but the last). */
+int64_t cg_walk_offset(const cg_walk *w, int operand, int64_t row);
+
+/* The walk's unit: rows of n elements, contiguous in the output; operand i goes row[i] elements
+ * from row to row, and within a row by its innermost stride. */
+typedef struct cg_tile {
+    int64_t rows, n;
+    int64_t row[CG_WALK_OPERANDS];
+    int64_t inner[CG_WALK_OPERANDS];
+} cg_tile;
+
+typedef void (*cg_tile_fn)(void *y, const void *a, const void *b, const cg_tile *tile);
+
+/* Calls fn on tiles that cover the output, in parallel. b may be NULL where there is one operand. */
+void cg_walk_tiles(int threads, const cg_walk *w, size_t element, void *y, const void *a,
+                   const void *b, cg_tile_fn fn);
+
+/* The shape rule and run of y = f(a, b) for an f that commutes; fn sees inner strides a 1, b 0 or
+ * 1. y may be written over an operand of its own type. */
+cg_status cg_binary_infer(const cg_node *n, cg_type *out);
+cg_status cg_binary_run(const cg_task *t, cg_tile_fn fn);
+
+/* The shape rule of y = f(x) and dx = f(x or y, dy), f32 throughout. */
+cg_status cg_unary_infer(const cg_node *n, cg_type *out);
+cg_status cg_unary_grad_infer(const cg_node *n, cg_type *out);
+
+/* Zeroes and copies in parallel; rows of some bytes at strides in bytes. */
+void cg_zero(int threads, void *to, size_t bytes);
+void cg_copy_rows(int threads, int64_t rows, size_t row_bytes, void *to, size_t to_stride,
+                  const void *from, size_t from_stride);
+
+#endif

@@ -1,0 +1,224 @@
+/* layer_norm: normalises each row.
+ *   mean = Σ x / D,  rstd = 1 / sqrt(Σ (x - mean)² / D + eps),  y = (x - mean) · rstd · gain + bias
+ * shapes  x [..., D] f32, gain, bias [D] -> y [..., D]; mean, rstd [..., 1], kept for the gradient
+ * attr    eps: float, 0 or more
+ * vjp     layer_norm_grad, below
+ * errors  CG_ESHAPE: x is a scalar, D is 0, or gain or bias is not [D]. CG_EDTYPE: not f32.
+ *         CG_EINVAL: eps is negative
+ * source  Ba, Kiros, Hinton, arXiv:1607.06450
+ *
+ * layer_norm_grad: its gradient, x and dy read once.
+ *   h = (x - mean) · rstd,  g = dy · gain,  dx = rstd (g - Σ g / D - h Σ (g h) / D)
+ *   dgain = Σ over rows of dy h,  dbias = Σ over rows of dy
+ * shapes  x, gain, mean, rstd, dy -> dx as x, dgain [D], dbias [D]
+ * Sums over rows are taken in chunks of rows that do not depend on the number of threads. */
+#include "ops/kernel.h"
+#include "ops/ops.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct layer_norm_attr {
+    float eps;
+} layer_norm_attr;
+
+static const cg_attr_field fields[] = {CG_ATTR(layer_norm_attr, eps, FLOAT), {0}};
+
+static cg_status check(const cg_node *n, int first, int last, const char *const *name) {
+    char text[CG_SHAPE_TEXT];
+    const cg_value *x = n->in[0];
+    if (x->dtype != CG_F32)
+        return cg_error(CG_EDTYPE, "x is %s, wanted f32", cg_dtype_name(x->dtype));
+    if (x->shape.rank < 1) return cg_error(CG_ESHAPE, "x is a scalar, wanted rank 1 or more");
+    cg_shape width = CG_SHAPE(x->shape.dim[x->shape.rank - 1]);
+    if (width.dim[0] == 0)
+        return cg_error(CG_ESHAPE, "rows of x %s are empty", cg_shape_print(&x->shape, text));
+    for (int i = first; i <= last; i++) {
+        if (n->in[i]->dtype != CG_F32)
+            return cg_error(CG_EDTYPE, "%s is %s, wanted f32", name[i],
+                            cg_dtype_name(n->in[i]->dtype));
+        if (!cg_shape_equal(&n->in[i]->shape, &width))
+            return cg_error(CG_ESHAPE, "%s is %s, wanted [%lld], the last axis of x", name[i],
+                            cg_shape_print(&n->in[i]->shape, text), (long long)width.dim[0]);
+    }
+    return CG_OK;
+}
+
+static cg_status infer(const cg_node *n, cg_type *out) {
+    static const char *const name[] = {"x", "gain", "bias"};
+    const layer_norm_attr *attr = n->attr;
+    CG_TRY(check(n, 1, 2, name));
+    if (!(attr->eps >= 0))
+        return cg_error(CG_EINVAL, "eps is %g, wanted 0 or more", (double)attr->eps);
+    out[0] = out[1] = out[2] = (cg_type){CG_F32, n->in[0]->shape};
+    int last = n->in[0]->shape.rank - 1;
+    out[1].shape.dim[last] = out[2].shape.dim[last] = 1;
+    return CG_OK;
+}
+
+CG_KERNEL static void rows_forward(const void *const *in, void *const *out, int64_t width,
+                                   float eps, int64_t begin, int64_t end) {
+    const float *gain = in[1], *bias = in[2];
+    float *mean = out[1], *rstd = out[2];
+    float inverse = 1.0f / (float)width;
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = (const float *)in[0] + i * width;
+        float *y = (float *)out[0] + i * width;
+        float sum = 0, square = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < width; j++) sum += x[j];
+        float m = sum * inverse;
+#pragma omp simd reduction(+ : square)
+        for (int64_t j = 0; j < width; j++) square += (x[j] - m) * (x[j] - m);
+        float r = 1.0f / sqrtf(square * inverse + eps);
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) y[j] = (x[j] - m) * r * gain[j] + bias[j];
+        mean[i] = m;
+        rstd[i] = r;
+    }
+}
+
+static cg_status run(const cg_task *t) {
+    const cg_shape *x = &t->node->in[0]->shape;
+    const layer_norm_attr *attr = t->node->attr;
+    int64_t width = x->dim[x->rank - 1], count = cg_shape_count(x), rows = count / width;
+    int threads = count < CG_PARALLEL_MIN ? 1 : t->threads;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int i = 0; i < threads; i++) {
+        cg_range r = cg_range_of(rows, i, threads);
+        rows_forward(t->in, t->out, width, attr->eps, r.begin, r.end);
+    }
+    return CG_OK;
+}
+
+static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
+    if (dy[1] || dy[2]) {
+        cg_graph_fail(g, cg_error(CG_EUNSUPPORTED,
+                                  "%s: layer_norm: the gradient of mean and rstd "
+                                  "is not supported",
+                                  n->name));
+        return;
+    }
+    cg_value *in[] = {n->in[0], n->in[1], n->out[1], n->out[2], dy[0]};
+    cg_node *grad = cg_node_add(g, &cg_op_layer_norm_grad, NULL, 5, in);
+    if (!grad) return;
+    for (int i = 0; i < 3; i++) dx[i] = grad->out[i];
+}
+
+const cg_op cg_op_layer_norm = {
+    .name = "layer_norm",
+    .min_in = 3,
+    .max_in = 3,
+    .n_out = 3,
+    .attr_size = sizeof(layer_norm_attr),
+    .attr = fields,
+    .infer = infer,
+    .vjp = vjp,
+    .run = run,
+    .inplace = 1u << 0,
+};
+
+cg_value *cg_layer_norm(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias, float eps) {
+    layer_norm_attr attr = {eps};
+    return cg_node_add1(g, &cg_op_layer_norm, &attr, 3, (cg_value *[]){x, gain, bias});
+}
+
+/* --- layer_norm_grad ------------------------------------------------------------------------- */
+
+enum { CHUNKS = 64, CHUNK_ROWS = 16 }; /* at most so many chunks, of at least so many rows */
+
+static int64_t chunk_rows(int64_t rows) {
+    int64_t n = (rows + CHUNKS - 1) / CHUNKS;
+    return n < CHUNK_ROWS ? CHUNK_ROWS : n;
+}
+
+static cg_status grad_infer(const cg_node *n, cg_type *out) {
+    static const char *const name[] = {"x", "gain"};
+    CG_TRY(check(n, 1, 1, name));
+    const cg_shape *x = &n->in[0]->shape;
+    cg_shape kept = *x;
+    kept.dim[x->rank - 1] = 1;
+    if (!cg_shape_equal(&n->in[2]->shape, &kept) || !cg_shape_equal(&n->in[3]->shape, &kept))
+        return cg_error(CG_ESHAPE, "mean or rstd is not one number for each row of x");
+    if (n->in[4]->dtype != CG_F32 || !cg_shape_equal(&n->in[4]->shape, x))
+        return cg_error(CG_ESHAPE, "dy is not of x's shape and type");
+    out[0] = (cg_type){CG_F32, *x};
+    out[1] = out[2] = (cg_type){CG_F32, n->in[1]->shape};
+    return CG_OK;
+}
+
+/* sum: dgain and dbias of rows begin … end-1. dx may be x or dy. */
+CG_KERNEL static void rows_backward(const void *const *in, float *out, int64_t width, float *sum,
+                                    int64_t begin, int64_t end) {
+    const float *gain = in[1], *mean = in[2], *rstd = in[3];
+    float *dgain = sum, *dbias = sum + width;
+    float inverse = 1.0f / (float)width;
+    memset(sum, 0, (size_t)width * 2 * sizeof *sum);
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = (const float *)in[0] + i * width, *dy = (const float *)in[4] + i * width;
+        float *dx = out + i * width;
+        float m = mean[i], r = rstd[i], sum_g = 0, sum_gh = 0;
+#pragma omp simd reduction(+ : sum_g, sum_gh)
+        for (int64_t j = 0; j < width; j++) {
+            float g = dy[j] * gain[j];
+            sum_g += g;
+            sum_gh += g * (x[j] - m);
+        }
+        float a = -sum_g * inverse, b = -sum_gh * r * inverse;
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            float h = (x[j] - m) * r, d = dy[j];
+            dgain[j] += d * h;
+            dbias[j] += d;
+            dx[j] = r * (d * gain[j] + (h * b + a));
+        }
+    }
+}
+
+/* dgain and dbias are the sums of the chunks, in their order. */
+CG_KERNEL static void merge(const float *partial, int64_t chunks, int64_t width, float *dgain,
+                            float *dbias) {
+    memset(dgain, 0, (size_t)width * sizeof *dgain);
+    memset(dbias, 0, (size_t)width * sizeof *dbias);
+    for (int64_t k = 0; k < chunks; k++) {
+        const float *g = partial + k * 2 * width, *b = g + width;
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            dgain[j] += g[j];
+            dbias[j] += b[j];
+        }
+    }
+}
+
+static cg_status grad_prepare(cg_prep *p) {
+    const cg_shape *x = &p->node->in[0]->shape;
+    int64_t width = x->dim[x->rank - 1], rows = cg_shape_count(x) / width, n = chunk_rows(rows);
+    p->scratch = (size_t)((rows + n - 1) / n * 2 * width) * sizeof(float);
+    return CG_OK;
+}
+
+static cg_status grad_run(const cg_task *t) {
+    const cg_shape *x = &t->node->in[0]->shape;
+    int64_t width = x->dim[x->rank - 1], count = cg_shape_count(x), rows = count / width;
+    int64_t n = chunk_rows(rows), chunks = (rows + n - 1) / n;
+    float *partial = t->scratch;
+    int threads = count < CG_PARALLEL_MIN ? 1 : t->threads;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t k = 0; k < chunks; k++) {
+        int64_t end = (k + 1) * n < rows ? (k + 1) * n : rows;
+        rows_backward(t->in, t->out[0], width, partial + k * 2 * width, k * n, end);
+    }
+    merge(partial, chunks, width, t->out[1], t->out[2]);
+    return CG_OK;
+}
+
+const cg_op cg_op_layer_norm_grad = {
+    .name = "layer_norm_grad",
+    .min_in = 5,
+    .max_in = 5,
+    .n_out = 3,
+    .infer = grad_infer,
+    .prepare = grad_prepare,
+    .run = grad_run,
+    .inplace = 1u << 0 | 1u << 4,
+};

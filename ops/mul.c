@@ -1,0 +1,54 @@
+/* mul: y = a * b, operands broadcast as in NumPy.
+ * shapes  a, b f32 -> y, the shape they broadcast to
+ * vjp     da = dy * b, db = dy * a, each summed over what was repeated (by autodiff)
+ * errors  CG_ESHAPE: the shapes do not broadcast. CG_EDTYPE: not f32
+ * onnx    Mul */
+#include "ops/check.h"
+#include "ops/elementwise.h"
+#include "ops/ops.h"
+
+static cg_status infer(const cg_node *n, cg_type *out) {
+    CG_TRY(cg_check_dtype(n->in[0], "a", CG_F32));
+    return cg_binary_infer(n, out);
+}
+
+static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
+    dx[0] = cg_mul(g, dy[0], n->in[1]);
+    dx[1] = cg_mul(g, dy[0], n->in[0]);
+}
+
+CG_KERNEL static void tile_f32(void *y_data, const void *a_data, const void *b_data,
+                               const cg_tile *t) {
+    for (int64_t r = 0; r < t->rows; r++) {
+        float *y = (float *)y_data + r * t->n;
+        const float *a = (const float *)a_data + r * t->row[0];
+        const float *b = (const float *)b_data + r * t->row[1];
+        if (t->inner[1] == 0) {
+            const float s = *b;
+#pragma omp simd
+            for (int64_t i = 0; i < t->n; i++) y[i] = a[i] * s;
+        } else {
+#pragma omp simd
+            for (int64_t i = 0; i < t->n; i++) y[i] = a[i] * b[i];
+        }
+    }
+}
+
+static cg_status run(const cg_task *t) {
+    return cg_binary_run(t, tile_f32);
+}
+
+const cg_op cg_op_mul = {
+    .name = "mul",
+    .min_in = 2,
+    .max_in = 2,
+    .n_out = 1,
+    .infer = infer,
+    .vjp = vjp,
+    .run = run,
+    .inplace = 3,
+};
+
+cg_value *cg_mul(cg_graph *g, cg_value *a, cg_value *b) {
+    return cg_node_add1(g, &cg_op_mul, NULL, 2, (cg_value *[]){a, b});
+}

@@ -1,0 +1,50 @@
+/* scale: y = factor * x, the factor an attribute.
+ * shapes  x [...] f32 -> y [...]
+ * vjp     dx = factor * dy
+ * errors  CG_EDTYPE: x is not f32
+ * onnx    Mul by a constant */
+#include "ops/elementwise.h"
+#include "ops/ops.h"
+
+typedef struct cg_scale_attr {
+    float factor;
+} cg_scale_attr;
+
+static const cg_attr_field fields[] = {CG_ATTR(cg_scale_attr, factor, FLOAT), {NULL, 0, 0}};
+
+static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
+    const cg_scale_attr *attr = n->attr;
+    dx[0] = cg_scale(g, dy[0], attr->factor);
+}
+
+CG_KERNEL static void range(const void *arg, int64_t begin, int64_t end) {
+    const cg_task *t = arg;
+    const cg_scale_attr *attr = t->node->attr;
+    const float *x = t->in[0], factor = attr->factor;
+    float *y = t->out[0];
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = factor * x[i];
+}
+
+static cg_status run(const cg_task *t) {
+    cg_parallel_elements(t, range);
+    return CG_OK;
+}
+
+const cg_op cg_op_scale = {
+    .name = "scale",
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .attr_size = sizeof(cg_scale_attr),
+    .attr = fields,
+    .infer = cg_unary_infer,
+    .vjp = vjp,
+    .run = run,
+    .inplace = 1,
+};
+
+cg_value *cg_scale(cg_graph *g, cg_value *x, float factor) {
+    cg_scale_attr attr = {factor};
+    return cg_node_add1(g, &cg_op_scale, &attr, 1, &x);
+}

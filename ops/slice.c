@@ -1,0 +1,126 @@
+/* slice: the part [start, start + length) of one axis.
+ * shapes  x [..., n, ...] of any type -> y [..., length, ...]
+ * vjp     dx = dy in its place, zeros around it (op slice_grad)
+ * errors  CG_EINVAL: no such axis, or the part is not within it
+ * onnx    Slice */
+#include "ops/check.h"
+#include "ops/elementwise.h"
+#include "ops/ops.h"
+
+typedef struct cg_slice_attr {
+    int64_t axis, start, length;
+} cg_slice_attr;
+
+static const cg_attr_field fields[] = {CG_ATTR(cg_slice_attr, axis, INT),
+                                       CG_ATTR(cg_slice_attr, start, INT),
+                                       CG_ATTR(cg_slice_attr, length, INT),
+                                       {NULL, 0, 0}};
+
+static cg_status infer(const cg_node *n, cg_type *out) {
+    const cg_value *x = n->in[0];
+    const cg_slice_attr *attr = n->attr;
+    CG_TRY(cg_check_axis(attr->axis, x));
+    int64_t dim = x->shape.dim[attr->axis];
+    if (attr->start < 0 || attr->length < 0 || attr->start > dim ||
+        attr->length > dim - attr->start) {
+        char text[CG_SHAPE_TEXT];
+        return cg_error(CG_EINVAL,
+                        "start %lld and length %lld, wanted a part of axis %lld of x, which is %s",
+                        (long long)attr->start, (long long)attr->length, (long long)attr->axis,
+                        cg_shape_print(&x->shape, text));
+    }
+    *out = (cg_type){x->dtype, x->shape};
+    out->shape.dim[attr->axis] = attr->length;
+    return CG_OK;
+}
+
+static cg_value *slice_grad(cg_graph *g, cg_value *dy, int64_t axis, int64_t start, int64_t length);
+
+static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
+    const cg_slice_attr *attr = n->attr;
+    dx[0] = slice_grad(g, dy[0], attr->axis, attr->start, n->in[0]->shape.dim[attr->axis]);
+}
+
+/* Rows before the axis, and bytes of one step along it. */
+static void around(const cg_value *x, int64_t axis, int64_t *rows, size_t *inner) {
+    *rows = 1;
+    *inner = cg_dtype_size(x->dtype);
+    for (int64_t d = 0; d < axis; d++) *rows *= x->shape.dim[d];
+    for (int64_t d = axis + 1; d < x->shape.rank; d++) *inner *= (size_t)x->shape.dim[d];
+}
+
+static cg_status run(const cg_task *t) {
+    const cg_slice_attr *attr = t->node->attr;
+    const cg_value *x = t->node->in[0];
+    int64_t rows;
+    size_t inner;
+    around(x, attr->axis, &rows, &inner);
+    size_t bytes = (size_t)attr->length * inner;
+    cg_copy_rows(t->threads, rows, bytes, t->out[0], bytes,
+                 (const char *)t->in[0] + (size_t)attr->start * inner,
+                 (size_t)x->shape.dim[attr->axis] * inner);
+    return CG_OK;
+}
+
+static cg_status grad_infer(const cg_node *n, cg_type *out) {
+    const cg_slice_attr *attr = n->attr;
+    const cg_value *dy = n->in[0];
+    CG_TRY(cg_check_dtype(dy, "dy", CG_F32));
+    CG_TRY(cg_check_axis(attr->axis, dy));
+    int64_t part = dy->shape.dim[attr->axis];
+    if (attr->start < 0 || attr->start > attr->length || part > attr->length - attr->start)
+        return cg_error(CG_EINVAL, "dy has %lld at axis %lld, wanted to place it at %lld of %lld",
+                        (long long)part, (long long)attr->axis, (long long)attr->start,
+                        (long long)attr->length);
+    *out = (cg_type){CG_F32, dy->shape};
+    out->shape.dim[attr->axis] = attr->length;
+    return CG_OK;
+}
+
+static cg_status grad_run(const cg_task *t) {
+    const cg_slice_attr *attr = t->node->attr;
+    const cg_value *dy = t->node->in[0];
+    int64_t rows;
+    size_t inner;
+    around(dy, attr->axis, &rows, &inner);
+    size_t bytes = (size_t)dy->shape.dim[attr->axis] * inner, stride = (size_t)attr->length * inner;
+    cg_zero(t->threads, t->out[0], (size_t)rows * stride);
+    cg_copy_rows(t->threads, rows, bytes, (char *)t->out[0] + (size_t)attr->start * inner, stride,
+                 t->in[0], bytes);
+    return CG_OK;
+}
+
+const cg_op cg_op_slice = {
+    .name = "slice",
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .attr_size = sizeof(cg_slice_attr),
+    .attr = fields,
+    .infer = infer,
+    .vjp = vjp,
+    .run = run,
+};
+
+/* in dy -> dx; here length is the whole axis of x */
+const cg_op cg_op_slice_grad = {
+    .name = "slice_grad",
+    .min_in = 1,
+    .max_in = 1,
+    .n_out = 1,
+    .attr_size = sizeof(cg_slice_attr),
+    .attr = fields,
+    .infer = grad_infer,
+    .run = grad_run,
+};
+
+static cg_value *slice_grad(cg_graph *g, cg_value *dy, int64_t axis, int64_t start,
+                            int64_t length) {
+    cg_slice_attr attr = {axis, start, length};
+    return cg_node_add1(g, &cg_op_slice_grad, &attr, 1, &dy);
+}
+
+cg_value *cg_slice(cg_graph *g, cg_value *x, int axis, int64_t start, int64_t length) {
+    cg_slice_attr attr = {axis, start, length};
+    return cg_node_add1(g, &cg_op_slice, &attr, 1, &x);
+}

@@ -1,0 +1,30 @@
+/* Parameters to a file and back, matched by name. */
+#ifndef CG_PARAMS_IO_H
+#define CG_PARAMS_IO_H
+
+#include "graph/params.h"
+#include "serialize/tensor.h"
+
+/* How a file and a store may differ; all zero (or NULL) is strict: not at all. */
+typedef struct cg_params_load_options {
+    int allow_missing;    /* parameters that the file lacks keep their values */
+    int allow_unexpected; /* tensors that the store lacks are left out */
+} cg_params_load_options;
+
+/* Writes every parameter, in order of declaration, to a safetensors file (whole or not at all).
+ * The metadata is the given lines and format = "pt", which Python's loaders ask for.
+ * errors  CG_EINVAL: not allocated; those of cg_safetensors_save */
+cg_status cg_params_save(const cg_params *p, const char *path, const cg_meta *meta, int meta_count);
+
+/* Fills the store from a safetensors file; f16 and bf16 widen to f32, and a scalar may be stored
+ * as [1]. Either everything fits and is copied, or the store stays as it was.
+ * errors  CG_EINVAL names what is missing, what is unexpected and the nearest name that it may
+ *         have meant; CG_ESHAPE, CG_EDTYPE with what was found and wanted; those of
+ *         cg_safetensors_open */
+cg_status cg_params_load(cg_params *p, const char *path, const cg_params_load_options *options);
+
+/* The same from tensors that another reader gives. */
+cg_status cg_params_load_tensors(cg_params *p, const cg_tensor *tensors, int count,
+                                 const cg_params_load_options *options);
+
+#endif

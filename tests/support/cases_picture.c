@@ -1,0 +1,166 @@
+/* Cases of ops on pictures [N, H, W, C]. */
+#include "op_case.h"
+
+// clang-format off
+#define R3(a, b, c) {3, {a, b, c}}
+#define R4(a, b, c, d) {4, {a, b, c, d}}
+#define OPERAND(...) {CG_F32, __VA_ARGS__, CG_FILL_UNIFORM, -1, 1, 1}
+#define I32(...) {CG_I32, __VA_ARGS__, CG_FILL_INTEGER, 0, 3, 0}
+// clang-format on
+
+/* --- conv2d ----------------------------------------------------------------------------------- */
+
+static double conv_pixel(const cg_case_data *d, int64_t stride, int64_t padding, int64_t n,
+                         int64_t i, int64_t j, int64_t o) {
+    const int64_t *x = d->in_shape[0].dim, *w = d->in_shape[1].dim;
+    double sum = 0;
+    for (int64_t c = 0; c < w[1]; c++)
+        for (int64_t k = 0; k < w[2]; k++)
+            for (int64_t l = 0; l < w[3]; l++) {
+                int64_t row = i * stride - padding + k, column = j * stride - padding + l;
+                if (row < 0 || row >= x[1] || column < 0 || column >= x[2]) continue;
+                sum += d->in[0][((n * x[1] + row) * x[2] + column) * x[3] + c] *
+                       d->in[1][((o * w[1] + c) * w[2] + k) * w[3] + l];
+            }
+    return sum;
+}
+
+static void conv_reference(cg_case_data *d, int64_t stride, int64_t padding) {
+    const int64_t *y = d->out_shape[0].dim;
+    double *out = d->out[0];
+    for (int64_t n = 0; n < y[0]; n++)
+        for (int64_t i = 0; i < y[1]; i++)
+            for (int64_t j = 0; j < y[2]; j++)
+                for (int64_t o = 0; o < y[3]; o++)
+                    *out++ = conv_pixel(d, stride, padding, n, i, j, o);
+}
+
+#define CONV(name, stride, padding)                                                                \
+    static void name##_build(cg_graph *g, cg_value *const *in, cg_value **out) {                   \
+        out[0] = cg_conv2d(g, in[0], in[1], stride, padding);                                      \
+    }                                                                                              \
+    static void name##_reference(cg_case_data *d) {                                                \
+        conv_reference(d, stride, padding);                                                        \
+    }
+
+CONV(conv_s1p0, 1, 0)
+CONV(conv_s1p1, 1, 1)
+CONV(conv_s2p0, 2, 0)
+CONV(conv_s2p1, 2, 1)
+CONV(conv_s3p2, 3, 2)
+CONV(conv_s4p0, 4, 0)
+
+#define CONV_CASE(f, text, x, w)                                                                   \
+    { &cg_op_conv2d, text, {OPERAND(x), OPERAND(w)}, 2, 1, f##_build, f##_reference, 0, 0 }
+
+/* --- avg_pool --------------------------------------------------------------------------------- */
+
+static void pool_reference(cg_case_data *d, int64_t kernel, int64_t stride) {
+    const int64_t *x = d->in_shape[0].dim, *y = d->out_shape[0].dim;
+    double *out = d->out[0];
+    for (int64_t n = 0; n < y[0]; n++)
+        for (int64_t i = 0; i < y[1]; i++)
+            for (int64_t j = 0; j < y[2]; j++)
+                for (int64_t c = 0; c < y[3]; c++) {
+                    double sum = 0;
+                    for (int64_t k = 0; k < kernel; k++)
+                        for (int64_t l = 0; l < kernel; l++) {
+                            int64_t row = i * stride + k, column = j * stride + l;
+                            sum += d->in[0][((n * x[1] + row) * x[2] + column) * x[3] + c];
+                        }
+                    *out++ = sum / (double)(kernel * kernel);
+                }
+}
+
+#define POOL(name, kernel, stride)                                                                 \
+    static void name##_build(cg_graph *g, cg_value *const *in, cg_value **out) {                   \
+        out[0] = cg_avg_pool(g, in[0], kernel, stride);                                            \
+    }                                                                                              \
+    static void name##_reference(cg_case_data *d) {                                                \
+        pool_reference(d, kernel, stride);                                                         \
+    }
+
+POOL(pool_k2s2, 2, 2)
+POOL(pool_k3s2, 3, 2)
+POOL(pool_k2s3, 2, 3)
+POOL(pool_k1s1, 1, 1)
+POOL(pool_k3s1, 3, 1)
+
+#define POOL_CASE(f, text, x)                                                                      \
+    { &cg_op_avg_pool, text, {OPERAND(x)}, 1, 1, f##_build, f##_reference, 0, 0 }
+
+const cg_op_case cg_cases_picture[] = {
+    CONV_CASE(conv_s1p1, "3x3, padding 1", R4(2, 7, 6, 5), R4(4, 5, 3, 3)),
+    CONV_CASE(conv_s2p1, "stem: 3 channels, stride 2", R4(2, 9, 8, 3), R4(24, 3, 3, 3)),
+    CONV_CASE(conv_s2p1, "odd size, stride 2", R4(1, 9, 11, 4), R4(6, 4, 3, 3)),
+    CONV_CASE(conv_s2p0, "rows left over, stride 2", R4(2, 8, 8, 4), R4(5, 4, 3, 3)),
+    CONV_CASE(conv_s3p2, "5x5, stride 3, padding 2", R4(2, 8, 7, 3), R4(4, 3, 5, 5)),
+    CONV_CASE(conv_s1p1, "kernel wider than high", R4(2, 6, 7, 3), R4(4, 3, 2, 4)),
+    CONV_CASE(conv_s1p1, "channels of a vector", R4(2, 5, 5, 16), R4(32, 16, 3, 3)),
+    CONV_CASE(conv_s1p1, "one channel", R4(2, 5, 5, 1), R4(1, 1, 3, 3)),
+    CONV_CASE(conv_s1p0, "1x1", R4(3, 5, 4, 6), R4(7, 6, 1, 1)),
+    CONV_CASE(conv_s1p0, "1x1, one picture of one pixel", R4(1, 1, 1, 6), R4(7, 6, 1, 1)),
+    CONV_CASE(conv_s2p0, "1x1, stride 2", R4(2, 5, 4, 6), R4(7, 6, 1, 1)),
+    CONV_CASE(conv_s1p1, "2x2 picture", R4(3, 2, 2, 6), R4(5, 6, 3, 3)),
+    CONV_CASE(conv_s1p1, "picture of one row", R4(3, 1, 2, 6), R4(5, 6, 3, 3)),
+    CONV_CASE(conv_s1p1, "one pixel", R4(3, 1, 1, 6), R4(5, 6, 3, 3)),
+    CONV_CASE(conv_s1p0, "picture as large as the kernel", R4(3, 3, 4, 2), R4(5, 2, 3, 4)),
+    CONV_CASE(conv_s4p0, "patches", R4(2, 12, 8, 3), R4(6, 3, 4, 4)),
+    CONV_CASE(conv_s4p0, "patches, pixels left over", R4(2, 9, 11, 3), R4(6, 3, 4, 4)),
+    CONV_CASE(conv_s2p0, "patches, many channels", R4(2, 4, 4, 9), R4(6, 9, 2, 2)),
+    CONV_CASE(conv_s1p1, "no pictures", R4(0, 4, 4, 2), R4(3, 2, 3, 3)),
+    POOL_CASE(pool_k2s2, "2x2", R4(2, 4, 6, 5)),
+    POOL_CASE(pool_k2s2, "2x2, rows and columns left over", R4(2, 5, 7, 3)),
+    POOL_CASE(pool_k3s2, "overlapping windows", R4(2, 7, 8, 4)),
+    POOL_CASE(pool_k3s1, "overlapping windows, stride 1", R4(1, 5, 4, 18)),
+    POOL_CASE(pool_k2s3, "gaps", R4(2, 6, 9, 4)),
+    POOL_CASE(pool_k1s1, "one pixel", R4(2, 2, 3, 4)),
+    POOL_CASE(pool_k2s2, "no pictures", R4(0, 4, 4, 2)),
+    {0},
+};
+
+#define BAD_CONV(f, x, w, status, text)                                                            \
+    { &cg_op_conv2d, {x, w}, 2, f##_build, status, text }
+#define BAD_POOL(f, x, status, text)                                                               \
+    { &cg_op_avg_pool, {x}, 1, f##_build, status, text }
+
+static void conv_s0_build(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_conv2d(g, in[0], in[1], 0, 1);
+}
+
+static void conv_negative_build(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_conv2d(g, in[0], in[1], 1, -1);
+}
+
+static void pool_k0_build(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_avg_pool(g, in[0], 0, 1);
+}
+
+const cg_bad_case cg_bad_picture[] = {
+    BAD_CONV(conv_s1p1, OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 3, 3, 3)), CG_ESHAPE,
+             "weight has 3 input channels, x has 4"),
+    BAD_CONV(conv_s1p1, OPERAND(R3(5, 5, 4)), OPERAND(R4(6, 4, 3, 3)), CG_ESHAPE, "x is [5, 5, 4]"),
+    BAD_CONV(conv_s1p1, OPERAND(R4(2, 5, 5, 4)), OPERAND(R3(6, 4, 3)), CG_ESHAPE,
+             "weight is [6, 4, 3]"),
+    BAD_CONV(conv_s1p0, OPERAND(R4(2, 2, 5, 4)), OPERAND(R4(6, 4, 3, 3)), CG_ESHAPE,
+             "x has height 2, too small for a kernel of 3 with padding 0"),
+    BAD_CONV(conv_s1p0, OPERAND(R4(2, 5, 2, 4)), OPERAND(R4(6, 4, 3, 3)), CG_ESHAPE,
+             "x has width 2, too small for a kernel of 3 with padding 0"),
+    BAD_CONV(conv_s1p1, OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 4, 1, 1)), CG_EINVAL,
+             "padding is 1, wanted less than the kernel's height 1"),
+    BAD_CONV(conv_s0, OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 4, 3, 3)), CG_EINVAL,
+             "stride is 0, wanted 1 or more"),
+    BAD_CONV(conv_negative, OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 4, 3, 3)), CG_EINVAL,
+             "padding is -1, wanted 0 or more"),
+    BAD_CONV(conv_s1p0, OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 4, 0, 3)), CG_ESHAPE,
+             "the kernel's height is 0"),
+    BAD_CONV(conv_s1p1, OPERAND(R4(2, 5, 5, 0)), OPERAND(R4(6, 0, 3, 3)), CG_ESHAPE,
+             "weight has no channels"),
+    BAD_CONV(conv_s1p1, I32(R4(2, 5, 5, 4)), OPERAND(R4(6, 4, 3, 3)), CG_EDTYPE, "x is i32"),
+    BAD_CONV(conv_s1p1, OPERAND(R4(2, 5, 5, 4)), I32(R4(6, 4, 3, 3)), CG_EDTYPE, "weight is i32"),
+    BAD_POOL(pool_k2s2, OPERAND(R4(2, 1, 5, 4)), CG_ESHAPE, "smaller than the kernel 2"),
+    BAD_POOL(pool_k2s2, OPERAND(R3(5, 5, 4)), CG_ESHAPE, "x is [5, 5, 4]"),
+    BAD_POOL(pool_k0, OPERAND(R4(2, 5, 5, 4)), CG_EINVAL, "kernel is 0 and stride is 1"),
+    BAD_POOL(pool_k2s2, I32(R4(2, 5, 5, 4)), CG_EDTYPE, "x is i32"),
+    {0},
+};

@@ -1,0 +1,297 @@
+#include "tests/support/op_run.h"
+
+#include "autodiff/grad.h"
+#include "graph/exec.h"
+#include "graph/rng.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define REQUIRE(c, call)                                                                           \
+    do {                                                                                           \
+        if ((call) != CG_OK)                                                                       \
+            fail_msg("%s: %s: %s", (c)->op->name, (c)->label, cg_error_message());                 \
+    } while (0)
+
+static void *allocate(size_t bytes) {
+    void *p = aligned_alloc(64, (bytes + 64 + 63) / 64 * 64);
+    assert_non_null(p);
+    memset(p, 0, bytes + 64);
+    return p;
+}
+
+static double *doubles(int64_t n) {
+    return allocate((size_t)n * sizeof(double));
+}
+
+/* --- numbers ---------------------------------------------------------------------------------- */
+
+static int ascending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void fill_offsets(double *x, int64_t n, double high, cg_rng *r) {
+    for (int64_t i = 1; i < n; i++) x[i] = (double)cg_rng_below(r, (uint64_t)high + 1);
+    qsort(x, (size_t)n, sizeof *x, ascending);
+    if (n > 3) x[2] = x[1];       /* an empty segment */
+    if (n > 4) x[n - 1] = high;   /* the last one reaches the end */
+    if (n > 1) x[0] = 0;
+    if (n > 1 && x[n - 1] == 0) x[n - 1] = high;
+}
+
+static void fill(double *x, const cg_case_operand *o, cg_rng *r) {
+    int64_t n = cg_shape_count(&o->shape);
+    if (o->fill == CG_FILL_OFFSETS) {
+        fill_offsets(x, n, o->high, r);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++) {
+        do x[i] = cg_rng_range(r, o->low, o->high);
+        while (o->fill == CG_FILL_NONZERO && fabs(x[i]) < 0.1);
+        if (o->fill == CG_FILL_INTEGER) x[i] = floor(x[i]);
+        if (o->dtype == CG_F32) x[i] = (double)(float)x[i];
+    }
+}
+
+int64_t cg_fixture_out_count(const cg_fixture *f, int output) {
+    return cg_shape_count(&f->out_shape[output]);
+}
+
+int64_t cg_fixture_in_count(const cg_fixture *f, int operand) {
+    return cg_shape_count(&f->c->in[operand].shape);
+}
+
+void cg_case_inputs(cg_graph *g, const cg_case_operand *operand, int n, cg_value **in) {
+    for (int i = 0; i < n; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "in%d", i);
+        in[i] = cg_input(g, name, operand[i].dtype, operand[i].shape);
+    }
+}
+
+/* The shapes of the outputs, and seeds for those that have a gradient. */
+static void fixture_outputs(cg_fixture *f, cg_rng *r) {
+    cg_graph *g;
+    cg_value *in[CG_CASE_IN] = {0}, *out[CG_CASE_OUT] = {0};
+    REQUIRE(f->c, cg_graph_create(NULL, &g));
+    cg_case_inputs(g, f->c->in, f->c->n_in, in);
+    f->c->build(g, in, out);
+    REQUIRE(f->c, cg_graph_verify(g));
+    for (int o = 0; o < f->c->n_out; o++) {
+        if (!out[o]) fail_msg("%s: %s: output %d is NULL", f->c->op->name, f->c->label, o);
+        f->out_shape[o] = out[o]->shape;
+        if (out[o]->dtype != CG_F32) continue;
+        int64_t n = cg_fixture_out_count(f, o);
+        f->seed[o] = doubles(n);
+        for (int64_t i = 0; i < n; i++) f->seed[o][i] = (double)(float)cg_rng_range(r, -1, 1);
+    }
+    cg_graph_free(g);
+}
+
+cg_fixture cg_fixture_make(const cg_op_case *c) {
+    cg_fixture f = {.c = c};
+    uint64_t name = 0;
+    for (const char *s = c->label; *s; s++) name = cg_mix64(name + (unsigned char)*s);
+    for (int i = 0; i < c->n_in; i++) {
+        cg_rng r = cg_rng_at(0, CG_RNG_TEST, name, (uint64_t)i);
+        f.in[i] = doubles(cg_shape_count(&c->in[i].shape));
+        fill(f.in[i], &c->in[i], &r);
+    }
+    cg_rng r = cg_rng_at(0, CG_RNG_TEST, name, CG_CASE_IN);
+    fixture_outputs(&f, &r);
+    return f;
+}
+
+void cg_fixture_free(cg_fixture *f) {
+    for (int i = 0; i < CG_CASE_IN; i++) free(f->in[i]);
+    for (int o = 0; o < CG_CASE_OUT; o++) free(f->seed[o]);
+}
+
+cg_case_data cg_fixture_data(const cg_fixture *f, double *const *out) {
+    cg_case_data d = {.n_in = f->c->n_in, .n_out = f->c->n_out};
+    for (int i = 0; i < d.n_in; i++) {
+        d.in_shape[i] = f->c->in[i].shape;
+        d.in[i] = f->in[i];
+    }
+    for (int o = 0; o < d.n_out; o++) {
+        d.out_shape[o] = f->out_shape[o];
+        d.out[o] = out[o];
+    }
+    return d;
+}
+
+/* --- a run ------------------------------------------------------------------------------------ */
+
+enum { MOST_OPS = 256 };
+static const cg_op *planned[MOST_OPS];
+
+int cg_op_was_run(const cg_op *op) {
+    for (int i = 0; i < MOST_OPS && planned[i]; i++)
+        if (planned[i] == op) return 1;
+    return 0;
+}
+
+static void mark(const cg_op *op) {
+    int i = 0;
+    while (i < MOST_OPS - 1 && planned[i] && planned[i] != op) i++;
+    planned[i] = op;
+}
+
+static cg_value *named_output(cg_graph *g, const char *prefix, int i, cg_value *v) {
+    char name[16];
+    snprintf(name, sizeof name, "%s%d", prefix, i);
+    cg_graph_output(g, name, v, CG_KEEP);
+    return v;
+}
+
+/* The case's graph: forward, gradients, passes. */
+static void build(const cg_fixture *f, const cg_case_run *r, cg_graph *g) {
+    const cg_op_case *c = f->c;
+    cg_value *raw[CG_CASE_IN] = {0}, *in[CG_CASE_IN] = {0}, *out[CG_CASE_OUT] = {0};
+    cg_case_inputs(g, c->in, c->n_in, raw);
+    for (int i = 0; i < c->n_in; i++) {
+        int wrap = r->wrap && c->in[i].dtype == CG_F32;
+        in[i] = wrap ? cg_scale(g, raw[i], 1) : raw[i];
+        if (r->keep) named_output(g, "kept", i, in[i]);
+    }
+    c->build(g, in, out);
+    for (int o = 0; o < c->n_out; o++) named_output(g, "out", o, out[o]);
+
+    cg_value *seeded[CG_CASE_OUT], *seed[CG_CASE_OUT], *wrt[CG_CASE_IN], *dx[CG_CASE_IN];
+    int n_seed = 0, n_wrt = 0, operand[CG_CASE_IN];
+    for (int o = 0; o < c->n_out; o++) {
+        if (!f->seed[o] || !(r->seeds >> o & 1)) continue;
+        char name[16];
+        snprintf(name, sizeof name, "seed%d", o);
+        seeded[n_seed] = out[o];
+        seed[n_seed++] = cg_input(g, name, CG_F32, f->out_shape[o]);
+    }
+    for (int i = 0; i < c->n_in; i++) {
+        if (!c->in[i].differentiate) continue;
+        operand[n_wrt] = i;
+        wrt[n_wrt++] = raw[i];
+    }
+    REQUIRE(c, cg_graph_status(g));
+    if (r->seeds && n_wrt) {
+        REQUIRE(c, cg_grad(g, n_seed, seeded, seed, n_wrt, wrt, dx));
+        for (int i = 0; i < n_wrt; i++) named_output(g, "dx", operand[i], dx[i]);
+    }
+    cg_pass_common(g);
+    cg_pass_dead(g);
+    REQUIRE(c, cg_graph_verify(g));
+}
+
+static void store(void *to, cg_dtype type, const double *from, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (type == CG_F32) ((float *)to)[i] = (float)from[i];
+        if (type == CG_I32) ((int32_t *)to)[i] = (int32_t)from[i];
+        if (type == CG_I64) ((int64_t *)to)[i] = (int64_t)from[i];
+        if (type == CG_U8) ((uint8_t *)to)[i] = (uint8_t)from[i];
+    }
+}
+
+static void load(double *to, cg_dtype type, const void *from, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (type == CG_F32) to[i] = (double)((const float *)from)[i];
+        if (type == CG_I32) to[i] = (double)((const int32_t *)from)[i];
+        if (type == CG_I64) to[i] = (double)((const int64_t *)from)[i];
+        if (type == CG_U8) to[i] = (double)((const uint8_t *)from)[i];
+    }
+}
+
+static int is_nth(const char *name, const char *prefix, int i) {
+    char wanted[16];
+    snprintf(wanted, sizeof wanted, "%s%d", prefix, i);
+    return strcmp(name, wanted) == 0;
+}
+
+/* The numbers of a graph's input of that name. */
+static const double *numbers_of(const cg_fixture *f, const char *name) {
+    for (int i = 0; i < CG_CASE_IN; i++)
+        if (is_nth(name, "in", i)) return f->in[i];
+    for (int o = 0; o < CG_CASE_OUT; o++)
+        if (is_nth(name, "seed", o)) return f->seed[o];
+    return NULL;
+}
+
+/* Where an output's numbers go. */
+static double **result_of(cg_case_run *r, const char *name) {
+    for (int i = 0; i < CG_CASE_IN; i++) {
+        if (is_nth(name, "dx", i)) return &r->dx[i];
+        if (is_nth(name, "kept", i)) return &r->kept[i];
+        if (i < CG_CASE_OUT && is_nth(name, "out", i)) return &r->out[i];
+    }
+    return NULL;
+}
+
+static void collect(const cg_graph *g, const cg_exec *e, cg_case_run *r, int again) {
+    for (int i = 0; i < g->n_output; i++) {
+        const cg_output *o = &g->output[i];
+        int64_t n = cg_shape_count(&o->value->shape);
+        double **to = result_of(r, o->name), *now = doubles(n);
+        load(now, o->value->dtype, cg_exec_output(e, o->name), n);
+        if (!again) {
+            *to = now;
+            continue;
+        }
+        r->unstable |= memcmp(*to, now, (size_t)n * sizeof *now) != 0;
+        free(now);
+    }
+}
+
+static void note_kernels(const cg_graph *g, const cg_plan *p, cg_case_run *r) {
+    r->slow[0] = '\0';
+    for (int i = 0; i < g->n_node; i++) {
+        const char *impl = cg_plan_impl(p, i);
+        mark(g->node[i]->op);
+        if (strcmp(impl, "ref") == 0 || strstr(impl, "ref:"))
+            snprintf(r->slow, sizeof r->slow, "%s: %s", g->node[i]->op->name, impl);
+    }
+}
+
+void cg_case_run_do(const cg_fixture *f, cg_case_run *r) {
+    cg_graph *g;
+    cg_plan *p;
+    cg_exec *e;
+    REQUIRE(f->c, cg_graph_create(NULL, &g));
+    build(f, r, g);
+    REQUIRE(f->c, cg_plan_create(r->ctx, g, &p));
+    note_kernels(g, p, r);
+    REQUIRE(f->c, cg_exec_create(&e));
+    REQUIRE(f->c, cg_exec_use(e, p));
+    void *memory[CG_CASE_IN + CG_CASE_OUT];
+    int n_memory = 0;
+    for (int i = 0; i < g->n_value; i++) {
+        const cg_value *v = g->value[i];
+        if (v->kind != CG_VALUE_INPUT) continue;
+        size_t size = cg_dtype_size(v->dtype);
+        int64_t n = cg_shape_count(&v->shape);
+        char *at = memory[n_memory++] = allocate((size_t)n * size);
+        if (r->shift) at += size;
+        store(at, v->dtype, numbers_of(f, v->name), n);
+        REQUIRE(f->c, cg_exec_bind_input(e, v->name, at));
+    }
+    for (int again = 0; again < 2; again++) {
+        REQUIRE(f->c, cg_exec_run(e));
+        collect(g, e, r, again);
+    }
+    for (int i = 0; i < n_memory; i++) free(memory[i]);
+    cg_exec_free(e);
+    cg_plan_free(p);
+    cg_graph_free(g);
+}
+
+void cg_case_run_free(cg_case_run *r) {
+    for (int o = 0; o < CG_CASE_OUT; o++) free(r->out[o]);
+    for (int i = 0; i < CG_CASE_IN; i++) {
+        free(r->dx[i]);
+        free(r->kept[i]);
+    }
+}

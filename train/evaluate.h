@@ -1,0 +1,62 @@
+/* Evaluation: embeddings of a dataset, retrieval, and a baseline to hold it against. */
+#ifndef CG_TRAIN_EVALUATE_H
+#define CG_TRAIN_EVALUATE_H
+
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "train/runner.h"
+
+/* R@1, R@5, R@10 as fractions. The candidates of a picture are the distinct captions of the
+ * dataset, those of a caption are its pictures; a hit is any correct one within the first k;
+ * ties count against. */
+typedef struct cg_recall {
+    double at1, at5, at10;
+} cg_recall;
+
+typedef struct cg_retrieval {
+    cg_recall image_to_text, text_to_image;
+    cg_recall chance; /* of image_to_text: k / captions */
+    int64_t images, captions, left_out;
+    double seconds;
+} cg_retrieval;
+
+typedef struct cg_evaluate_options {
+    int64_t batch;
+    int workers;
+    cg_preprocess preprocess;
+    const cg_tokenizer *tokenizer;
+} cg_evaluate_options;
+
+/* Embeds all pictures and distinct captions of a dataset and ranks them. report (may be NULL)
+ * receives what the loader left out. errors  CG_EINVAL: no picture could be read */
+cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
+                                cg_retrieval *out, cg_loader_report *report);
+
+/* Pictures' embeddings [n, embed_dim] and their indices in the dataset, in its order, pairs that
+ * cannot be read left out; allocated, the caller frees both. */
+typedef struct cg_embeddings {
+    int64_t n, width;
+    float *row;
+    int64_t *index;
+} cg_embeddings;
+
+cg_status cg_embed_dataset(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
+                           cg_embeddings *out, cg_loader_report *report);
+void cg_embeddings_free(cg_embeddings *e);
+
+/* Texts' embeddings [n, embed_dim]; allocated, the caller frees. truncated may be NULL. */
+cg_status cg_embed_texts(cg_runner *r, const cg_tokenizer *t, const char *const *text, int64_t n,
+                         float **out, int64_t *truncated);
+
+/* Ranks by similarity: image row i is right with caption id caption_of[i] among n_captions. */
+void cg_rank_retrieval(const float *image, const int32_t *caption_of, int64_t n_images,
+                       const float *text, int64_t n_captions, int64_t width, int threads,
+                       cg_retrieval *out);
+
+/* The nearest neighbour on 16 × 16 pixels: a test picture's candidates are ranked by the least
+ * squared distance to a training picture of that caption. Fills out->image_to_text and chance. A
+ * caption that the training set lacks is ranked last. */
+cg_status cg_evaluate_pixels(const cg_dataset *train, const cg_dataset *test, int workers,
+                             cg_retrieval *out);
+
+#endif

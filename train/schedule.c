@@ -1,0 +1,10 @@
+#include "train/schedule.h"
+
+#include <math.h>
+
+double cg_schedule_lr(double base, int64_t step, int64_t warmup, int64_t total) {
+    if (step < warmup) return base * (double)(step + 1) / (double)warmup;
+    if (step >= total) return 0;
+    double done = (double)(step - warmup) / (double)(total - warmup);
+    return 0.5 * (1 + cos(3.14159265358979323846 * done)) * base;
+}
