@@ -12,6 +12,7 @@
 #include <string.h>
 
 typedef float v4f __attribute__((vector_size(16)));
+typedef int32_t v4i __attribute__((vector_size(16)));
 
 /* What was drawn, in the order of the draws; the ones at the centre change nothing. */
 typedef struct draws {
@@ -271,9 +272,11 @@ static cg_status sample_affine(const cg_image *in, const window *w, const cg_pre
 }
 
 static inline v4f clip(v4f v) {
-    const v4f white = {255, 255, 255, 255};
-    v = v > 0 ? v : 0 * white;
-    return v < white ? v : white;
+    const v4f black = {0}, white = {255, 255, 255, 255};
+    v4i positive = v > black;
+    v = (v4f)((v4i)v & positive);
+    v4i below = v < white;
+    return (v4f)(((v4i)v & below) | ((v4i)white & ~below));
 }
 
 /* From 0 … 255 to what the tower reads, in place; four lanes of which three are used. */

@@ -4,8 +4,8 @@
 
 #include "data/tokenizer.h"
 
-#define CG_BPE_START "<|startoftext|>"
-#define CG_BPE_END   "<|endoftext|>"
+#define CG_BPE_START    "<|startoftext|>"
+#define CG_BPE_END      "<|endoftext|>"
 #define CG_BPE_WORD_END "</w>"
 
 typedef struct cg_merge {
@@ -14,14 +14,14 @@ typedef struct cg_merge {
 
 struct cg_tokenizer {
     int32_t n_symbols;
-    char **symbol;           /* [n_symbols] as vocabularies spell them; NULL: an unused id */
-    int32_t byte[2][256];    /* a byte's symbol; [1]: as the last of a word */
-    cg_merge *merge;         /* [n_merges] by rank */
+    char **symbol;        /* [n_symbols] as vocabularies spell them; NULL: an unused id */
+    int32_t byte[2][256]; /* a byte's symbol; [1]: as the last of a word */
+    cg_merge *merge;      /* [n_merges] by rank */
     int32_t n_merges;
-    int32_t *slot;           /* [mask + 1] hash of (left, right) → rank + 1; 0: free */
+    int32_t *slot; /* [mask + 1] hash of (left, right) → rank + 1; 0: free */
     uint32_t mask;
     int32_t start, end;
-    int clean;               /* CG_CLEAN_ flags of its normaliser */
+    int clean; /* CG_CLEAN_ flags of its normaliser */
 };
 
 /* Builds the hash table once the merges are there. errors  CG_ENOMEM */

@@ -11,7 +11,7 @@
 
 typedef struct word {
     int64_t count;
-    size_t first;  /* in train.symbols: bytes while counting, symbols while merging */
+    size_t first; /* in train.symbols: bytes while counting, symbols while merging */
     int32_t n;
 } word;
 
@@ -299,7 +299,8 @@ static cg_status best_pair(train *s, int32_t *best) {
 
 static int holds(const train *s, const word *w, int32_t left, int32_t right) {
     for (int32_t i = 0; i + 1 < w->n; i++)
-        if (s->symbols[w->first + (size_t)i] == left && s->symbols[w->first + (size_t)i + 1] == right)
+        if (s->symbols[w->first + (size_t)i] == left &&
+            s->symbols[w->first + (size_t)i + 1] == right)
             return 1;
     return 0;
 }

@@ -17,12 +17,12 @@ typedef struct cg_dataset_ops {
 
 struct cg_dataset {
     const cg_dataset_ops *ops;
-    int64_t size;           /* pairs (an endless dataset: those of one epoch) */
-    char **caption;         /* [size] cleaned; "" where the source had none. Owned */
-    int32_t *caption_id;    /* [size] equal where the cleaned captions are equal. Owned */
-    int32_t n_captions;     /* distinct cleaned captions */
-    char **path;            /* [size] for messages and result lists. Owned */
-    int endless;            /* pair i of epoch e is pair e·size + i: image() takes those too */
+    int64_t size;        /* pairs (an endless dataset: those of one epoch) */
+    char **caption;      /* [size] cleaned; "" where the source had none. Owned */
+    int32_t *caption_id; /* [size] equal where the cleaned captions are equal. Owned */
+    int32_t n_captions;  /* distinct cleaned captions */
+    char **path;         /* [size] for messages and result lists. Owned */
+    int endless;         /* pair i of epoch e is pair e·size + i: image() takes those too */
 };
 
 typedef struct cg_table_options {
@@ -40,9 +40,9 @@ cg_status cg_dataset_table(const char *path, const cg_table_options *options, cg
 
 typedef struct cg_synthetic_options {
     uint64_t seed;
-    int64_t size;    /* pairs in an epoch */
-    int image_size;  /* side of the pictures drawn */
-    int held_out;    /* 0: the training combinations; 1: those never drawn in training */
+    int64_t size;   /* pairs in an epoch */
+    int image_size; /* side of the pictures drawn */
+    int held_out;   /* 0: the training combinations; 1: those never drawn in training */
 } cg_synthetic_options;
 
 /* Draws captioned scenes: shapes, colours, sizes, relations ("a small red circle above a
@@ -51,8 +51,7 @@ cg_status cg_dataset_synthetic(const cg_synthetic_options *options, cg_dataset *
 
 /* All pictures below a folder (by content, hidden files left out), sorted by path, with empty
  * captions. errors  CG_EIO; CG_ENOTFOUND: no picture in it */
-cg_status cg_dataset_folder(const char *folder, const cg_decode_options *options,
-                            cg_dataset **out);
+cg_status cg_dataset_folder(const char *folder, const cg_decode_options *options, cg_dataset **out);
 
 void cg_dataset_free(cg_dataset *d); /* NULL is allowed */
 

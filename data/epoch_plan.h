@@ -5,14 +5,14 @@
 #include "data/dataset.h"
 
 typedef struct cg_epoch_plan {
-    int64_t n;            /* pairs: all, or those with a caption */
-    int64_t *pair;        /* [n] in order: batch after batch, then those that are in none */
+    int64_t n;     /* pairs: all, or those with a caption */
+    int64_t *pair; /* [n] in order: batch after batch, then those that are in none */
     int64_t batch, batches, planned; /* planned: pairs in the batches */
-    int64_t left_out;     /* pairs without a caption */
+    int64_t left_out;                /* pairs without a caption */
     const cg_dataset *d;
     int distinct, need_caption;
-    int64_t *scratch;     /* [n], distinct only */
-    int64_t *of_caption;  /* [n_captions] */
+    int64_t *scratch;    /* [n], distinct only */
+    int64_t *of_caption; /* [n_captions] */
 } cg_epoch_plan;
 
 /* Counts batches; they are the same number in every epoch. With `distinct` no batch holds a

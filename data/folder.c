@@ -39,8 +39,7 @@ static cg_status visit(cg_dataset *d, int64_t *capacity, char *path, int depth) 
 }
 
 static cg_status walk(cg_dataset *d, int64_t *capacity, const char *folder, int depth) {
-    if (depth > DEEPEST)
-        return cg_error(CG_EIO, "%s: more than %d folders deep", folder, DEEPEST);
+    if (depth > DEEPEST) return cg_error(CG_EIO, "%s: more than %d folders deep", folder, DEEPEST);
     DIR *dir = opendir(folder);
     if (!dir) return cg_error(CG_EIO, "%s: %s", folder, strerror(errno));
     cg_status status = CG_OK;

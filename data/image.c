@@ -3,6 +3,7 @@
 
 #include "data/decode.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,7 @@ cg_status cg_rgba_alloc(const char *name, int width, int height, uint8_t **out) 
 
 void cg_image_from_rgba(uint8_t *rgba, int width, int height, cg_image *out) {
     size_t pixels = (size_t)width * (size_t)height;
+    assert(pixels > 0);
     /* In place: pixel i is read from 4i and written to 3i, so nothing unread is overwritten. */
     for (size_t i = 0; i < pixels; i++) {
         const uint8_t *from = rgba + 4 * i;

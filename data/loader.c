@@ -18,8 +18,8 @@ static cg_status check_options(const cg_dataset *d, const cg_loader_options *o) 
         return cg_error(CG_EINVAL, "loader: pictures of side %d, wanted 0 to %d",
                         o->preprocess.size, 1 << 14);
     if (o->tokenizer && (o->context_length < 2 || o->context_length > 1 << 20))
-        return cg_error(CG_EINVAL, "loader: a context of %d ids, wanted 2 to %d",
-                        o->context_length, 1 << 20);
+        return cg_error(CG_EINVAL, "loader: a context of %d ids, wanted 2 to %d", o->context_length,
+                        1 << 20);
     if (d->size < 1) return cg_error(CG_EINVAL, "loader: the data has no pair");
     return CG_OK;
 }
@@ -211,9 +211,14 @@ cg_status cg_loader_next(cg_loader *l, const cg_batch **out) {
         add_report(l, &e->report);
         if (l->o.tokenizer) pack_tokens(l, e);
         const cg_batch_buffer *b = e->buffer;
-        l->batch = (cg_batch){.n = e->n, .image = b->image, .token = b->packed,
-                              .offset = l->o.tokenizer ? b->offset : NULL, .sample = b->sample,
-                              .index = b->index, .epoch = e->epoch, .number = e->number};
+        l->batch = (cg_batch){.n = e->n,
+                              .image = b->image,
+                              .token = b->packed,
+                              .offset = l->o.tokenizer ? b->offset : NULL,
+                              .sample = b->sample,
+                              .index = b->index,
+                              .epoch = e->epoch,
+                              .number = e->number};
         l->borrowed = 1;
         *out = &l->batch;
     }
@@ -224,7 +229,7 @@ cg_status cg_loader_next(cg_loader *l, const cg_batch **out) {
 /* ---- closing ---- */
 
 static void free_buffer(cg_loader *l, cg_batch_buffer *b) {
-    for (int64_t i = 0; b->decoded && i < l->o.batch; i++)
+    for (int64_t i = 0; b->decoded && b->index && i < l->o.batch; i++)
         cg_loader_drop_image(l, b->index[i], &b->decoded[i]);
     free(b->image);
     free(b->decoded);

@@ -9,30 +9,30 @@
 
 typedef struct cg_loader_options {
     int64_t batch;
-    int workers;            /* threads; at least 1 */
-    int prefetch;           /* batches made ahead; 0: 2 */
+    int workers;  /* threads; at least 1 */
+    int prefetch; /* batches made ahead; 0: 2 */
     uint64_t seed;
-    int shuffle;            /* a new order each epoch; otherwise the dataset's order */
-    int distinct_captions;  /* no caption twice in a batch: repeats are dealt to other batches */
-    int drop_last;          /* training: only whole batches; otherwise every pair, and the last
-                               batch may be smaller (with distinct_captions: several may be) */
-    int64_t cache_bytes;    /* keep decoded pictures up to this many bytes, so that later epochs
-                               need not decode them; the batches are the same. 0: none */
-    cg_preprocess preprocess;       /* size 0: no pictures, only tokens */
-    const cg_augment *augment;      /* NULL: none. Copied */
-    const cg_tokenizer *tokenizer;  /* NULL: no tokens. Borrowed */
-    int context_length;             /* cut captions to it, start and end included */
-    int need_caption;               /* leave out pairs with an empty caption */
+    int shuffle;               /* a new order each epoch; otherwise the dataset's order */
+    int distinct_captions;     /* no caption twice in a batch: repeats are dealt to other batches */
+    int drop_last;             /* training: only whole batches; otherwise every pair, and the last
+                                  batch may be smaller (with distinct_captions: several may be) */
+    int64_t cache_bytes;       /* keep decoded pictures up to this many bytes, so that later epochs
+                                  need not decode them; the batches are the same. 0: none */
+    cg_preprocess preprocess;  /* size 0: no pictures, only tokens */
+    const cg_augment *augment; /* NULL: none. Copied */
+    const cg_tokenizer *tokenizer; /* NULL: no tokens. Borrowed */
+    int context_length;            /* cut captions to it, start and end included */
+    int need_caption;              /* leave out pairs with an empty caption */
 } cg_loader_options;
 
 typedef struct cg_batch {
-    int64_t n;              /* pairs */
-    float *image;           /* [n, size, size, 3], normalised; NULL: no pictures */
-    int32_t *token;         /* [offset[n]]: every caption's ids in a row, start and end included */
-    int32_t *offset;        /* [n + 1] */
-    int64_t *sample;        /* [n] global ids: epoch · size + index */
-    int64_t *index;         /* [n] index in the dataset */
-    int64_t epoch, number;  /* which batch of which epoch this is */
+    int64_t n;             /* pairs */
+    float *image;          /* [n, size, size, 3], normalised; NULL: no pictures */
+    int32_t *token;        /* [offset[n]]: every caption's ids in a row, start and end included */
+    int32_t *offset;       /* [n + 1] */
+    int64_t *sample;       /* [n] global ids: epoch · size + index */
+    int64_t *index;        /* [n] index in the dataset */
+    int64_t epoch, number; /* which batch of which epoch this is */
 } cg_batch;
 
 /* What was left out up to the last batch handed out, and why; the loader never stops for it. A
@@ -41,8 +41,8 @@ typedef struct cg_batch {
  * caption are all known, and counted, from the start. */
 typedef struct cg_loader_report {
     int64_t unreadable, too_large, empty_caption;
-    int64_t truncated;            /* captions cut (not left out) */
-    char first[5][256];           /* the first few messages, in the order of the pairs */
+    int64_t truncated;  /* captions cut (not left out) */
+    char first[5][256]; /* the first few messages, in the order of the pairs */
     int n_first;
 } cg_loader_report;
 

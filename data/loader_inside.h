@@ -14,8 +14,12 @@
 
 #include <pthread.h>
 
-typedef enum cg_decode_state { CG_DECODE_NONE, CG_DECODE_BUSY, CG_DECODE_READ, CG_DECODE_FAILED }
-    cg_decode_state;
+typedef enum cg_decode_state {
+    CG_DECODE_NONE,
+    CG_DECODE_BUSY,
+    CG_DECODE_READ,
+    CG_DECODE_FAILED
+} cg_decode_state;
 
 /* A pair between being taken from the plan and being assembled. */
 typedef struct cg_decoded {
@@ -42,8 +46,8 @@ typedef struct cg_entry {
     cg_batch_buffer *buffer; /* NULL: nothing to hand out */
     int64_t n, done;         /* pairs placed; of these transformed */
     int64_t epoch, number;
-    int closed; /* no more pairs come */
-    int end;    /* the epoch ends here; what pairs it has are dropped */
+    int closed;              /* no more pairs come */
+    int end;                 /* the epoch ends here; what pairs it has are dropped */
     cg_loader_report report; /* what was left out while it was assembled */
 } cg_entry;
 
@@ -75,15 +79,15 @@ struct cg_loader {
 
     cg_entry *ring; /* [n_ring], `count` of them in use from `head` on */
     int n_ring, head, count;
-    cg_entry *open;   /* being filled; NULL: none */
-    cg_entry skipped; /* stands in for the batches before the one to start with */
-    int64_t start;    /* batches of this epoch to skip */
-    int64_t formed;   /* batches of this epoch begun and filled, skipped ones too */
-    int64_t serial;   /* number of the open batch over all epochs, from 1 */
+    cg_entry *open;    /* being filled; NULL: none */
+    cg_entry skipped;  /* stands in for the batches before the one to start with */
+    int64_t start;     /* batches of this epoch to skip */
+    int64_t formed;    /* batches of this epoch begun and filled, skipped ones too */
+    int64_t serial;    /* number of the open batch over all epochs, from 1 */
     int64_t *in_batch; /* [n_captions] serial of the last batch that has the caption */
     int64_t *deferred; /* [n_deferred] pairs whose caption stood in the batch already */
     int64_t n_deferred;
-    uint8_t *known;    /* [size] CG_PAIR_ */
+    uint8_t *known; /* [size] CG_PAIR_ */
 
     cg_batch_buffer *buffers, **spare;
     int n_buffers, n_spare;

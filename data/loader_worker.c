@@ -18,7 +18,8 @@ static cg_status decode(const cg_loader *l, int64_t epoch, int64_t index, cg_ima
 }
 
 /* Takes the plan's next pair. What needs no work (known to be bad, in the cache, no pictures) is
- * marked at once, without a worker. Returns a pair to decode, or NULL. *marked counts the others. */
+ * marked at once, without a worker. Returns a pair to decode, or NULL. *marked counts the others.
+ */
 static cg_decoded *next_pair(cg_loader *l, int *marked) {
     int64_t limit = cg_loader_limit(l), ahead = l->assembled + l->n_window;
     while (l->next < limit && l->next < ahead) {

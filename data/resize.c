@@ -7,6 +7,7 @@
  * source  Pillow, src/libImaging/Resample.c */
 #include "data/preprocess.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,7 @@ static cg_status taps_init(taps *t, const cg_axis *axis, cg_interpolation interp
     double filter_scale = scale < 1.0 ? 1.0 : scale;
     double support = (interpolation == CG_BILINEAR ? 1.0 : 2.0) * filter_scale;
     CG_TRY(taps_alloc(t, axis->out, support));
+    assert(t->stride > 0);
     double *row = malloc((size_t)t->stride * sizeof *row);
     if (!row) {
         taps_free(t);
@@ -187,6 +189,7 @@ cg_status cg_resample(const cg_image *in, cg_axis x, cg_axis y, cg_interpolation
     cg_status status = CG_OK;
     if (with_y) {
         CG_TRY(taps_init(&ty, &y, interpolation));
+        assert(ty.first && ty.count);
         first = ty.first[0];
         rows = ty.first[ty.out - 1] + ty.count[ty.out - 1] - first;
     }

@@ -77,8 +77,10 @@ static cg_status no_column(const table *t, const char *name) {
         if (used >= sizeof list - 80 && i + 1 < t->n) strcat(list, ", ...");
     }
     if (t->n == 1 && strpbrk(t->field[0], ",;\t"))
-        return cg_error(CG_EFORMAT, "%s: no column \"%.60s\"; it has one column, %s; is its "
-                        "separator another one?", t->path, name, list);
+        return cg_error(CG_EFORMAT,
+                        "%s: no column \"%.60s\"; it has one column, %s; is its "
+                        "separator another one?",
+                        t->path, name, list);
     return cg_error(CG_EFORMAT, "%s: no column \"%.60s\"; it has %s; did you mean \"%.40s\"?",
                     t->path, name, list, t->field[nearest]);
 }

@@ -57,7 +57,7 @@ static int32_t numeric_reference(int32_t n) {
         0x2013, 0x2014, 0x02dc, 0x2122, 0x0161, 0x203a, 0x0153, 0x9d,   0x017e, 0x0178};
     if (n >= 0x80 && n < 0xa0) return windows[n - 0x80];
     if (n == 0 || (n >= 0xd800 && n < 0xe000) || n > 0x10ffff) return 0xfffd;
-    if (is_space(n)) return n;
+    if (is_space(n) && n != 0xb) return n;
     if (n < 0x20 || n == 0x7f || (n >= 0xfdd0 && n <= 0xfdef) || (n & 0xfffe) == 0xfffe) return -1;
     return n;
 }
@@ -159,18 +159,21 @@ static text_class classify(int32_t code) {
     case UTF8PROC_CATEGORY_LL:
     case UTF8PROC_CATEGORY_LT:
     case UTF8PROC_CATEGORY_LM:
-    case UTF8PROC_CATEGORY_LO: return LETTER;
+    case UTF8PROC_CATEGORY_LO:
+        return LETTER;
     case UTF8PROC_CATEGORY_ND:
     case UTF8PROC_CATEGORY_NL:
-    case UTF8PROC_CATEGORY_NO: return NUMBER;
-    default: return OTHER;
+    case UTF8PROC_CATEGORY_NO:
+        return NUMBER;
+    default:
+        return OTHER;
     }
 }
 
 /* The length of a special or a contraction at s, or 0. */
 static size_t match_fixed(const char *s, cg_span_kind *kind) {
-    static const char *const fixed[] = {"<|startoftext|>", "<|endoftext|>", "'s", "'t", "'re",
-                                        "'ve",             "'m",            "'ll", "'d"};
+    static const char *const fixed[] = {
+        "<|startoftext|>", "<|endoftext|>", "'s", "'t", "'re", "'ve", "'m", "'ll", "'d"};
     for (size_t i = 0; i < sizeof fixed / sizeof *fixed; i++) {
         size_t length = strlen(fixed[i]);
         if (strncmp(s, fixed[i], length)) continue;

@@ -189,7 +189,8 @@ static void encode_clean(const cg_tokenizer *t, const char *clean, word_state *w
 cg_status cg_tokenizer_encode(const cg_tokenizer *t, const char *text, int limit, int32_t *ids,
                               int *n, int *truncated) {
     int cut;
-    if (limit < 2) return cg_error(CG_EINVAL, "tokenizer: a limit of %d ids, wanted 2 or more", limit);
+    if (limit < 2)
+        return cg_error(CG_EINVAL, "tokenizer: a limit of %d ids, wanted 2 or more", limit);
     char *clean;
     CG_TRY(cg_text_clean(text, t->clean, &clean));
     size_t length = strlen(clean) + 1;
@@ -204,7 +205,9 @@ cg_status cg_tokenizer_encode(const cg_tokenizer *t, const char *text, int limit
         free(clean);
         return cg_error(CG_ENOMEM, "tokenizer: no memory for a text of %zu bytes", length);
     }
-    word_state w = {.symbol = memory, .next = memory + length, .previous = memory + 2 * length,
+    word_state w = {.symbol = memory,
+                    .next = memory + length,
+                    .previous = memory + 2 * length,
                     .heap = (candidate *)(memory + 3 * length)};
     encode_clean(t, clean, &w, limit, ids, n, truncated ? truncated : &cut);
     free(memory);

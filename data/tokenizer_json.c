@@ -13,7 +13,7 @@
 
 /* CLIP's pattern, for readers other than ours. */
 #define PATTERN                                                                                    \
-    "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|"             \
+    "<\\|startoftext\\|>|<\\|endoftext\\|>|'s|'t|'re|'ve|'m|'ll|'d|[\\p{L}]+|[\\p{N}]|"            \
     "[^\\s\\p{L}\\p{N}]+"
 
 /* ---- writing ---- */
@@ -58,9 +58,9 @@ static json_t *model(const cg_tokenizer *t) {
 }
 
 static json_t *document(const cg_tokenizer *t) {
-    json_t *ends = json_pack("{s:s,s:[s,i],s:[s,i],s:b,s:b}", "type", "RobertaProcessing", "sep",
-                             CG_BPE_END, t->end, "cls", CG_BPE_START, t->start, "trim_offsets", 0,
-                             "add_prefix_space", 0);
+    json_t *ends =
+        json_pack("{s:s,s:[s,i],s:[s,i],s:b,s:b}", "type", "RobertaProcessing", "sep", CG_BPE_END,
+                  t->end, "cls", CG_BPE_START, t->start, "trim_offsets", 0, "add_prefix_space", 0);
     return json_pack("{s:s,s:n,s:n,s:[o,o],s:o,s:o,s:o,s:o,s:o}", "version", "1.0", "truncation",
                      "padding", "added_tokens", special(CG_BPE_START, t->start),
                      special(CG_BPE_END, t->end), "normalizer", normalizer(t->clean),
@@ -169,8 +169,7 @@ static cg_status read_symbols(const char *path, cg_tokenizer *t, json_t *vocabul
 static cg_status find_symbol(const char *path, json_t *vocabulary, const char *name, int32_t *id) {
     json_t *value = json_object_get(vocabulary, name);
     *id = (int32_t)json_integer_value(value);
-    return value ? CG_OK
-                 : cg_error(CG_EFORMAT, "%s: the vocabulary lacks \"%.200s\"", path, name);
+    return value ? CG_OK : cg_error(CG_EFORMAT, "%s: the vocabulary lacks \"%.200s\"", path, name);
 }
 
 static cg_status find_bytes(const char *path, cg_tokenizer *t, json_t *vocabulary) {
@@ -262,10 +261,10 @@ cg_status cg_tokenizer_load(const char *path, cg_tokenizer **out) {
     int failed = ferror(f);
     fclose(f);
     if (!root && failed) return cg_error(CG_EIO, "%s: cannot be read", path);
-    if (!root)
-        return cg_error(CG_EFORMAT, "%s: line %d: %s", path, problem.line, problem.text);
+    if (!root) return cg_error(CG_EFORMAT, "%s: line %d: %s", path, problem.line, problem.text);
     cg_tokenizer *t = calloc(1, sizeof *t);
-    cg_status status = t ? read_document(path, t, root) : cg_error(CG_ENOMEM, "%s: no memory", path);
+    cg_status status =
+        t ? read_document(path, t, root) : cg_error(CG_ENOMEM, "%s: no memory", path);
     json_decref(root);
     if (status == CG_OK)
         *out = t;

@@ -29,7 +29,8 @@ cg_preprocess cg_preprocess_default(void);
  * Ranges are half-widths: rotation 15 draws from [-15, 15). The crop is a window onto the
  * picture, which becomes the whole square; its aspect is 1 where resize_mode is shortest or
  * longest, the picture's where it is squash. Where a part of it shows nothing of the picture
- * the fill colour stands. */
+ * the fill colour stands; gain and saturation change it with the rest, so that a background of
+ * that colour shows no seam. */
 typedef struct cg_augment {
     double scale_min, scale_max; /* area of the crop over the picture's (open_clip: .9–1), placed
                                     anywhere in the picture and shrunk to fit into it, as

@@ -6,9 +6,8 @@
  * vjp     batch_norm_grad, below; gradients of mean and var are taken too
  * errors  CG_ESHAPE: x is a scalar or empty; gain or bias is not [C]. CG_EDTYPE: not f32.
  *         CG_EINVAL: eps is negative
- * numeric Each block of rows gives its mean and its squared deviations from that mean; blocks
- *         are merged pairwise (Chan, Golub, LeVeque 1983), so a large mean costs no digits of var.
- *         Two reads of x and a write of y.
+ * numeric Blocks of rows give their moments about the mean so far and are merged (Chan, Golub, LeVeque
+ *         1983), so a large mean costs no digits of var. Two reads of x and a write of y.
  * source  Ioffe and Szegedy, arXiv:1502.03167
  *
  * batch_norm_grad: its gradient.
@@ -58,69 +57,58 @@ static int64_t rows_end(const cg_batch_norm_grid *g, int64_t chunk) {
 
 /* --- statistics ------------------------------------------------------------------------------ */
 
-/* sum[c] = Σ x over n rows */
-static inline void sum_rows(const float *x, int64_t n, int64_t channels, float *sum) {
+/* sum[c] = Σ (x - shift), square[c] = Σ (x - shift)² over n rows */
+static inline __attribute__((always_inline)) void shifted_sums(const float *x, int64_t n,
+                                                               int64_t channels,
+                                                               const float *shift, float *sum,
+                                                               float *square) {
     memset(sum, 0, (size_t)channels * sizeof *sum);
-    int64_t r = 0;
-    for (; r + 4 <= n; r += 4) {
-        const float *x0 = x + r * channels, *x1 = x0 + channels, *x2 = x1 + channels,
-                    *x3 = x2 + channels;
-#pragma omp simd
-        for (int64_t c = 0; c < channels; c++) sum[c] += (x0[c] + x1[c]) + (x2[c] + x3[c]);
-    }
-    for (; r < n; r++) {
-        const float *x0 = x + r * channels;
-#pragma omp simd
-        for (int64_t c = 0; c < channels; c++) sum[c] += x0[c];
-    }
-}
-
-/* sum[c] = Σ (x - mean)² over n rows */
-static inline void sum_squares(const float *x, int64_t n, int64_t channels, const float *mean,
-                               float *sum) {
-    memset(sum, 0, (size_t)channels * sizeof *sum);
+    memset(square, 0, (size_t)channels * sizeof *square);
     int64_t r = 0;
     for (; r + 4 <= n; r += 4) {
         const float *x0 = x + r * channels, *x1 = x0 + channels, *x2 = x1 + channels,
                     *x3 = x2 + channels;
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++) {
-            float d0 = x0[c] - mean[c], d1 = x1[c] - mean[c];
-            float d2 = x2[c] - mean[c], d3 = x3[c] - mean[c];
-            sum[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+            float d0 = x0[c] - shift[c], d1 = x1[c] - shift[c];
+            float d2 = x2[c] - shift[c], d3 = x3[c] - shift[c];
+            sum[c] += (d0 + d1) + (d2 + d3);
+            square[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
         }
     }
     for (; r < n; r++) {
         const float *x0 = x + r * channels;
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++) {
-            float d = x0[c] - mean[c];
-            sum[c] += d * d;
+            float d = x0[c] - shift[c];
+            sum[c] += d;
+            square[c] += d * d;
         }
     }
 }
 
-/* partial, four rows of channels: the mean and the squared deviations of rows begin … end-1, then
- * the same of the block at hand. */
+/* partial, four rows of channels: the mean of rows begin … end-1 and their squared deviations from
+ * it, then two rows for the block at hand. A block is shifted by the mean so far, the first one by
+ * that of its first rows: what cancels is then never large beside the result. */
 CG_KERNEL static void chunk_moments(const float *x, int64_t begin, int64_t end, int64_t block,
                                     int64_t channels, float *partial) {
     float *mean = partial, *square = mean + channels;
-    float *block_mean = square + channels, *block_square = block_mean + channels;
+    float *block_sum = square + channels, *block_square = block_sum + channels;
+    int64_t head = end - begin < 4 ? end - begin : 4;
     memset(partial, 0, (size_t)channels * 2 * sizeof *partial);
+    for (int64_t r = 0; r < head; r++)
+        for (int64_t c = 0; c < channels; c++)
+            mean[c] += (x[(begin + r) * channels + c] - mean[c]) / (float)(r + 1);
     for (int64_t r = begin; r < end; r += block) {
         int64_t n = end - r < block ? end - r : block;
-        const float *rows = x + r * channels;
-        float inverse = 1.0f / (float)n;
-        sum_rows(rows, n, channels, block_mean);
-#pragma omp simd
-        for (int64_t c = 0; c < channels; c++) block_mean[c] *= inverse;
-        sum_squares(rows, n, channels, block_mean, block_square);
-        float before = (float)(r - begin), weight = (float)n / (before + (float)n);
+        float inverse = 1.0f / (float)n, before = (float)(r - begin);
+        float weight = (float)n / (before + (float)n);
+        shifted_sums(x + r * channels, n, channels, mean, block_sum, block_square);
 #pragma omp simd
         for (int64_t c = 0; c < channels; c++) {
-            float d = block_mean[c] - mean[c];
+            float d = block_sum[c] * inverse; /* mean of the block less the mean so far */
             mean[c] += d * weight;
-            square[c] += block_square[c] + d * d * (before * weight);
+            square[c] += (block_square[c] - block_sum[c] * d) + d * d * (before * weight);
         }
     }
 }

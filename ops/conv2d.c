@@ -13,9 +13,10 @@
  * height and width.
  *   dx [N, height, width, C] from dy, weight;  dweight [O, C, height, width] from dy, x
  *
- * Kernels: a 1×1 convolution of stride 1 is a product over pixels. Kernels that do not overlap
- * are one over patches; pictures hardly larger than the kernel are rows of one product, see
- * conv_matrix.h. Everything else is oneDNN's convolution. */
+ * Kernels: a 1×1 convolution of stride 1 is a product over pixels ("rows"); one whose windows do
+ * not overlap is a product over patches; pictures hardly larger than the kernel are each a row of
+ * one product with expanded weights ("dense", conv_matrix.h). The rest, and 1×1 weights of few
+ * channels, is oneDNN's convolution. */
 #include "ops/check.h"
 #include "ops/conv_matrix.h"
 #include "ops/ops.h"
@@ -173,7 +174,9 @@ static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
     cg_dnn_conv *m = &s->matrix;
     const cg_dnn_conv *g = &s->g;
     *m = *g;
-    if (g->kh == g->stride && g->kw == g->stride && g->padding == 0) {
+    /* oneDNN sums 1×1 weights of few input channels up to 1.5 times as fast as its product. */
+    int narrow = g->direction == CG_DNN_WEIGHTS && g->kh * g->kw == 1 && g->c < 64 && g->c <= g->o;
+    if (g->kh == g->stride && g->kw == g->stride && g->padding == 0 && !narrow) {
         m->n = g->n * g->oh * g->ow;
         m->h = m->w = g->stride;
         m->oh = m->ow = 1;

@@ -1,83 +1,11 @@
 #include "ops/dnn.h"
 
+#include "ops/dnn_compat.h"
+
 #include <omp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <oneapi/dnnl/dnnl.h>
-#include <oneapi/dnnl/dnnl_debug.h>
-
-/* --- oneDNN 2.6 under the names and argument orders of 3.x ------------------------------------ */
-
-#if DNNL_VERSION_MAJOR >= 3
-
-typedef dnnl_memory_desc_t md;
-typedef const_dnnl_memory_desc_t const_md;
-#define md_create           dnnl_memory_desc_create_with_tag
-#define md_destroy          dnnl_memory_desc_destroy
-#define matmul_pd           dnnl_matmul_primitive_desc_create
-#define forward_pd          dnnl_convolution_forward_primitive_desc_create
-#define backward_data_pd    dnnl_convolution_backward_data_primitive_desc_create
-#define backward_weights_pd dnnl_convolution_backward_weights_primitive_desc_create
-
-#else
-
-typedef dnnl_memory_desc_t *md;
-typedef const dnnl_memory_desc_t *const_md;
-typedef dnnl_primitive_desc_t pd_t;
-typedef const_dnnl_primitive_attr_t attr_t;
-
-static dnnl_status_t md_create(md *out, int rank, const dnnl_dims_t dim, dnnl_data_type_t type,
-                               dnnl_format_tag_t tag) {
-    *out = malloc(sizeof **out);
-    return *out ? dnnl_memory_desc_init_by_tag(*out, rank, dim, type, tag) : dnnl_out_of_memory;
-}
-
-static void md_destroy(md d) {
-    free(d);
-}
-
-static dnnl_status_t matmul_pd(pd_t *out, dnnl_engine_t e, const_md a, const_md b, const_md bias,
-                               const_md c, attr_t attr) {
-    dnnl_matmul_desc_t d;
-    dnnl_status_t s = dnnl_matmul_desc_init(&d, a, b, bias, c);
-    return s ? s : dnnl_primitive_desc_create(out, &d, attr, e, NULL);
-}
-
-static dnnl_status_t forward_pd(pd_t *out, dnnl_engine_t e, dnnl_prop_kind_t kind,
-                                dnnl_alg_kind_t alg, const_md x, const_md w, const_md bias,
-                                const_md y, const dnnl_dims_t stride, const dnnl_dims_t dilation,
-                                const dnnl_dims_t low, const dnnl_dims_t high, attr_t attr) {
-    dnnl_convolution_desc_t d;
-    dnnl_status_t s = dnnl_dilated_convolution_forward_desc_init(&d, kind, alg, x, w, bias, y,
-                                                                 stride, dilation, low, high);
-    return s ? s : dnnl_primitive_desc_create(out, &d, attr, e, NULL);
-}
-
-static dnnl_status_t backward_data_pd(pd_t *out, dnnl_engine_t e, dnnl_alg_kind_t alg, const_md dx,
-                                      const_md w, const_md dy, const dnnl_dims_t stride,
-                                      const dnnl_dims_t dilation, const dnnl_dims_t low,
-                                      const dnnl_dims_t high, const_dnnl_primitive_desc_t hint,
-                                      attr_t attr) {
-    dnnl_convolution_desc_t d;
-    dnnl_status_t s = dnnl_dilated_convolution_backward_data_desc_init(&d, alg, dx, w, dy, stride,
-                                                                       dilation, low, high);
-    return s ? s : dnnl_primitive_desc_create(out, &d, attr, e, hint);
-}
-
-static dnnl_status_t backward_weights_pd(pd_t *out, dnnl_engine_t e, dnnl_alg_kind_t alg,
-                                         const_md x, const_md dw, const_md dbias, const_md dy,
-                                         const dnnl_dims_t stride, const dnnl_dims_t dilation,
-                                         const dnnl_dims_t low, const dnnl_dims_t high,
-                                         const_dnnl_primitive_desc_t hint, attr_t attr) {
-    dnnl_convolution_desc_t d;
-    dnnl_status_t s = dnnl_dilated_convolution_backward_weights_desc_init(
-        &d, alg, x, dw, dbias, dy, stride, dilation, low, high);
-    return s ? s : dnnl_primitive_desc_create(out, &d, attr, e, hint);
-}
-
-#endif
 
 /* --- engine and errors ------------------------------------------------------------------------ */
 
@@ -237,17 +165,44 @@ static dnnl_status_t matrix(md *out, int64_t batch, int64_t rows, int64_t column
     return md_create(out, 3, dim, data_type(type), transposed ? dnnl_acb : dnnl_abc);
 }
 
-static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
-    dnnl_primitive_desc_t pd = NULL;
+/* Rows of b whose starts fall together in the cache: oneDNN copies b itself where they are a power
+ * of two long, but runs at half speed where they are another multiple of 4 KiB. */
+static int rows_collide(const cg_dnn_matmul *m) {
+    int64_t bytes = m->n * (int64_t)cg_dtype_size(m->b_type);
+    return !m->transpose_b && m->batch == 1 && m->m >= 64 && bytes % 4096 == 0 &&
+           (bytes & (bytes - 1)) != 0;
+}
+
+static dnnl_status_t matmul_layouts(const cg_dnn_matmul *m, md *l) {
     dnnl_status_t s = dnnl_success;
     DO(s, matrix(&l[A], m->batch, m->m, m->k, m->transpose_a, m->a_type));
     DO(s, matrix(&l[B], m->batch, m->k, m->n, m->transpose_b, m->b_type));
     DO(s, matrix(&l[C], m->batch, m->m, m->n, 0, m->c_type));
     if (m->bias) DO(s, matrix(&l[BIAS], 1, 1, m->n, 0, CG_F32));
-    DO(s, matmul_pd(&pd, d->engine->engine, l[A], l[B], l[BIAS], l[C], d->engine->attr));
+    if (rows_collide(m)) {
+        dnnl_dims_t dim = {m->k, m->n};
+        DO(s, md_create(&l[PACKED], 2, dim, data_type(m->b_type), dnnl_format_tag_any));
+    }
+    return s;
+}
+
+/* b where main reads it: in place, or packed first. */
+static dnnl_status_t bind_b(cg_dnn *d, const_md b, const_md wanted) {
+    int in_place = dnnl_memory_desc_equal(wanted, b);
+    dnnl_status_t s =
+        bind(d, in_place ? B : PACKED, wanted, d->main_arg, &d->n_main, DNNL_ARG_WEIGHTS);
+    if (!in_place) DO(s, make_pack(d, B, b, PACKED, wanted));
+    return s;
+}
+
+static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
+    dnnl_primitive_desc_t pd = NULL;
+    dnnl_status_t s = matmul_layouts(m, l);
+    md b = l[PACKED] ? l[PACKED] : l[B];
+    DO(s, matmul_pd(&pd, d->engine->engine, l[A], b, l[BIAS], l[C], d->engine->attr));
     DO(s, make_main(d, pd));
     DO(s, bind(d, A, l[A], d->main_arg, &d->n_main, DNNL_ARG_SRC));
-    DO(s, bind(d, B, l[B], d->main_arg, &d->n_main, DNNL_ARG_WEIGHTS));
+    DO(s, bind_b(d, l[B], dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0)));
     DO(s, bind(d, C, l[C], d->main_arg, &d->n_main, DNNL_ARG_DST));
     if (m->bias) DO(s, bind(d, BIAS, l[BIAS], d->main_arg, &d->n_main, DNNL_ARG_BIAS));
     if (pd) dnnl_primitive_desc_destroy(pd);

@@ -34,7 +34,7 @@ typedef struct cg_checkpoint {
     const float *moment[2]; /* laid out as the trained block */
 } cg_checkpoint;
 
-/* Writes FOLDER, atomically, making its parents. errors  CG_EIO */
+/* Writes FOLDER, atomically; its parent must be there. errors  CG_EIO */
 cg_status cg_checkpoint_save(const char *folder, const cg_checkpoint *c);
 
 /* The description and preprocessing of a checkpoint. errors  CG_ENOTFOUND: no such folder, or one

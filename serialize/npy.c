@@ -53,7 +53,7 @@ cg_status cg_npy_create(const char *path, cg_dtype dtype, const cg_shape *shape,
 }
 
 cg_status cg_npy_save(const char *path, cg_dtype dtype, const cg_shape *shape, const void *data) {
-    cg_file *f;
+    cg_file *f = NULL;
     CG_TRY(cg_npy_create(path, dtype, shape, &f));
     cg_file_write(f, data, (size_t)cg_shape_count(shape) * cg_dtype_size(dtype));
     return cg_file_commit(f);

@@ -207,11 +207,10 @@ static void test_jpeg_unnamed_subsampling(void **state) {
 
 static void test_wrong_kinds(void **state) {
     (void)state;
-    static const char *const starts[] = {"GIF89a.....", "BM", "hello", "\xff", "RIFF....WAVE",
-                                         "\x89PNG"};
+    static const char *const starts[] = {"GIF89a.....", "BM",           "hello",
+                                         "\xff",        "RIFF....WAVE", "\x89PNG"};
     for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
-        assert_fails(CG_EFORMAT, "folder/other.jpg", (const uint8_t *)starts[i],
-                     strlen(starts[i]));
+        assert_fails(CG_EFORMAT, "folder/other.jpg", (const uint8_t *)starts[i], strlen(starts[i]));
         assert_message_has("wanted a PNG, JPEG or WebP");
     }
     assert_fails(CG_EFORMAT, "nothing.png", (const uint8_t *)"", 0);
@@ -219,9 +218,12 @@ static void test_wrong_kinds(void **state) {
 }
 
 static const char *const samples[] = {
-    "rgba8.png",         "palette4_alpha_interlaced.png", "orientation6.png", "rgb_420.jpg",
-    "progressive.jpg",   "cmyk.jpg",                      "orientation6.jpg", "lossy.webp",
-    "lossy_alpha.webp",  "lossless.webp",                 "animated.webp",    "orientation8.webp",
+    "rgba8.png",        "palette4_alpha_interlaced.png",
+    "orientation6.png", "rgb_420.jpg",
+    "progressive.jpg",  "cmyk.jpg",
+    "orientation6.jpg", "lossy.webp",
+    "lossy_alpha.webp", "lossless.webp",
+    "animated.webp",    "orientation8.webp",
 };
 enum { SAMPLES = sizeof samples / sizeof *samples };
 
@@ -287,8 +289,10 @@ static void test_png_claims(void **state) {
         uint32_t width, height;
         cg_status status;
     } claims[] = {
-        {100000, 100000, CG_EUNSUPPORTED}, {0x7fffffff, 0x7fffffff, CG_EUNSUPPORTED},
-        {0, 11, CG_EFORMAT},               {13, 0, CG_EFORMAT},
+        {100000, 100000, CG_EUNSUPPORTED},
+        {0x7fffffff, 0x7fffffff, CG_EUNSUPPORTED},
+        {0, 11, CG_EFORMAT},
+        {13, 0, CG_EFORMAT},
         {0xffffffff, 1, CG_EFORMAT},
     };
     for (size_t i = 0; i < sizeof claims / sizeof *claims; i++) {
@@ -347,7 +351,7 @@ static void test_harmless_extras(void **state) {
         cg_image plain, longer;
         assert_int_equal(decode_exact(names[i], file.data, file.size, NULL, &plain), CG_OK);
         assert_int_equal(decode_exact(names[i], file.data, file.size + 20, NULL, &longer), CG_OK);
-        assert_memory_equal(plain.rgb, longer.rgb, (size_t)(3 * plain.width * plain.height));
+        assert_memory_equal(plain.rgb, longer.rgb, 3 * (size_t)plain.width * (size_t)plain.height);
         cg_image_free(&plain);
         cg_image_free(&longer);
         free(file.data);
@@ -415,7 +419,7 @@ static void test_save_and_load(void **state) {
     for (int round = 0; round < 2; round++) { /* new, then over the old one */
         cg_image image, back;
         assert_int_equal(cg_image_alloc(31 + round, 17, &image), CG_OK);
-        size_t n = (size_t)(3 * image.width * image.height);
+        size_t n = 3 * (size_t)image.width * (size_t)image.height;
         cg_rng r = cg_rng_at(1, CG_RNG_TEST, 0, (uint64_t)round);
         for (size_t i = 0; i < n; i++) image.rgb[i] = (uint8_t)cg_rng_u32(&r);
         assert_int_equal(cg_image_save_png(path, &image), CG_OK);

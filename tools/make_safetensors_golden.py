@@ -26,7 +26,10 @@ SHAPES = {"matrix": (2, 3), "vector": (5,), "scalar": (), "empty": (0, 4), "cube
 def tensor(dtype, shape):
     count = torch.Size(shape).numel()
     x = torch.arange(count, dtype=torch.int64) - 2
-    x = x.to(torch.float64) / 4 if dtype.is_floating_point else x % 256 if dtype == torch.uint8 else x
+    if dtype.is_floating_point:
+        x = x.to(torch.float64) / 4
+    elif dtype == torch.uint8:
+        x = x % 256
     return x.to(dtype).reshape(shape)
 
 
@@ -35,7 +38,7 @@ def main():
     path = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else default
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {f"{d}.{s}": tensor(DTYPES[d], SHAPES[s]) for d in DTYPES for s in SHAPES}
-    save_file(tensors, path, metadata={"format": "pt", "naïve": "café \"日本\""})
+    save_file(tensors, path, metadata={"naïve": "café \"日本\""})
 
 
 main()

@@ -90,14 +90,14 @@ const cg_op_case cg_cases_matrix[] = {
     MATMUL_CASE(matmul, "an outer product", R2(6, 1), R2(1, 5)),
     MATMUL_CASE(matmul, "nothing to sum", R2(3, 0), R2(0, 4)),
     MATMUL_CASE(matmul, "no rows", R2(0, 3), R2(3, 4)),
-    MATMUL_CASE(matmul, "larger than a tile", R2(70, 65), R2(65, 130)),
+    MATMUL_CASE(matmul, "wider than a vector", R2(9, 33), R2(33, 66)),
     LINEAR_BIAS_CASE("bias", R2(6, 5), R2(4, 5), R1(4)),
     LINEAR_CASE("no bias", R2(6, 5), R2(4, 5)),
     LINEAR_BIAS_CASE("three axes", R3(2, 3, 5), R2(4, 5), R1(4)),
     LINEAR_BIAS_CASE("one axis", R1(5), R2(4, 5), R1(4)),
     LINEAR_BIAS_CASE("one row, one output", R2(1, 5), R2(1, 5), R1(1)),
     LINEAR_BIAS_CASE("no rows", R2(0, 5), R2(4, 5), R1(4)),
-    LINEAR_BIAS_CASE("larger than a tile", R2(67, 80), R2(100, 80), R1(100)),
+    LINEAR_BIAS_CASE("wider than a vector", R2(9, 20), R2(66, 20), R1(66)),
     {0},
 };
 

@@ -1,0 +1,67 @@
+/* What the subcommands of `clipgraph` share. A subcommand is one cmd_NAME.c, with its own argp
+ * parser and --help, and returns the exit code: 0, 1 (failure) or 2 (usage). Only this folder
+ * prints, reads the environment, or exits. */
+#ifndef CG_CLI_H
+#define CG_CLI_H
+
+#include "data/dataset.h"
+#include "serialize/checkpoint.h"
+#include "train/evaluate.h"
+#include "train/runner.h"
+
+#include <argp.h>
+
+typedef struct cli_command {
+    const char *name, *summary; /* the summary stands in `clipgraph --help` */
+    int (*run)(int argc, char **argv); /* argv[0] is "clipgraph NAME" */
+} cli_command;
+
+int cli_train(int argc, char **argv);
+int cli_eval(int argc, char **argv);
+int cli_classify(int argc, char **argv);
+int cli_search(int argc, char **argv);
+int cli_embed(int argc, char **argv);
+int cli_inspect(int argc, char **argv);
+int cli_check_grad(int argc, char **argv);
+
+/* Prints "clipgraph NAME: message" (the thread's message) to stderr; returns the exit code that
+ * fits: 2 for what is wrong with the command line, else 1. */
+int cli_fail(const char *command, cg_status s);
+
+/* A usage error: the sentence, and where to find help, to stderr; returns 2. */
+int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Numbers from the command line, whole and in range; otherwise a usage error through argp_error
+ * that names the option, what was found and what was wanted (and so exits with 2). */
+int64_t cli_int(const struct argp_state *state, const char *option, const char *text, int64_t low,
+                int64_t high);
+double cli_float(const struct argp_state *state, const char *option, const char *text, double low,
+                 double high);
+
+/* Options every command that runs a model has: --threads, --workers, --batch-size, --json. An argp
+ * child: {&cli_run_argp, 0, "Running", 0} with a cli_run as its input. */
+typedef struct cli_run {
+    int threads;     /* 0: all processors */
+    int workers;     /* loader threads; 0: as many as threads */
+    int64_t batch_size;
+    int json;        /* one JSON object on stdout instead of text */
+} cli_run;
+extern const struct argp cli_run_argp;
+
+/* A model taken from a checkpoint (a folder made by `train`, a run's newest, or an open_clip hub
+ * folder). */
+typedef struct cli_model {
+    cg_context *ctx;
+    cg_runner *runner;
+    cg_tokenizer *tokenizer;
+    cg_preprocess preprocess;
+    char *folder; /* the checkpoint really used */
+} cli_model;
+cg_status cli_model_load(const char *checkpoint, const cli_run *run, cli_model *out);
+void cli_model_free(cli_model *m);
+cg_evaluate_options cli_evaluate_options(const cli_model *m, const cli_run *run);
+
+/* Warns on stderr about what the loader left out or cut ("3 of 120 pictures left out: …"). */
+void cli_report_left_out(const char *command, int64_t total, const cg_loader_report *r);
+
+#endif

@@ -1,0 +1,153 @@
+/* Cases: add, mul, scale, exp, clamp, relu. */
+#include "tests/support/op_case.h"
+#include "tests/support/reference.h"
+
+#include <math.h>
+
+#define F32(...)                                                                                   \
+    {CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -2, 2, 1}
+#define F32_SCALAR                                                                                 \
+    {CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -2, 2, 1}
+#define NONZERO(...)                                                                               \
+    {CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_NONZERO, -2, 2, 1}
+#define I32(...)                                                                                   \
+    {CG_I32, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, 0, 9, 0}
+#define I64(...)                                                                                   \
+    {CG_I64, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, -9, 9, 0}
+
+static void build_add(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_add(g, in[0], in[1]);
+}
+
+static void build_mul(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_mul(g, in[0], in[1]);
+}
+
+static void build_add_self(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_add(g, in[0], in[0]);
+}
+
+static void build_mul_self(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_mul(g, in[0], in[0]);
+}
+
+static void build_scale(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_scale(g, in[0], -0.75f);
+}
+
+static void build_exp(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_exp(g, in[0]);
+}
+
+/* Values are at least 0.1 from 0 and at most 2 from it: no difference straddles these bounds. */
+static void build_clamp(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_clamp(g, in[0], -0.05f, 2.5f);
+}
+
+static void build_clamp_none(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_clamp(g, in[0], 0, INFINITY);
+}
+
+static void build_clamp_crossed(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_clamp(g, in[0], 2, 1);
+}
+
+static void build_clamp_nan(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_clamp(g, in[0], NAN, 1);
+}
+
+static void build_relu(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_relu(g, in[0]);
+}
+
+#define BINARY(name, expression)                                                                   \
+    static void name(cg_case_data *d) {                                                            \
+        int last = d->n_in - 1; /* one operand: with itself */                                     \
+        for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) {                           \
+            double a = d->in[0][cg_ref_broadcast(&d->in_shape[0], &d->out_shape[0], i)];           \
+            double b = d->in[last][cg_ref_broadcast(&d->in_shape[last], &d->out_shape[0], i)];     \
+            d->out[0][i] = (expression);                                                           \
+        }                                                                                          \
+    }
+BINARY(reference_add, a + b)
+BINARY(reference_mul, a *b)
+
+#define UNARY(name, expression)                                                                    \
+    static void name(cg_case_data *d) {                                                            \
+        for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) {                           \
+            double x = d->in[0][i];                                                                \
+            d->out[0][i] = (expression);                                                           \
+        }                                                                                          \
+    }
+UNARY(reference_scale, -0.75 * x)
+UNARY(reference_exp, exp(x))
+UNARY(reference_clamp, x < (double)-0.05f ? (double)-0.05f : x > 2.5 ? 2.5 : x)
+UNARY(reference_relu, x > 0 ? x : 0)
+
+#define ADD(text, n, ...)                                                                          \
+    {&cg_op_add, text, {__VA_ARGS__}, n, 1, build_add, reference_add, 0, 0}
+#define MUL(text, n, ...)                                                                          \
+    {&cg_op_mul, text, {__VA_ARGS__}, n, 1, build_mul, reference_mul, 0, 0}
+
+const cg_op_case cg_cases_elementwise[] = {
+    ADD("same shape", 2, F32(3, 5), F32(3, 5)),
+    ADD("scalars", 2, F32_SCALAR, F32_SCALAR),
+    ADD("scalar on the right", 2, F32(4, 7), F32_SCALAR),
+    ADD("scalar on the left", 2, F32_SCALAR, F32(4, 7)),
+    ADD("one element of rank 2", 2, F32(1, 1), F32(7)),
+    ADD("bias", 2, F32(2, 3, 19), F32(19)),
+    ADD("bias on the left", 2, F32(19), F32(2, 3, 19)),
+    ADD("column", 2, F32(5, 17), F32(5, 1)),
+    ADD("column on the left", 2, F32(5, 1), F32(5, 17)),
+    ADD("row and column", 2, F32(4, 1), F32(1, 6)),
+    ADD("middle axis", 2, F32(3, 1, 4), F32(3, 5, 4)),
+    ADD("outer axes", 2, F32(2, 3, 4), F32(3, 1)),
+    ADD("both repeat, in turn", 2, F32(2, 1, 3, 1, 2), F32(1, 4, 1, 5, 1)),
+    ADD("empty", 2, F32(0, 3), F32(3)),
+    ADD("large, same shape", 2, F32(131, 257), F32(131, 257)),
+    ADD("large, bias", 2, F32(131, 257), F32(257)),
+    ADD("large, one long row", 2, F32(40001), F32_SCALAR),
+    ADD("large, both repeat", 2, F32(37, 1, 29), F32(1, 31, 1)),
+    ADD("i64", 2, I64(3, 4), I64(4)),
+    ADD("i64 scalars", 2, I64(1), I64(1)),
+    {&cg_op_add, "with itself", {F32(3, 5)}, 1, 1, build_add_self, reference_add, 0, 0},
+    MUL("same shape", 2, F32(3, 5), F32(3, 5)),
+    MUL("scalar on the right", 2, F32(4, 7), F32_SCALAR),
+    MUL("scalar on the left", 2, F32_SCALAR, F32(4, 7)),
+    MUL("last axis", 2, F32(2, 3, 19), F32(19)),
+    MUL("column", 2, F32(5, 17), F32(5, 1)),
+    MUL("row and column", 2, F32(4, 1), F32(1, 6)),
+    MUL("both repeat, in turn", 2, F32(2, 1, 3, 1, 2), F32(1, 4, 1, 5, 1)),
+    MUL("empty", 2, F32(2, 0), F32_SCALAR),
+    MUL("large, same shape", 2, F32(131, 257), F32(131, 257)),
+    MUL("large, last axis", 2, F32(131, 257), F32(257)),
+    {&cg_op_mul, "with itself", {F32(3, 5)}, 1, 1, build_mul_self, reference_mul, 0, 0},
+    {&cg_op_scale, "odd size", {F32(3, 7)}, 1, 1, build_scale, reference_scale, 0, 0},
+    {&cg_op_scale, "large", {F32(129, 131)}, 1, 1, build_scale, reference_scale, 0, 0},
+    {&cg_op_exp, "scalar", {F32_SCALAR}, 1, 1, build_exp, reference_exp, 0, 0},
+    {&cg_op_exp, "wide range", {{CG_F32, CG_SHAPE(311), CG_FILL_UNIFORM, -90, 5, 1}}, 1, 1,
+     build_exp, reference_exp, 5e-7, 1e-6},
+    {&cg_op_exp, "large", {F32(129, 131)}, 1, 1, build_exp, reference_exp, 5e-7, 0},
+    {&cg_op_clamp, "from below", {NONZERO(9, 13)}, 1, 1, build_clamp, reference_clamp, 0, 0},
+    {&cg_op_clamp, "large", {NONZERO(129, 131)}, 1, 1, build_clamp, reference_clamp, 0, 0},
+    {&cg_op_clamp, "no upper bound", {NONZERO(40)}, 1, 1, build_clamp_none, reference_relu, 0, 0},
+    {&cg_op_relu, "odd size", {NONZERO(5, 13)}, 1, 1, build_relu, reference_relu, 0, 0},
+    {&cg_op_relu, "large", {NONZERO(129, 131)}, 1, 1, build_relu, reference_relu, 0, 0},
+    {0},
+};
+
+const cg_bad_case cg_bad_elementwise[] = {
+    {&cg_op_add, {F32(3, 4), F32(3)}, 2, build_add, CG_ESHAPE, "[3, 4] and [3] do not broadcast"},
+    {&cg_op_add, {F32(3), I64(3)}, 2, build_add, CG_EDTYPE, "b is i64, wanted f32"},
+    {&cg_op_add, {I32(3), I32(3)}, 2, build_add, CG_EDTYPE, "a is i32, wanted f32"},
+    {&cg_op_mul, {F32(2, 3), F32(2, 1, 4)}, 2, build_mul, CG_ESHAPE,
+     "[2, 3] and [2, 1, 4] do not broadcast"},
+    {&cg_op_mul, {I64(3), I64(3)}, 2, build_mul, CG_EDTYPE, "a is i64, wanted f32"},
+    {&cg_op_scale, {I32(3)}, 1, build_scale, CG_EDTYPE, "x is i32, wanted f32"},
+    {&cg_op_exp, {I32(3)}, 1, build_exp, CG_EDTYPE, "x is i32, wanted f32"},
+    {&cg_op_clamp, {I64(3)}, 1, build_clamp, CG_EDTYPE, "x is i64, wanted f32"},
+    {&cg_op_clamp, {F32(3)}, 1, build_clamp_crossed, CG_EINVAL, "low is 2 and high is 1"},
+    {&cg_op_clamp, {F32(3)}, 1, build_clamp_nan, CG_EINVAL, "wanted low <= high"},
+    {&cg_op_relu, {I32(3)}, 1, build_relu, CG_EDTYPE, "x is i32, wanted f32"},
+    {0},
+};

@@ -1,0 +1,183 @@
+/* Cases: sum, mean, segment_mean, embedding. */
+#include "tests/support/op_case.h"
+#include "tests/support/reference.h"
+
+#include <string.h>
+
+#define F32(...)                                                                                   \
+    {CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -2, 2, 1}
+#define F32_SCALAR                                                                                 \
+    {CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -2, 2, 1}
+#define POSITIVE(...)                                                                              \
+    {CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, 0, 2, 1}
+#define OFFSET(n, high)                                                                            \
+    {CG_I32, CG_SHAPE(n), CG_FILL_OFFSETS, 0, high, 0}
+#define I32(n, high)                                                                               \
+    {CG_I32, CG_SHAPE(n), CG_FILL_INTEGER, 0, high, 0}
+#define I64(n)                                                                                     \
+    {CG_I64, CG_SHAPE(n), CG_FILL_INTEGER, 0, 9, 0}
+
+/* --- sum and mean ------------------------------------------------------------------------------ */
+
+/* Axes are bits here. */
+static void reduce(cg_case_data *d, unsigned axes) {
+    cg_shape kept = d->in_shape[0]; /* the output's shape with 1 for axes that are gone */
+    for (int k = 0; k < kept.rank; k++)
+        if (axes >> k & 1) kept.dim[k] = 1;
+    memset(d->out[0], 0, (size_t)cg_shape_count(&kept) * sizeof(double));
+    for (int64_t i = 0; i < cg_shape_count(&d->in_shape[0]); i++)
+        d->out[0][cg_ref_broadcast(&kept, &d->in_shape[0], i)] += d->in[0][i];
+}
+
+#define SUM(name, bits, keep, ...)                                                                 \
+    static void build_##name(cg_graph *g, cg_value *const *in, cg_value **out) {                   \
+        out[0] = cg_sum(g, in[0], __VA_ARGS__, keep);                                              \
+    }                                                                                              \
+    static void reference_##name(cg_case_data *d) { reduce(d, bits); }
+SUM(none, 0, 0, CG_SCALAR)
+SUM(0, 1, 0, CG_SHAPE(0))
+SUM(1, 2, 0, CG_SHAPE(1))
+SUM(2, 4, 0, CG_SHAPE(2))
+SUM(0_kept, 1, 1, CG_SHAPE(0))
+SUM(1_kept, 2, 1, CG_SHAPE(1))
+SUM(01, 3, 0, CG_SHAPE(0, 1))
+SUM(12, 6, 0, CG_SHAPE(2, 1))
+SUM(02, 5, 0, CG_SHAPE(0, 2))
+SUM(02_kept, 5, 1, CG_SHAPE(0, 2))
+SUM(13, 10, 0, CG_SHAPE(1, 3))
+SUM(135, 42, 0, CG_SHAPE(1, 3, 5))
+SUM(012, 7, 0, CG_SHAPE(0, 1, 2))
+
+#define SUM_CASE(name, text, operand)                                                              \
+    {&cg_op_sum, text, {operand}, 1, 1, build_##name, reference_##name, 0, 0}
+/* Tolerance against the largest sum: what pieces and pairs must reach. */
+#define SUM_EXACT(name, text, operand)                                                             \
+    {&cg_op_sum, text, {operand}, 1, 1, build_##name, reference_##name, 5e-7, 0}
+
+static void build_sum_twice(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_sum(g, in[0], CG_SHAPE(1, 1), 0);
+}
+
+static void build_sum_negative(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_sum(g, in[0], CG_SHAPE(-1), 0);
+}
+
+static void build_mean_01(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_mean(g, in[0], CG_SHAPE(0, 1), 0);
+}
+
+static void reference_mean_01(cg_case_data *d) {
+    reduce(d, 3);
+    for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++)
+        d->out[0][i] /= (double)(d->in_shape[0].dim[0] * d->in_shape[0].dim[1]);
+}
+
+static void build_mean_1_kept(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_mean(g, in[0], CG_SHAPE(1), 1);
+}
+
+static void reference_mean_1(cg_case_data *d) {
+    reduce(d, 2);
+    for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++)
+        d->out[0][i] /= (double)d->in_shape[0].dim[1];
+}
+
+/* --- segment_mean and embedding ----------------------------------------------------------------- */
+
+static void build_segment_mean(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_segment_mean(g, in[0], in[1]);
+}
+
+static void reference_segment_mean(cg_case_data *d) {
+    int64_t width = d->in_shape[0].dim[1], segments = d->out_shape[0].dim[0];
+    for (int64_t s = 0; s < segments; s++) {
+        int64_t begin = (int64_t)d->in[1][s], end = (int64_t)d->in[1][s + 1];
+        for (int64_t c = 0; c < width; c++) {
+            double sum = 0;
+            for (int64_t r = begin; r < end; r++) sum += d->in[0][r * width + c];
+            d->out[0][s * width + c] = end > begin ? sum / (double)(end - begin) : 0;
+        }
+    }
+}
+
+static void build_embedding(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_embedding(g, in[0], in[1]);
+}
+
+static void reference_embedding(cg_case_data *d) {
+    int64_t width = d->in_shape[0].dim[1];
+    for (int64_t r = 0; r < d->in_shape[1].dim[0]; r++)
+        for (int64_t c = 0; c < width; c++)
+            d->out[0][r * width + c] = d->in[0][(int64_t)d->in[1][r] * width + c];
+}
+
+#define SEGMENT_MEAN(text, ...)                                                                    \
+    {&cg_op_segment_mean, text, {__VA_ARGS__}, 2, 1, build_segment_mean, reference_segment_mean,   \
+     0, 0}
+#define EMBEDDING(text, ...)                                                                       \
+    {&cg_op_embedding, text, {__VA_ARGS__}, 2, 1, build_embedding, reference_embedding, 0, 0}
+
+const cg_op_case cg_cases_reduce[] = {
+    SUM_CASE(none, "no axis", F32(3, 4)),
+    SUM_CASE(none, "of a scalar", F32_SCALAR),
+    SUM_CASE(0, "vector", F32(37)),
+    SUM_CASE(0, "columns", F32(7, 19)),
+    SUM_CASE(0, "two columns", F32(7, 2)),
+    SUM_CASE(0, "one row", F32(1, 19)),
+    SUM_CASE(0_kept, "columns, kept", F32(7, 19)),
+    SUM_CASE(0, "columns of no rows", F32(0, 5)),
+    SUM_CASE(1, "rows", F32(7, 19)),
+    SUM_CASE(1_kept, "rows, kept", F32(7, 19)),
+    SUM_CASE(1, "middle axis", F32(3, 5, 4)),
+    SUM_CASE(1_kept, "middle axis, kept", F32(3, 5, 4)),
+    SUM_CASE(2, "an axis of 1", F32(3, 5, 1)),
+    SUM_CASE(01, "leading axes", F32(3, 5, 4)),
+    SUM_CASE(12, "trailing axes, not in order", F32(3, 5, 4)),
+    SUM_CASE(02, "outer axes", F32(3, 5, 4)),
+    SUM_CASE(02_kept, "outer axes, kept", F32(3, 5, 4)),
+    SUM_CASE(13, "every second axis", F32(2, 3, 4, 5)),
+    SUM_CASE(135, "every second of six", F32(2, 3, 2, 2, 3, 2)),
+    SUM_CASE(13, "every second, short inner axes", F32(2, 3, 4, 1)),
+    SUM_CASE(012, "all axes", F32(3, 5, 4)),
+    SUM_EXACT(0, "long vector", POSITIVE(100003)),
+    SUM_EXACT(0, "many rows", POSITIVE(5003, 17)),
+    SUM_EXACT(0, "more rows than pieces", POSITIVE(70001, 3)),
+    SUM_EXACT(0, "rows of some blocks", POSITIVE(301, 600)),
+    SUM_EXACT(1, "long rows", POSITIVE(3, 40001)),
+    SUM_EXACT(1, "large, middle axis", POSITIVE(5, 601, 33)),
+    SUM_EXACT(02, "large, outer axes", POSITIVE(41, 23, 67)),
+    {&cg_op_sum, "mean", {F32(3, 5, 4)}, 1, 1, build_mean_01, reference_mean_01, 0, 0},
+    {&cg_op_sum, "mean, kept", {F32(3, 5, 4)}, 1, 1, build_mean_1_kept, reference_mean_1, 0, 0},
+    SEGMENT_MEAN("small", F32(11, 5), OFFSET(6, 11)),
+    SEGMENT_MEAN("one segment", F32(6, 3), OFFSET(2, 6)),
+    SEGMENT_MEAN("rows of none", F32(20, 3), OFFSET(6, 13)),
+    SEGMENT_MEAN("no segment", F32(6, 3), OFFSET(1, 6)),
+    SEGMENT_MEAN("large", F32(501, 300), OFFSET(33, 499)),
+    EMBEDDING("small", F32(7, 5), I32(9, 7)),
+    EMBEDDING("no ids", F32(7, 5), I32(0, 7)),
+    EMBEDDING("large", F32(97, 129), I32(310, 97)),
+    {0},
+};
+
+const cg_bad_case cg_bad_reduce[] = {
+    {&cg_op_sum, {F32(3)}, 1, build_1, CG_EINVAL, "axis is 1"},
+    {&cg_op_sum, {F32(3, 4)}, 1, build_sum_negative, CG_EINVAL, "axis is -1"},
+    {&cg_op_sum, {F32(3, 4)}, 1, build_sum_twice, CG_EINVAL, "axis 1 is listed twice"},
+    {&cg_op_sum, {I64(3)}, 1, build_0, CG_EDTYPE, "x is i64, wanted f32"},
+    {&cg_op_sum, {F32(3)}, 1, build_mean_01, CG_EINVAL, "axis is 1"},
+    {&cg_op_segment_mean, {F32(3), I32(2, 3)}, 2, build_segment_mean, CG_ESHAPE,
+     "x is [3] of rank 1, wanted rank 2"},
+    {&cg_op_segment_mean, {F32(3, 2), F32(2)}, 2, build_segment_mean, CG_EDTYPE,
+     "offset is f32, wanted i32"},
+    {&cg_op_segment_mean, {F32(3, 2), I32(0, 3)}, 2, build_segment_mean, CG_ESHAPE,
+     "offset is [0]"},
+    {&cg_op_segment_mean, {I64(3), I32(2, 3)}, 2, build_segment_mean, CG_EDTYPE,
+     "x is i64, wanted f32"},
+    {&cg_op_embedding, {F32(3), I32(2, 3)}, 2, build_embedding, CG_ESHAPE,
+     "table is [3] of rank 1, wanted rank 2"},
+    {&cg_op_embedding, {F32(3, 2), I64(2)}, 2, build_embedding, CG_EDTYPE,
+     "id is i64, wanted i32"},
+    {&cg_op_embedding, {F32(3, 2), {CG_I32, CG_SHAPE(2, 2), CG_FILL_INTEGER, 0, 3, 0}}, 2,
+     build_embedding, CG_ESHAPE, "id is [2, 2] of rank 2, wanted rank 1"},
+    {0},
+};

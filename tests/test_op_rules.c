@@ -1,0 +1,227 @@
+/* labels: unit */
+/* What the table of op cases cannot say: values refused in a run, gradients that a rule refuses,
+ * the statistics of dropout, the accuracy of the vectorised exponential. */
+#include "autodiff/grad.h"
+#include "graph/exec.h"
+#include "ops/kernel.h"
+#include "ops/ops.h"
+#include "ops/simd_math.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+/* --- a graph with one output, run once -------------------------------------------------------- */
+
+typedef struct input {
+    const char *name;
+    const void *data;
+} input;
+
+/* Runs g, whose output is y, and copies y to result (bytes of it). */
+static cg_status run(cg_graph *g, cg_value *y, const input *in, int n, void *result, size_t bytes) {
+    cg_context *ctx;
+    cg_plan *p;
+    cg_exec *e;
+    cg_graph_output(g, "y", y, CG_KEEP);
+    assert_int_equal(cg_graph_status(g), CG_OK);
+    assert_int_equal(cg_context_create(2, &ctx), CG_OK);
+    assert_int_equal(cg_plan_create(ctx, g, &p), CG_OK);
+    assert_int_equal(cg_exec_create(&e), CG_OK);
+    assert_int_equal(cg_exec_use(e, p), CG_OK);
+    for (int i = 0; i < n; i++)
+        assert_int_equal(cg_exec_bind_input(e, in[i].name, in[i].data), CG_OK);
+    cg_status s = cg_exec_run(e);
+    if (s == CG_OK) memcpy(result, cg_exec_output(e, "y"), bytes);
+    cg_exec_free(e);
+    cg_plan_free(p);
+    cg_context_free(ctx);
+    return s;
+}
+
+static cg_graph *graph(void) {
+    cg_graph *g;
+    assert_int_equal(cg_graph_create(NULL, &g), CG_OK);
+    return g;
+}
+
+/* --- softmax_cross_entropy -------------------------------------------------------------------- */
+
+static cg_status loss_of(int axis, const int32_t *label, float *loss) {
+    static const float x[6] = {1, 2, 3, 4, 5, 6};
+    cg_graph *g = graph();
+    cg_value *logits = cg_input(g, "x", CG_F32, CG_SHAPE(2, 3));
+    cg_value *l = cg_input(g, "label", CG_I32, CG_SHAPE(axis ? 2 : 3));
+    cg_status s =
+        run(g, cg_softmax_cross_entropy(g, logits, l, axis), (input[]){{"x", x}, {"label", label}},
+            2, loss, (axis ? 2 : 3) * sizeof *loss);
+    cg_graph_free(g);
+    return s;
+}
+
+static void test_labels(void **state) {
+    (void)state;
+    float loss[3];
+    assert_int_equal(loss_of(1, (int32_t[]){0, 2}, loss), CG_OK);
+    assert_int_equal(loss_of(1, (int32_t[]){0, 3}, loss), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "label[1] is 3, wanted 0 to 2"));
+    assert_int_equal(loss_of(1, (int32_t[]){-1, 2}, loss), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "label[0] is -1, wanted 0 to 2"));
+    assert_int_equal(loss_of(0, (int32_t[]){0, 1, 2}, loss), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "label[2] is 2, wanted 0 to 1"));
+}
+
+/* --- attention -------------------------------------------------------------------------------- */
+
+static cg_status attend(const int32_t *q_offset, const int32_t *k_offset, float *o) {
+    static const float x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    cg_graph *g = graph();
+    cg_value *v = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
+    cg_value *q = cg_input(g, "q", CG_I32, CG_SHAPE(3)), *k = cg_input(g, "k", CG_I32, CG_SHAPE(3));
+    cg_status s = run(g, cg_attention(g, v, v, v, q, k, 1, 1),
+                      (input[]){{"x", x}, {"q", q_offset}, {"k", k_offset}}, 3, o, 8 * sizeof *o);
+    cg_graph_free(g);
+    return s;
+}
+
+static void test_offsets(void **state) {
+    (void)state;
+    float o[8];
+    assert_int_equal(attend((int32_t[]){0, 2, 5}, (int32_t[]){0, 2, 4}, o), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "q_offset ends at 5, wanted at most 4"));
+    assert_int_equal(attend((int32_t[]){0, 2, 4}, (int32_t[]){0, 3, 2}, o), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "k_offset falls from 3 to 2 at 2"));
+    assert_int_equal(attend((int32_t[]){-1, 2, 4}, (int32_t[]){0, 3, 4}, o), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "q_offset[0] is -1"));
+    /* the first row is of no sequence; the first sequence has one key, the second none */
+    assert_int_equal(attend((int32_t[]){1, 3, 4}, (int32_t[]){2, 3, 3}, o), CG_OK);
+    const float want[8] = {0, 0, 5, 6, 5, 6, 0, 0};
+    for (int i = 0; i < 8; i++) assert_float_equal(o[i], want[i], 1e-6);
+}
+
+/* --- gradients that are refused --------------------------------------------------------------- */
+
+/* Sends a gradient into output 1 of y's node. */
+static void refuse_kept(cg_graph *g, cg_value *x, cg_value *y, const char *sentence) {
+    cg_value *kept = y->node->out[1], *dx;
+    assert_int_equal(cg_grad(g, 1, &kept, NULL, 1, &x, &dx), CG_EUNSUPPORTED);
+    assert_non_null(strstr(cg_error_message(), sentence));
+    cg_graph_free(g);
+}
+
+static void test_kept(void **state) {
+    (void)state;
+    cg_graph *g = graph();
+    cg_value *x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2)),
+             *w = cg_input(g, "w", CG_F32, CG_SHAPE(2));
+    refuse_kept(g, x, cg_layer_norm(g, x, w, w, 0), "the gradient of mean and rstd");
+    g = graph();
+    x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
+    refuse_kept(g, x, cg_l2norm(g, x, 0), "the gradient of r is not supported");
+    g = graph();
+    x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
+    cg_value *label = cg_input(g, "label", CG_I32, CG_SHAPE(4));
+    refuse_kept(g, x, cg_softmax_cross_entropy(g, x, label, 1), "the gradient of lse");
+    g = graph();
+    x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
+    cg_value *offset = cg_input(g, "offset", CG_I32, CG_SHAPE(2));
+    refuse_kept(g, x, cg_attention(g, x, x, x, offset, offset, 1, 1), "the gradient of lse");
+}
+
+/* --- dropout ---------------------------------------------------------------------------------- */
+
+enum { ROWS = 64, WIDTH = 1001 };
+
+/* keep[i] of element i of ones [ROWS, WIDTH], in the graph's second or first random node. */
+static void drop(int second, int64_t step, const int64_t *sample, float p, uint8_t *keep) {
+    static float x[ROWS * WIDTH], y[ROWS * WIDTH];
+    for (int i = 0; i < ROWS * WIDTH; i++) x[i] = 1;
+    cg_graph *g = graph();
+    if (second) cg_graph_key(g);
+    cg_value *in = cg_input(g, "x", CG_F32, CG_SHAPE(ROWS, WIDTH));
+    cg_value *at = cg_input(g, "step", CG_I64, CG_SCALAR);
+    cg_value *id = cg_input(g, "sample", CG_I64, CG_SHAPE(ROWS));
+    assert_int_equal(run(g, cg_dropout(g, in, at, id, p),
+                         (input[]){{"x", x}, {"step", &step}, {"sample", sample}}, 3, y, sizeof y),
+                     CG_OK);
+    cg_graph_free(g);
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        keep[i] = y[i] > 0;
+        if (keep[i]) assert_float_equal(y[i], 1 / (1 - (double)p), 1e-6);
+    }
+}
+
+/* The share of elements that agree, which is p² + (1-p)² where masks are independent. */
+static double agreement(const uint8_t *a, const uint8_t *b, int64_t n) {
+    int64_t same = 0;
+    for (int64_t i = 0; i < n; i++) same += a[i] == b[i];
+    return (double)same / (double)n;
+}
+
+static void test_dropout(void **state) {
+    (void)state;
+    static uint8_t a[ROWS * WIDTH], b[ROWS * WIDTH];
+    const double p = 0.25, independent = p * p + (1 - p) * (1 - p);
+    const double n = ROWS * WIDTH, slack = 5 * 0.5 / sqrt(n); /* five standard deviations */
+    int64_t sample[ROWS], reversed[ROWS];
+    for (int i = 0; i < ROWS; i++) {
+        sample[i] = 1000 + i;
+        reversed[i] = 1000 + ROWS - 1 - i;
+    }
+    drop(0, 7, sample, (float)p, a);
+    double kept = 0;
+    for (int i = 0; i < ROWS * WIDTH; i++) kept += a[i];
+    assert_true(fabs(kept / n - (1 - p)) < slack);
+    drop(0, 7, sample, (float)p, b);
+    assert_memory_equal(a, b, sizeof a);
+    drop(0, 7, reversed, (float)p, b); /* a sample's mask follows it through the batch */
+    for (int i = 0; i < ROWS; i++)
+        assert_memory_equal(a + i * WIDTH, b + (ROWS - 1 - i) * WIDTH, WIDTH);
+    assert_true(fabs(agreement(a, b, ROWS * WIDTH) - independent) < slack);
+    drop(0, 8, sample, (float)p, b); /* another step */
+    assert_true(fabs(agreement(a, b, ROWS * WIDTH) - independent) < slack);
+    drop(1, 7, sample, (float)p, b); /* another node */
+    assert_true(fabs(agreement(a, b, ROWS * WIDTH) - independent) < slack);
+    assert_true(fabs(agreement(a, a + 1, ROWS * WIDTH - 1) - independent) < slack);
+    drop(0, 7, sample, 0, b);
+    for (int i = 0; i < ROWS * WIDTH; i++) assert_int_equal(b[i], 1);
+}
+
+/* --- the exponential -------------------------------------------------------------------------- */
+
+CG_KERNEL static void exponentials(const float *x, float *y, int n) {
+#pragma omp simd
+    for (int i = 0; i < n; i++) y[i] = cg_expf(x[i]);
+}
+
+static void test_exp(void **state) {
+    (void)state;
+    enum { N = 4096 };
+    static float x[N], y[N];
+    for (int block = 0; block < 64; block++) {
+        for (int i = 0; i < N; i++) x[i] = -87.3f + 176.0f * (float)(block * N + i) / (64 * N);
+        exponentials(x, y, N);
+        for (int i = 0; i < N; i++) {
+            double want = exp((double)x[i]);
+            float ulp = nextafterf((float)want, INFINITY) - (float)want;
+            assert_true(fabs((double)y[i] - want) <= 2 * (double)ulp);
+        }
+    }
+    const float special[] = {0, -INFINITY, INFINITY, NAN, 89, -104.5f, -100, 3e38f, -3e38f};
+    enum { SPECIAL = sizeof special / sizeof *special };
+    exponentials(special, y, SPECIAL);
+    assert_true(y[0] == 1 && y[1] == 0 && isinf(y[2]) && isnan(y[3]) && isinf(y[4]) && y[5] == 0);
+    assert_true(y[6] > 0 && y[6] < 1e-43f && isinf(y[7]) && y[8] == 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_labels),  cmocka_unit_test(test_offsets), cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_dropout), cmocka_unit_test(test_exp),
+    };
+    return cmocka_run_group_tests_name("op rules", tests, NULL, NULL);
+}

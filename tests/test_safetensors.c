@@ -1,0 +1,658 @@
+/* labels: unit */
+#include "graph/file.h"
+#include "serialize/params_io.h"
+#include "serialize/safetensors.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static cg_folder *scratch;
+static char path[512];
+
+static int make_scratch(void **state) {
+    (void)state;
+    if (cg_folder_create("test_safetensors", &scratch) != CG_OK) return -1;
+    snprintf(path, sizeof path, "%s/file", cg_folder_path(scratch));
+    return 0;
+}
+
+static int remove_scratch(void **state) {
+    (void)state;
+    cg_folder_abandon(scratch);
+    return 0;
+}
+
+/* Writes length | header | bytes of zeros. */
+static void put_file(uint64_t length, const char *header, size_t header_bytes, size_t bytes) {
+    static const char zeros[256];
+    cg_file *f;
+    assert_int_equal(cg_file_create(path, &f), CG_OK);
+    cg_file_write(f, &length, sizeof length);
+    cg_file_write(f, header, header_bytes);
+    cg_file_write(f, zeros, bytes);
+    assert_int_equal(cg_file_commit(f), CG_OK);
+}
+
+static void expect(cg_status wanted, const char *fragment) {
+    cg_safetensors *s = NULL;
+    cg_status status = cg_safetensors_open(path, &s);
+    if (status != wanted) print_error("%s\n", status ? cg_error_message() : "opened");
+    assert_int_equal(status, wanted);
+    if (status == CG_OK) {
+        cg_safetensors_close(s);
+        return;
+    }
+    if (!strstr(cg_error_message(), fragment))
+        print_error("'%s' lacks '%s'\n", cg_error_message(), fragment);
+    assert_non_null(strstr(cg_error_message(), fragment));
+    assert_non_null(strstr(cg_error_message(), path));
+}
+
+/* -- reading ------------------------------------------------------------------------------- */
+
+/* Each fault of a header, with the bytes of data that follow it; NULL: none, it opens. */
+static const struct {
+    const char *header;
+    size_t bytes;
+    const char *message;
+} headers[] = {
+    {"{}", 0, NULL},
+    {"{}      ", 0, NULL},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, NULL},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[],\"data_offsets\":[0,4]}}", 4, NULL},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[3,0],\"data_offsets\":[0,0]}}", 0, NULL},
+    /* not in order, and empty tensors among the others */
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]},"
+     "\"b\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[1,1]},"
+     "\"c\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+     2, NULL},
+    {"{\"__metadata__\":{}}", 0, NULL},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0],\"more\":1}}", 0, NULL},
+
+    {"", 0, "header does not start with {"},
+    {" {}", 0, "header does not start with {"},
+    {"[]", 0, "header does not start with {"},
+    {"{", 0, "header: "},
+    {"{}x", 0, "header: "},
+    {"{\"a\":}", 0, "header: "},
+    {"{\"\xff\":{}}", 0, "header: "}, /* not UTF-8 */
+    {"{\"a\\u0000\":{}}", 0, "header: "},
+    {"{\"a\":[[[[[[[[]]]]]]]]}", 0, "nested deeper than 8"},
+    {"{\"a\":[[[[[[[[", 0, "nested deeper than 8"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]},"
+     "\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}",
+     0, "duplicate object key near '\"a\"'"},
+    {"{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0,
+     "duplicate"},
+    {"{\"__metadata__\":{\"k\":\"1\",\"k\":\"2\"}}", 0, "duplicate"},
+
+    {"{\"__metadata__\":[]}", 0, "__metadata__ is not an object"},
+    {"{\"__metadata__\":{\"k\":1}}", 0, "the value of 'k' is not a string"},
+    {"{\"a\":7}", 0, "tensor a: the entry is not an object"},
+    {"{\"a\":{\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "tensor a: no dtype"},
+    {"{\"a\":{\"dtype\":4,\"shape\":[0],\"data_offsets\":[0,0]}}", 0, "tensor a: no dtype"},
+    {"{\"a\":{\"dtype\":\"f32\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0,
+     "tensor a: dtype 'f32' is unknown"},
+    {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,0]}}", 0, "tensor a: no shape"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":3,\"data_offsets\":[0,3]}}", 3, "tensor a: no shape"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[-1],\"data_offsets\":[0,0]}}", 0,
+     "tensor a: dimension 0 is not a count"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1,2.0],\"data_offsets\":[0,2]}}", 2,
+     "tensor a: dimension 1 is not a count"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[9223372036854775808],\"data_offsets\":[0,0]}}", 0,
+     "header: "},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2305843009213693952],\"data_offsets\":[0,0]}}", 0,
+     "tensor a: [2305843009213693952] of f32 has too many bytes"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4294967296,4294967296],\"data_offsets\":[0,0]}}", 0,
+     "too many bytes"}, /* 2^64 wraps to the 0 of the offsets */
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0]}}", 0, "data_offsets are not two integers"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0]}}", 0,
+     "data_offsets are not two integers"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0,0]}}", 0,
+     "data_offsets are not two integers"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,\"0\"]}}", 0,
+     "data_offsets are not two integers"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[-1,0]}}", 0, "are not a range"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,0]}}", 1, "are not a range"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[4],\"data_offsets\":[0,4]}}", 3,
+     "tensor a: data end at 4, but the file has 3 bytes of data"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[9223372036854775807],"
+     "\"data_offsets\":[0,9223372036854775807]}}",
+     3, "but the file has 3 bytes of data"},
+    {"{\"a\":{\"dtype\":\"F32\",\"shape\":[2,3],\"data_offsets\":[0,20]}}", 20,
+     "tensor a: 20 bytes of data, but [2, 3] of f32 takes 24"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
+     "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}",
+     3, "tensor b: data begin at 1, inside of the data before at 2"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
+     "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}",
+     2, "tensor b: data begin at 0, inside of"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},"
+     "\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[3,5]}}",
+     5, "tensor b: data begin at 3, with a gap after"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}", 2,
+     "tensor a: data begin at 1, with a gap"},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}", 3,
+     "the tensors end at 2, but the file has 3 bytes of data"},
+    {"{}", 1, "the tensors end at 0, but the file has 1 bytes of data"},
+};
+
+static void checks_headers(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
+        size_t n = strlen(headers[i].header);
+        put_file(n, headers[i].header, n, headers[i].bytes);
+        expect(headers[i].message ? CG_EFORMAT : CG_OK, headers[i].message);
+    }
+}
+
+static void refuses_what_it_lacks(void **state) {
+    (void)state;
+    const char *wide = "{\"a\":{\"dtype\":\"F64\",\"shape\":[0],\"data_offsets\":[0,0]}}";
+    put_file(strlen(wide), wide, strlen(wide), 0);
+    expect(CG_EUNSUPPORTED, "tensor a: dtype F64, wanted F32, F16, BF16, I64, I32 or U8");
+    const char *deep =
+        "{\"a\":{\"dtype\":\"U8\",\"shape\":[1,1,1,1,1,1,1],\"data_offsets\":[0,1]}}";
+    put_file(strlen(deep), deep, strlen(deep), 1);
+    expect(CG_EUNSUPPORTED, "tensor a: 7 dimensions, wanted at most 6");
+}
+
+static void checks_the_length(void **state) {
+    (void)state;
+    put_file(100000001, "{}", 2, 0);
+    expect(CG_EFORMAT, "header of 100000001 bytes, wanted at most 100000000");
+    put_file(UINT64_MAX, "{}", 2, 0); /* 8 + n would wrap */
+    expect(CG_EFORMAT, "wanted at most");
+    put_file(UINT64_MAX - 7, "{}", 2, 0);
+    expect(CG_EFORMAT, "wanted at most");
+    put_file(3, "{}", 2, 0);
+    expect(CG_EFORMAT, "header of 3 bytes, but the file ends after 2");
+    assert_int_equal(cg_file_save(path, "", 0), CG_OK);
+    expect(CG_EFORMAT, "0 bytes, too short");
+    assert_int_equal(cg_file_save(path, "1234567", 7), CG_OK);
+    expect(CG_EFORMAT, "7 bytes, too short");
+    unlink(path);
+    expect(CG_ENOTFOUND, "No such file");
+}
+
+static void cuts_the_reason_not_short(void **state) {
+    (void)state;
+    static char header[3000];
+    char name[2001];
+    memset(name, 'n', 2000);
+    name[2000] = '\0';
+    int n = snprintf(header, sizeof header,
+                     "{\"%s\":{\"dtype\":\"Q\",\"shape\":[0],\"data_offsets\":[0,0]}}", name);
+    put_file((uint64_t)n, header, (size_t)n, 0);
+    expect(CG_EFORMAT, "dtype 'Q' is unknown");
+}
+
+static const unsigned char *bytes_of(const cg_tensor *t, int64_t i) {
+    return (const unsigned char *)t->data + (size_t)i * cg_dtype_size(t->dtype);
+}
+
+static int64_t integer_at(const cg_tensor *t, int64_t i) {
+    int64_t x = 0;
+    int32_t y;
+    if (t->dtype == CG_U8) return *bytes_of(t, i);
+    if (t->dtype == CG_I64) {
+        memcpy(&x, bytes_of(t, i), sizeof x);
+        return x;
+    }
+    memcpy(&y, bytes_of(t, i), sizeof y);
+    return y;
+}
+
+/* The file made by tools/make_safetensors_golden.py, whose values are known. */
+static const char golden[] = CG_SOURCE_DIR "/tests/golden/safetensors/small.safetensors";
+
+static void reads_the_reference(void **state) {
+    (void)state;
+    static const char *const dtypes[] = {"f32", "f16", "bf16", "i64", "i32", "u8"};
+    static const struct {
+        const char *name;
+        cg_shape shape;
+    } shapes[] = {{"matrix", {2, {2, 3}}},
+                  {"vector", {1, {5}}},
+                  {"scalar", {0, {0}}},
+                  {"empty", {2, {0, 4}}},
+                  {"cube", {3, {2, 1, 2}}}};
+    cg_safetensors *s;
+    assert_int_equal(cg_safetensors_open(golden, &s), CG_OK);
+    assert_int_equal(cg_safetensors_count(s), 30);
+    assert_int_equal(cg_safetensors_meta_count(s), 1);
+    assert_string_equal(cg_safetensors_meta_find(s, "na\xc3\xafve"),
+                        "caf\xc3\xa9 \"\xe6\x97\xa5\xe6\x9c\xac\"");
+    assert_null(cg_safetensors_meta_find(s, "none"));
+    assert_null(cg_safetensors_find(s, "f32.none"));
+    for (int d = 0; d < 6; d++)
+        for (int k = 0; k < 5; k++) {
+            char name[32];
+            snprintf(name, sizeof name, "%s.%s", dtypes[d], shapes[k].name);
+            const cg_tensor *t = cg_safetensors_find(s, name);
+            assert_non_null(t);
+            assert_string_equal(cg_dtype_name(t->dtype), dtypes[d]);
+            assert_true(cg_shape_equal(&t->shape, &shapes[k].shape));
+            int64_t count = cg_shape_count(&t->shape);
+            assert_int_equal(t->bytes, (size_t)count * cg_dtype_size(t->dtype));
+            float x[8];
+            if (d < 3) assert_int_equal(cg_tensor_to_f32(t->dtype, t->data, count, x), CG_OK);
+            for (int64_t i = 0; i < count; i++)
+                if (d < 3)
+                    assert_true(x[i] == (float)(i - 2) / 4);
+                else
+                    assert_int_equal(integer_at(t, i), d == 5 ? (i - 2) & 255 : i - 2);
+        }
+    cg_safetensors_close(s);
+    cg_safetensors_close(NULL);
+}
+
+/* Without the flush to the disk of cg_file_save: for the loops below. */
+static void put_plain(const void *data, size_t bytes) {
+    unlink(path); /* an older one may be mapped */
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
+    fclose(f);
+}
+
+/* Every prefix of a good file is refused, and nothing is read past its end. */
+static void refuses_every_truncation(void **state) {
+    (void)state;
+    cg_map map;
+    cg_safetensors *s;
+    assert_int_equal(cg_file_map(golden, &map), CG_OK);
+    for (size_t n = 0; n < map.bytes; n++) {
+        put_plain(map.data, n);
+        assert_int_equal(cg_safetensors_open(path, &s), CG_EFORMAT);
+        assert_non_null(strstr(cg_error_message(), path));
+    }
+    cg_file_unmap(&map);
+}
+
+/* Damaged files open or fail, and what opens can be read. For the sanitizers. */
+static void survives_damage(void **state) {
+    (void)state;
+    cg_map map;
+    cg_safetensors *s;
+    assert_int_equal(cg_file_map(golden, &map), CG_OK);
+    unsigned char *bytes = malloc(map.bytes);
+    uint32_t seed = 1;
+    unsigned sum = 0;
+    for (int round = 0; round < 3000; round++) {
+        memcpy(bytes, map.data, map.bytes);
+        for (int flips = round % 4 + 1; flips > 0; flips--) {
+            seed = seed * 1664525u + 1013904223u;
+            uint32_t where = seed >> 8;
+            seed = seed * 1664525u + 1013904223u;
+            bytes[where % map.bytes] ^= (unsigned char)(1u << (seed >> 29));
+        }
+        put_plain(bytes, map.bytes);
+        if (cg_safetensors_open(path, &s) != CG_OK) continue;
+        for (int i = 0; i < cg_safetensors_count(s); i++) {
+            const cg_tensor *t = &cg_safetensors_tensors(s)[i];
+            for (size_t k = 0; k < t->bytes; k++) sum += ((const unsigned char *)t->data)[k];
+        }
+        cg_safetensors_close(s);
+    }
+    assert_true(sum > 0);
+    free(bytes);
+    cg_file_unmap(&map);
+}
+
+/* -- writing ------------------------------------------------------------------------------- */
+
+static const float six[6] = {1, -2, 3.5f, 0, 1e-30f, 6};
+static const int64_t two[2] = {-1, INT64_MAX};
+static const unsigned char three[3] = {1, 2, 255};
+
+static void writes_what_it_reads(void **state) {
+    (void)state;
+    const cg_tensor tensors[] = {
+        {"u8 \"quoted\" \xc3\xa9\n", CG_U8, CG_SHAPE(3), three, 3},
+        {"f32", CG_F32, CG_SHAPE(2, 3), six, 24},
+        {"scalar", CG_F32, CG_SCALAR, six, 4},
+        {"i64", CG_I64, CG_SHAPE(2), two, 16},
+        {"empty", CG_BF16, CG_SHAPE(4, 0), NULL, 0},
+    };
+    const cg_meta meta[] = {{"format", "pt"}, {"a", "\"b\"\t"}};
+    assert_int_equal(cg_safetensors_save(path, tensors, 5, meta, 2), CG_OK);
+    cg_safetensors *s;
+    assert_int_equal(cg_safetensors_open(path, &s), CG_OK);
+    static const int order[] = {3, 1, 2, 4, 0}; /* the wider first */
+    assert_int_equal(cg_safetensors_count(s), 5);
+    for (int i = 0; i < 5; i++) {
+        const cg_tensor *t = &cg_safetensors_tensors(s)[i], *wanted = &tensors[order[i]];
+        assert_string_equal(t->name, wanted->name);
+        assert_int_equal(t->dtype, wanted->dtype);
+        assert_true(cg_shape_equal(&t->shape, &wanted->shape));
+        assert_int_equal(t->bytes, wanted->bytes);
+        if (t->bytes) assert_memory_equal(t->data, wanted->data, t->bytes);
+        assert_int_equal((uintptr_t)t->data % cg_dtype_size(t->dtype), 0);
+    }
+    assert_int_equal((uintptr_t)cg_safetensors_tensors(s)[0].data % 64, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(cg_safetensors_meta(s)[i].key, meta[i].key);
+        assert_string_equal(cg_safetensors_meta(s)[i].value, meta[i].value);
+    }
+    cg_safetensors_close(s);
+
+    cg_map first, second;
+    assert_int_equal(cg_file_map(path, &first), CG_OK);
+    assert_int_equal(cg_safetensors_save(path, tensors, 5, meta, 2), CG_OK);
+    assert_int_equal(cg_file_map(path, &second), CG_OK);
+    assert_int_equal(first.bytes, second.bytes);
+    assert_memory_equal(first.data, second.data, first.bytes);
+    cg_file_unmap(&first);
+    cg_file_unmap(&second);
+    assert_int_equal(cg_safetensors_save(path, NULL, 0, NULL, 0), CG_OK);
+    expect(CG_OK, NULL);
+}
+
+static void refuses_to_write(void **state) {
+    (void)state;
+    static const struct {
+        cg_tensor tensor[2];
+        cg_meta meta[2];
+        const char *message;
+        cg_status status;
+    } cases[] = {
+        {{{"a", CG_U8, {1, {3}}, three, 3}, {"a", CG_U8, {1, {3}}, three, 3}},
+         {{"k", "v"}, {"l", "v"}},
+         "tensor a: given twice",
+         CG_EINVAL},
+        {{{"a", CG_U8, {1, {3}}, three, 3}, {"b", CG_U8, {1, {2}}, three, 3}},
+         {{"k", "v"}, {"l", "v"}},
+         "tensor b: 3 bytes of data, but its shape takes 2",
+         CG_EINVAL},
+        {{{"a", CG_U8, {1, {3}}, three, 3}, {"__metadata__", CG_U8, {1, {3}}, three, 3}},
+         {{"k", "v"}, {"l", "v"}},
+         "tensor __metadata__: ",
+         CG_EINVAL},
+        {{{"a", CG_U8, {1, {3}}, three, 3}, {"\xff", CG_U8, {1, {3}}, three, 3}},
+         {{"k", "v"}, {"l", "v"}},
+         "not UTF-8",
+         CG_EINVAL},
+        {{{"a", CG_U8, {1, {3}}, three, 3}, {"b", CG_U8, {1, {3}}, NULL, 3}},
+         {{"k", "v"}, {"l", "v"}},
+         "tensor b: no data",
+         CG_EINVAL},
+        {{{"a", CG_U8, {1, {3}}, three, 3}, {"b", CG_U8, {1, {-3}}, three, 3}},
+         {{"k", "v"}, {"l", "v"}},
+         "tensor b: negative dimension",
+         CG_ESHAPE},
+        {{{"a", CG_U8, {1, {3}}, three, 3}, {"b", (cg_dtype)9, {1, {3}}, three, 3}},
+         {{"k", "v"}, {"l", "v"}},
+         "tensor b: element type 9 is unknown",
+         CG_EDTYPE},
+        {{{"a", CG_U8, {1, {3}}, three, 3}, {"b", CG_U8, {1, {3}}, three, 3}},
+         {{"k", "v"}, {"k", "v"}},
+         "metadata k: given twice",
+         CG_EINVAL},
+        {{{"a", CG_U8, {1, {3}}, three, 3}, {"b", CG_U8, {1, {3}}, three, 3}},
+         {{"k", "v"}, {"l", "\xc3"}},
+         "metadata l: not UTF-8",
+         CG_EINVAL},
+    };
+    assert_int_equal(cg_file_save(path, "old", 3), CG_OK);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cg_status status = cg_safetensors_save(path, cases[i].tensor, 2, cases[i].meta, 2);
+        assert_int_equal(status, cases[i].status);
+        if (!strstr(cg_error_message(), cases[i].message)) print_error("%s\n", cg_error_message());
+        assert_non_null(strstr(cg_error_message(), cases[i].message));
+        assert_non_null(strstr(cg_error_message(), path));
+    }
+    cg_map map;
+    assert_int_equal(cg_file_map(path, &map), CG_OK);
+    assert_memory_equal(map.data, "old", 3);
+    cg_file_unmap(&map);
+}
+
+static void full_disk(void **state) {
+    (void)state;
+    const cg_tensor tensor = {"a", CG_F32, CG_SHAPE(6), six, 24};
+    if (access("/dev/full", W_OK) == 0) {
+        assert_int_equal(cg_safetensors_save("/dev/full", &tensor, 1, NULL, 0), CG_EIO);
+        assert_string_equal(cg_error_message(), "cannot write /dev/full: No space left on device");
+    }
+    /* And where there is an older file to lose: files may not pass 64 bytes. */
+    assert_int_equal(cg_safetensors_save(path, &tensor, 1, NULL, 0), CG_OK);
+    struct rlimit old, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){64, old.rlim_max};
+    void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    cg_status status = cg_safetensors_save(path, &tensor, 1, NULL, 0);
+    setrlimit(RLIMIT_FSIZE, &old);
+    signal(SIGXFSZ, handler);
+    assert_int_equal(status, CG_EIO);
+    assert_non_null(strstr(cg_error_message(), path));
+    assert_non_null(strstr(cg_error_message(), "File too large"));
+    cg_safetensors *s;
+    assert_int_equal(cg_safetensors_open(path, &s), CG_OK);
+    assert_memory_equal(cg_safetensors_find(s, "a")->data, six, 24);
+    cg_safetensors_close(s);
+}
+
+/* -- parameters ---------------------------------------------------------------------------- */
+
+static void widens(void **state) {
+    (void)state;
+    static const struct {
+        uint16_t bits;
+        float value;
+    } halves[] = {{0, 0},
+                  {0x3c00, 1},
+                  {0xc000, -2},
+                  {0x7bff, 65504},
+                  {0x0400, 0x1p-14f},
+                  {0x0001, 0x1p-24f},
+                  {0x83ff, -1023 * 0x1p-24f},
+                  {0x7c00, INFINITY},
+                  {0xfc00, -INFINITY},
+                  {0x3555, 0.333251953125f}};
+    enum { HALVES = sizeof halves / sizeof *halves };
+    unsigned char bytes[2 * HALVES + 1]; /* at an odd address */
+    float out[HALVES];
+    for (int i = 0; i < HALVES; i++) memcpy(bytes + 1 + 2 * i, &halves[i].bits, 2);
+    assert_int_equal(cg_tensor_to_f32(CG_F16, bytes + 1, HALVES, out), CG_OK);
+    for (int i = 0; i < HALVES; i++) assert_true(out[i] == halves[i].value);
+    uint16_t special[4] = {0x8000, 0x7e00, 0x3f80, 0xff80};
+    assert_int_equal(cg_tensor_to_f32(CG_F16, special, 2, out), CG_OK);
+    assert_true(out[0] == 0 && signbit(out[0]) && isnan(out[1]));
+    assert_int_equal(cg_tensor_to_f32(CG_BF16, special, 4, out), CG_OK);
+    assert_true(signbit(out[0]) && out[2] == 1 && out[3] == -INFINITY);
+    assert_int_equal(cg_tensor_to_f32(CG_I64, special, 1, out), CG_EDTYPE);
+}
+
+static cg_params *store(void) {
+    cg_params *p;
+    assert_int_equal(cg_params_create(&p), CG_OK);
+    cg_param_spec normal = {.init = CG_INIT_NORMAL, .scale = 1};
+    cg_param_spec counter = {.state = 1, .dtype = CG_I64, .scale = 42};
+    assert_int_equal(cg_params_declare(p, "logit_scale", CG_SCALAR, normal, NULL), CG_OK);
+    assert_int_equal(
+        cg_params_declare(p, "visual.bn1.num_batches_tracked", CG_SCALAR, counter, NULL), CG_OK);
+    assert_int_equal(cg_params_declare(p, "visual.proj", CG_SHAPE(4, 3), normal, NULL), CG_OK);
+    assert_int_equal(cg_params_declare(p, "ln_final.bias", CG_SHAPE(3), normal, NULL), CG_OK);
+    assert_int_equal(cg_params_alloc(p), CG_OK);
+    return p;
+}
+
+static void saves_and_loads(void **state) {
+    (void)state;
+    cg_params *a = store(), *b = store();
+    cg_params_init(a, 1);
+    const cg_meta meta = {"step", "17"};
+    assert_int_equal(cg_params_save(a, path, &meta, 1), CG_OK);
+    assert_int_equal(cg_params_load(b, path, NULL), CG_OK);
+    assert_memory_equal(cg_params_block(a), cg_params_block(b), cg_params_bytes(a));
+    cg_safetensors *s;
+    assert_int_equal(cg_safetensors_open(path, &s), CG_OK);
+    assert_string_equal(cg_safetensors_meta_find(s, "format"), "pt");
+    assert_string_equal(cg_safetensors_meta_find(s, "step"), "17");
+    cg_safetensors_close(s);
+    cg_params_free(a);
+    cg_params_free(b);
+
+    assert_int_equal(cg_params_create(&a), CG_OK);
+    assert_int_equal(cg_params_save(a, path, NULL, 0), CG_EINVAL);
+    assert_int_equal(cg_params_load(a, path, NULL), CG_EINVAL);
+    cg_params_free(a);
+}
+
+enum { LOADED = 5 };
+
+static const int64_t seven = 7;
+static const float row[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+static const uint16_t half[3] = {0x3c00, 0x4000, 0x4200};
+
+/* What fits store(); each test spoils one. */
+static void good_tensors(cg_tensor t[LOADED]) {
+    t[0] = (cg_tensor){"visual.proj", CG_F32, CG_SHAPE(4, 3), row, 48};
+    t[1] = (cg_tensor){"ln_final.bias", CG_F16, CG_SHAPE(3), half, 6};
+    t[2] = (cg_tensor){"visual.bn1.num_batches_tracked", CG_I64, CG_SCALAR, &seven, 8};
+    t[3] = (cg_tensor){"logit_scale", CG_F32, CG_SHAPE(1), row, 4}; /* [1], not [] */
+    t[4] = (cg_tensor){"extra", CG_F32, CG_SHAPE(1), row, 4};
+}
+
+static void loads_tensors(void **state) {
+    (void)state;
+    cg_params *p = store();
+    cg_tensor t[LOADED];
+    good_tensors(t);
+    assert_int_equal(cg_params_load_tensors(p, t, 4, NULL), CG_OK);
+    assert_memory_equal(cg_params_find(p, "visual.proj")->data, row, 48);
+    assert_memory_equal(cg_params_find(p, "ln_final.bias")->data, row, 12);
+    assert_true(*(float *)cg_params_find(p, "logit_scale")->data == 1);
+    assert_true(*(int64_t *)cg_params_find(p, "visual.bn1.num_batches_tracked")->data == 7);
+
+    const cg_params_load_options loose = {.allow_missing = 1, .allow_unexpected = 1};
+    cg_params_init(p, 1);
+    float kept = *(float *)cg_params_find(p, "logit_scale")->data;
+    assert_int_equal(cg_params_load_tensors(p, t + 4, 1, NULL), CG_EINVAL);
+    assert_int_equal(cg_params_load_tensors(p, t + 4, 1, &loose), CG_OK);
+    assert_int_equal(cg_params_load_tensors(p, t, 1, &loose), CG_OK);
+    assert_memory_equal(cg_params_find(p, "visual.proj")->data, row, 48);
+    assert_true(*(float *)cg_params_find(p, "logit_scale")->data == kept);
+    cg_params_free(p);
+}
+
+static void says_what_does_not_fit(void **state) {
+    (void)state;
+    static const struct {
+        int which, count; /* the tensor that is replaced, how many are given */
+        cg_tensor by;
+        cg_status status;
+        const char *message;
+    } cases[] = {
+        {0,
+         3,
+         {"visual.proj", CG_F32, {2, {4, 3}}, row, 48},
+         CG_EINVAL,
+         "1 tensor is missing (logit_scale)"},
+        {0,
+         2,
+         {"visual.proj", CG_F32, {2, {4, 3}}, row, 48},
+         CG_EINVAL,
+         "2 tensors are missing (logit_scale, visual.bn1.num_batches_tracked)"},
+        {4, 5, {"extra", CG_F32, {0, {0}}, row, 4}, CG_EINVAL, "1 tensor is unexpected (extra)"},
+        {0,
+         4,
+         {"visual.porj", CG_F32, {2, {4, 3}}, row, 48},
+         CG_EINVAL,
+         "1 tensor is missing (visual.proj); 1 tensor is unexpected (visual.porj, did it mean "
+         "visual.proj?)"},
+        {0,
+         4,
+         {"visual.proj", CG_F32, {2, {3, 4}}, row, 48},
+         CG_ESHAPE,
+         "tensor visual.proj: shape [3, 4], wanted [4, 3]"},
+        {3,
+         4,
+         {"logit_scale", CG_F32, {2, {1, 1}}, row, 4},
+         CG_ESHAPE,
+         "tensor logit_scale: shape [1, 1], wanted []"},
+        {1,
+         4,
+         {"ln_final.bias", CG_I32, {1, {3}}, row, 12},
+         CG_EDTYPE,
+         "tensor ln_final.bias: i32, wanted f32, f16 or bf16"},
+        {2,
+         4,
+         {"visual.bn1.num_batches_tracked", CG_F32, {0, {0}}, row, 4},
+         CG_EDTYPE,
+         "tensor visual.bn1.num_batches_tracked: f32, wanted i64"},
+        {4,
+         5,
+         {"visual.proj", CG_F32, {2, {4, 3}}, row, 48},
+         CG_EINVAL,
+         "tensor visual.proj: given twice"},
+    };
+    cg_params *p = store();
+    cg_params_init(p, 3);
+    unsigned char *before = malloc(cg_params_bytes(p));
+    memcpy(before, cg_params_block(p), cg_params_bytes(p));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cg_tensor t[LOADED];
+        good_tensors(t);
+        t[cases[i].which] = cases[i].by;
+        assert_int_equal(cg_params_load_tensors(p, t, cases[i].count, NULL), cases[i].status);
+        assert_string_equal(cg_error_message(), cases[i].message);
+        assert_memory_equal(cg_params_block(p), before, cg_params_bytes(p));
+    }
+    free(before);
+    cg_params_free(p);
+}
+
+static void names_the_file_and_counts_the_rest(void **state) {
+    (void)state;
+    cg_params *p = store();
+    cg_tensor t[9];
+    char names[9][16];
+    for (int i = 0; i < 9; i++) {
+        snprintf(names[i], sizeof names[i], "%c", 'a' + i);
+        t[i] = (cg_tensor){names[i], CG_F32, CG_SHAPE(1), row, 4};
+    }
+    assert_int_equal(cg_safetensors_save(path, t, 9, NULL, 0), CG_OK);
+    const cg_params_load_options loose = {.allow_missing = 1};
+    assert_int_equal(cg_params_load(p, path, &loose), CG_EINVAL);
+    char wanted[700];
+    snprintf(wanted, sizeof wanted, "%s: 9 tensors are unexpected (a, b, c, d and 5 more)", path);
+    assert_string_equal(cg_error_message(), wanted);
+    unlink(path);
+    assert_int_equal(cg_params_load(p, path, NULL), CG_ENOTFOUND);
+    cg_params_free(p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(checks_headers),
+        cmocka_unit_test(refuses_what_it_lacks),
+        cmocka_unit_test(checks_the_length),
+        cmocka_unit_test(cuts_the_reason_not_short),
+        cmocka_unit_test(reads_the_reference),
+        cmocka_unit_test(refuses_every_truncation),
+        cmocka_unit_test(survives_damage),
+        cmocka_unit_test(writes_what_it_reads),
+        cmocka_unit_test(refuses_to_write),
+        cmocka_unit_test(full_disk),
+        cmocka_unit_test(widens),
+        cmocka_unit_test(saves_and_loads),
+        cmocka_unit_test(loads_tensors),
+        cmocka_unit_test(says_what_does_not_fit),
+        cmocka_unit_test(names_the_file_and_counts_the_rest),
+    };
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+}
