@@ -12,7 +12,7 @@
 #include <argp.h>
 
 typedef struct cli_command {
-    const char *name, *summary; /* the summary stands in `clipgraph --help` */
+    const char *name, *summary;        /* the summary stands in `clipgraph --help` */
     int (*run)(int argc, char **argv); /* argv[0] is "clipgraph NAME" */
 } cli_command;
 
@@ -31,6 +31,9 @@ int cli_fail(const char *command, cg_status s);
 /* A usage error: the sentence, and where to find help, to stderr; returns 2. */
 int cli_usage(const char *command, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* argp_parse, but an unknown option names the nearest one there is. Exits with 2 on misuse. */
+void cli_parse(const struct argp *argp, int argc, char **argv, void *input);
+
 /* Numbers from the command line, whole and in range; otherwise a usage error through argp_error
  * that names the option, what was found and what was wanted (and so exits with 2). */
 int64_t cli_int(const struct argp_state *state, const char *option, const char *text, int64_t low,
@@ -38,13 +41,22 @@ int64_t cli_int(const struct argp_state *state, const char *option, const char *
 double cli_float(const struct argp_state *state, const char *option, const char *text, double low,
                  double high);
 
+/* A separator: one character, or "tab", "comma". */
+char cli_separator(const struct argp_state *state, const char *option, const char *text);
+
+/* Reads a table of pairs; with separator 0 it is what the header line has: a tab, else a comma. */
+cg_status cli_table(const char *path, cg_table_options options, cg_dataset **out);
+
+/* Drawn scenes of combinations that training never draws: the same for every run. */
+cg_status cli_held_out(int64_t image_size, cg_dataset **out);
+
 /* Options every command that runs a model has: --threads, --workers, --batch-size, --json. An argp
- * child: {&cli_run_argp, 0, "Running", 0} with a cli_run as its input. */
+ * child: {&cli_run_argp, 0, "Running:", 0} with a cli_run as its input. */
 typedef struct cli_run {
-    int threads;     /* 0: all processors */
-    int workers;     /* loader threads; 0: as many as threads */
-    int64_t batch_size;
-    int json;        /* one JSON object on stdout instead of text */
+    int threads;        /* 0: all processors */
+    int workers;        /* loader threads; 0: as many as threads */
+    int64_t batch_size; /* 0 before parsing: 64 */
+    int json;           /* one JSON object on stdout instead of text */
 } cli_run;
 extern const struct argp cli_run_argp;
 
@@ -61,7 +73,16 @@ cg_status cli_model_load(const char *checkpoint, const cli_run *run, cli_model *
 void cli_model_free(cli_model *m);
 cg_evaluate_options cli_evaluate_options(const cli_model *m, const cli_run *run);
 
+/* The file of a model description: `model` itself where it is a path (has a slash or ends in
+ * .json), else NAME.json of the folders of descriptions ($CLIPGRAPH_CONFIGS, the one this program
+ * was built with, those beside the executable). Allocated; the caller frees it.
+ * errors  CG_EINVAL: no such name (names the nearest, or all) */
+cg_status cli_config_find(const char *model, char **path);
+
 /* Warns on stderr about what the loader left out or cut ("3 of 120 pictures left out: …"). */
 void cli_report_left_out(const char *command, int64_t total, const cg_loader_report *r);
+
+/* A duration as people say it: "8.2 s", "3 min 20 s", "2 h 05 min". */
+const char *cli_duration(double seconds, char text[32]);
 
 #endif

@@ -6,17 +6,16 @@
 
 static _Thread_local char message[1024];
 
-cg_status cg_error(cg_status code, const char *format, ...) {
+void cg_error_set(const char *format, ...) {
     char text[sizeof message]; /* an argument may be the old message */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
     memcpy(message, text, sizeof message);
-    return code;
 }
 
-cg_status cg_error_in(cg_status code, const char *format, ...) {
+void cg_error_prefix(const char *format, ...) {
     char text[sizeof message];
     va_list args;
     va_start(args, format);
@@ -25,7 +24,6 @@ cg_status cg_error_in(cg_status code, const char *format, ...) {
     if (n >= 0 && (size_t)n < sizeof text)
         snprintf(text + n, sizeof text - (size_t)n, ": %s", message);
     memcpy(message, text, sizeof message);
-    return code;
 }
 
 const char *cg_error_message(void) {

@@ -30,12 +30,18 @@ typedef enum cg_status {
 #undef X
 } cg_status;
 
-/* Replaces the calling thread's message (printf format; cut at 1 KiB) and returns code. */
-cg_status cg_error(cg_status code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Replaces the calling thread's message (printf format; cut at 1 KiB); the value is `code`. */
+#define cg_error(code, ...) (cg_error_set(__VA_ARGS__), cg_status_same(code))
 
-/* Puts a prefix and ": " in front of the message, to say where it happened; returns code. */
-cg_status cg_error_in(cg_status code, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* Puts a prefix and ": " in front of the message, to say where it happened; the value is `code`. */
+#define cg_error_in(code, ...) (cg_error_prefix(__VA_ARGS__), cg_status_same(code))
+
+/* What the macros are made of, so that compilers and checkers see which code is returned. */
+void cg_error_set(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void cg_error_prefix(const char *format, ...) __attribute__((format(printf, 1, 2)));
+static inline cg_status cg_status_same(cg_status code) {
+    return code;
+}
 
 /* The calling thread's last message; "" if none. Valid until its next error. */
 const char *cg_error_message(void);

@@ -6,8 +6,8 @@
  * vjp     batch_norm_grad, below; gradients of mean and var are taken too
  * errors  CG_ESHAPE: x is a scalar or empty; gain or bias is not [C]. CG_EDTYPE: not f32.
  *         CG_EINVAL: eps is negative
- * numeric Blocks of rows give their moments about the mean so far and are merged (Chan, Golub, LeVeque
- *         1983), so a large mean costs no digits of var. Two reads of x and a write of y.
+ * numeric Blocks of rows give their moments about the mean so far and are merged (Chan, Golub,
+ *         LeVeque 1983), so a large mean costs no digits of var. Two reads of x and a write of y.
  * source  Ioffe and Szegedy, arXiv:1502.03167
  *
  * batch_norm_grad: its gradient.
@@ -59,9 +59,8 @@ static int64_t rows_end(const cg_batch_norm_grid *g, int64_t chunk) {
 
 /* sum[c] = Σ (x - shift), square[c] = Σ (x - shift)² over n rows */
 static inline __attribute__((always_inline)) void shifted_sums(const float *x, int64_t n,
-                                                               int64_t channels,
-                                                               const float *shift, float *sum,
-                                                               float *square) {
+                                                               int64_t channels, const float *shift,
+                                                               float *sum, float *square) {
     memset(sum, 0, (size_t)channels * sizeof *sum);
     memset(square, 0, (size_t)channels * sizeof *square);
     int64_t r = 0;

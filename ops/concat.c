@@ -31,8 +31,8 @@ static cg_status infer(const cg_node *n, cg_type *out) {
             alike = d == axis || x->shape.dim[d] == first->shape.dim[d];
         if (!alike)
             return cg_error(CG_ESHAPE, "%s is %s, wanted %s but for axis %lld", name,
-                            cg_shape_print(&x->shape, found),
-                            cg_shape_print(&first->shape, wanted), (long long)axis);
+                            cg_shape_print(&x->shape, found), cg_shape_print(&first->shape, wanted),
+                            (long long)axis);
         if (__builtin_add_overflow(out->shape.dim[axis], x->shape.dim[axis], &out->shape.dim[axis]))
             return cg_error(CG_ESHAPE, "axis %lld overflows", (long long)axis);
     }

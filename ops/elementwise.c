@@ -30,8 +30,7 @@ void cg_parallel_elements(const cg_task *t, cg_range_fn fn) {
 static void walk_push(cg_walk *w, int64_t dim, const int64_t *stride) {
     if (dim == 1) return;
     int last = w->rank - 1, merge = w->rank > 0;
-    for (int i = 0; merge && i < w->operands; i++)
-        merge = w->stride[i][last] == stride[i] * dim;
+    for (int i = 0; merge && i < w->operands; i++) merge = w->stride[i][last] == stride[i] * dim;
     if (merge) {
         w->dim[last] *= dim;
     } else {

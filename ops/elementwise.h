@@ -48,7 +48,8 @@ typedef struct cg_tile {
 
 typedef void (*cg_tile_fn)(void *y, const void *a, const void *b, const cg_tile *tile);
 
-/* Calls fn on tiles that cover the output, in parallel. b may be NULL where there is one operand. */
+/* Calls fn on tiles that cover the output, in parallel. b may be NULL where there is one operand.
+ */
 void cg_walk_tiles(int threads, const cg_walk *w, size_t element, void *y, const void *a,
                    const void *b, cg_tile_fn fn);
 

@@ -36,7 +36,8 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
 static cg_status check_ids(const int32_t *id, int64_t n, int64_t rows) {
     for (int64_t i = 0; i < n; i++)
         if (id[i] < 0 || id[i] >= rows)
-            return cg_error(CG_EINVAL, "id %d at position %lld, wanted 0 or more and less than %lld",
+            return cg_error(CG_EINVAL,
+                            "id %d at position %lld, wanted 0 or more and less than %lld",
                             (int)id[i], (long long)i, (long long)rows);
     return CG_OK;
 }
@@ -67,8 +68,8 @@ static cg_status grad_infer(const cg_node *n, cg_type *out) {
     if (dy->shape.dim[0] != id->shape.dim[0])
         return cg_error(CG_ESHAPE, "dy has %lld rows, wanted one for each of %lld ids",
                         (long long)dy->shape.dim[0], (long long)id->shape.dim[0]);
-    *out = (cg_type){
-        CG_F32, CG_SHAPE(((const cg_embedding_grad_attr *)n->attr)->rows, dy->shape.dim[1])};
+    *out = (cg_type){CG_F32,
+                     CG_SHAPE(((const cg_embedding_grad_attr *)n->attr)->rows, dy->shape.dim[1])};
     return CG_OK;
 }
 

@@ -60,7 +60,8 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[0] = cg_broadcast(g, cg_reshape(g, dy[0], kept), *x);
 }
 
-/* --- the forms it takes ------------------------------------------------------------------------ */
+/* --- the forms it takes ------------------------------------------------------------------------
+ */
 
 /* x's dimensions, without those of 1, neighbours merged that are alike. */
 typedef struct groups {
@@ -119,8 +120,7 @@ static cg_status prepare(cg_prep *p) {
     groups s = group(p->node);
     form f = form_of(&s);
     p->impl = impl[f.kind];
-    if (f.pieces > 1 && f.kind == FORM_ROWS)
-        p->scratch = (size_t)(f.a * f.pieces) * sizeof(double);
+    if (f.pieces > 1 && f.kind == FORM_ROWS) p->scratch = (size_t)(f.a * f.pieces) * sizeof(double);
     if (f.pieces > 1 && f.kind == FORM_COLUMNS)
         p->scratch = (size_t)(f.a * f.pieces * f.c) * sizeof(float);
     return CG_OK;

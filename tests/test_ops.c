@@ -23,13 +23,11 @@
 #include "graph/exec.h"
 #include "graph/rng.h"
 
-static const cg_op_case *const tables[] = {cg_cases_elementwise, cg_cases_shape,
-                                           cg_cases_reduce,      cg_cases_matrix,
-                                           cg_cases_picture,     cg_cases_norm,
+static const cg_op_case *const tables[] = {cg_cases_elementwise, cg_cases_shape,   cg_cases_reduce,
+                                           cg_cases_matrix,      cg_cases_picture, cg_cases_norm,
                                            cg_cases_attention,   cg_cases_loss};
-static const cg_bad_case *const bad_tables[] = {cg_bad_elementwise, cg_bad_shape,
-                                                cg_bad_reduce,      cg_bad_matrix,
-                                                cg_bad_picture,     cg_bad_norm,
+static const cg_bad_case *const bad_tables[] = {cg_bad_elementwise, cg_bad_shape,   cg_bad_reduce,
+                                                cg_bad_matrix,      cg_bad_picture, cg_bad_norm,
                                                 cg_bad_attention,   cg_bad_loss};
 enum { TABLES = sizeof tables / sizeof *tables };
 
@@ -133,7 +131,7 @@ static void difference(const cg_fixture *f, int operand, int64_t e, double *cons
 }
 
 /* Which elements of n are tried: all of them where they are few, else a fixed random sample. */
-enum { ALL_UP_TO = 512, SAMPLE = 256 };
+enum { ALL_UP_TO = 256, SAMPLE = 200 };
 
 static int64_t sample_count(int64_t n) {
     return n <= ALL_UP_TO ? n : SAMPLE;
@@ -211,8 +209,7 @@ static void test_reuse(void **state) {
             compare_outputs(&f, &r, plain.out, 1e-6, 0);
         for (int k = 0; r.keep && k < f.c->n_in; k++)
             compare(&f, "kept operand", k, r.kept[k], f.in[k], cg_fixture_in_count(&f, k), 0, 0);
-        if (r.unstable)
-            fail_msg("%s: %s: a second run gave other bits", f.c->op->name, f.c->label);
+        if (r.unstable) fail_msg("%s: %s: a second run gave other bits", f.c->op->name, f.c->label);
         cg_case_run_free(&r);
     }
     cg_case_run_free(&plain);
@@ -276,7 +273,8 @@ static void test_bad_values(void **state) {
     refuse_run(cg_segment_mean, (int32_t[]){-1, 1, 4}, "offset -1 at position 0, wanted 0 to 4");
 }
 
-/* --- what is not a number ---------------------------------------------------------------------- */
+/* --- what is not a number ----------------------------------------------------------------------
+ */
 
 static void test_nan(void **state) {
     (void)state;
@@ -329,7 +327,8 @@ static void test_coverage(void **state) {
     if (missing[0]) fail_msg("%s", missing);
 }
 
-/* --- the list of tests ------------------------------------------------------------------------- */
+/* --- the list of tests -------------------------------------------------------------------------
+ */
 
 typedef struct test_list {
     struct CMUnitTest *test;
@@ -346,8 +345,8 @@ static void append(test_list *l, CMUnitTestFunction fn, const void *state, const
     char *name = l->test ? malloc(bytes) : NULL;
     if (!name) abort();
     snprintf(name, bytes, "%s: %s%s%s", op, label, *label ? ": " : "", mode);
-    l->test[l->n++] =
-        (struct CMUnitTest){.name = name, .test_func = fn, .initial_state = (void *)(uintptr_t)state};
+    l->test[l->n++] = (struct CMUnitTest){
+        .name = name, .test_func = fn, .initial_state = (void *)(uintptr_t)state};
 }
 
 static void append_cases(test_list *l) {

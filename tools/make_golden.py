@@ -170,12 +170,13 @@ class Model:
         mean, var = self.p[f"{name}.running_mean"], self.p[f"{name}.running_var"]
         if training:
             n = x.numel() // x.shape[1]
-            old_mean, old_var = mean, var
+            old = {"mean": mean, "var": var}
             mean = x.mean((0, 2, 3))
             var = ((x - mean[:, None, None]) ** 2).mean((0, 2, 3))
-            unbiased = var * n / (n - 1)
-            self.updates[f"{name}.running_mean"] = (old_mean + MOMENTUM * (mean - old_mean)).detach()
-            self.updates[f"{name}.running_var"] = (old_var + MOMENTUM * (unbiased - old_var)).detach()
+            new = {"mean": mean, "var": var * n / (n - 1)}      # the running one is unbiased
+            for part in "mean", "var":
+                step = MOMENTUM * (new[part] - old[part])
+                self.updates[f"{name}.running_{part}"] = (old[part] + step).detach()
         gain, bias = self.p[f"{name}.weight"], self.p[f"{name}.bias"]
         y = (x - mean[:, None, None]) / (var[:, None, None] + EPS).sqrt()
         return y * gain[:, None, None] + bias[:, None, None]
@@ -261,7 +262,8 @@ def train(dtype, first, norms, margins):
     """The losses of all steps; only of those before the first that misses its margin."""
     model = Model(dtype)
     trained = model.trained().values()
-    groups = [{"params": [t for t in trained if t.ndim >= 2], "weight_decay": TRAIN["weight_decay"]},
+    decay = TRAIN["weight_decay"]
+    groups = [{"params": [t for t in trained if t.ndim >= 2], "weight_decay": decay},
               {"params": [t for t in trained if t.ndim < 2], "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=0.0, betas=(TRAIN["beta1"], TRAIN["beta2"]),
                                   eps=TRAIN["eps"])

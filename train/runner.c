@@ -179,6 +179,10 @@ static int room(int32_t **list, int64_t *have, int64_t wanted) {
 static cg_status pack(cg_runner *r, const int32_t *token, const int32_t *offset, int64_t n,
                       int64_t *rows) {
     int drop = cg_clip_text_drops_specials(&r->desc);
+    for (int64_t i = 0; i < n; i++)
+        if (offset[i + 1] - offset[i] < 2)
+            return cg_error(CG_EINVAL, "caption %lld has %d tokens, wanted at least start and end",
+                            (long long)i, (int)(offset[i + 1] - offset[i]));
     int64_t total = offset[n] - (drop ? 2 * n : 0);
     *rows = cg_clip_rows(total);
     if (!room(&r->token, &r->token_room, *rows) || !room(&r->offset, &r->offset_room, n + 1))
@@ -187,8 +191,8 @@ static cg_status pack(cg_runner *r, const int32_t *token, const int32_t *offset,
     for (int64_t i = 0; i < n; i++) {
         int64_t begin = offset[i] + drop, count = offset[i + 1] - drop - begin;
         r->offset[i] = (int32_t)at;
-        if (count > 0) memcpy(r->token + at, token + begin, (size_t)count * sizeof *token);
-        at += count > 0 ? count : 0;
+        memcpy(r->token + at, token + begin, (size_t)count * sizeof *token);
+        at += count;
     }
     r->offset[n] = (int32_t)at;
     memset(r->token + at, 0, (size_t)(*rows - at) * sizeof *token);

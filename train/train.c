@@ -200,7 +200,7 @@ static cg_status loop(trainer *t) {
     double begun = now();
     while (t->state.step < t->total_steps && !stop) {
         const cg_batch *b;
-        cg_train_progress p;
+        cg_train_progress p = {0};
         double from = now();
         CG_TRY(cg_loader_next(t->loader, &b));
         if (!b) { /* the end of an epoch */

@@ -5,15 +5,15 @@
 #include <math.h>
 
 #define F32(...)                                                                                   \
-    {CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -2, 2, 1}
+    { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -2, 2, 1 }
 #define F32_SCALAR                                                                                 \
-    {CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -2, 2, 1}
+    { CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -2, 2, 1 }
 #define NONZERO(...)                                                                               \
-    {CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_NONZERO, -2, 2, 1}
+    { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_NONZERO, -2, 2, 1 }
 #define I32(...)                                                                                   \
-    {CG_I32, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, 0, 9, 0}
+    { CG_I32, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, 0, 9, 0 }
 #define I64(...)                                                                                   \
-    {CG_I64, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, -9, 9, 0}
+    { CG_I64, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, -9, 9, 0 }
 
 static void build_add(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_add(g, in[0], in[1]);
@@ -81,13 +81,13 @@ BINARY(reference_mul, a *b)
     }
 UNARY(reference_scale, -0.75 * x)
 UNARY(reference_exp, exp(x))
-UNARY(reference_clamp, x < (double)-0.05f ? (double)-0.05f : x > 2.5 ? 2.5 : x)
+UNARY(reference_clamp, x<(double)-0.05f ? (double)-0.05f : x> 2.5 ? 2.5 : x)
 UNARY(reference_relu, x > 0 ? x : 0)
 
 #define ADD(text, n, ...)                                                                          \
-    {&cg_op_add, text, {__VA_ARGS__}, n, 1, build_add, reference_add, 0, 0}
+    { &cg_op_add, text, {__VA_ARGS__}, n, 1, build_add, reference_add, 0, 0 }
 #define MUL(text, n, ...)                                                                          \
-    {&cg_op_mul, text, {__VA_ARGS__}, n, 1, build_mul, reference_mul, 0, 0}
+    { &cg_op_mul, text, {__VA_ARGS__}, n, 1, build_mul, reference_mul, 0, 0 }
 
 const cg_op_case cg_cases_elementwise[] = {
     ADD("same shape", 2, F32(3, 5), F32(3, 5)),
@@ -125,8 +125,15 @@ const cg_op_case cg_cases_elementwise[] = {
     {&cg_op_scale, "odd size", {F32(3, 7)}, 1, 1, build_scale, reference_scale, 0, 0},
     {&cg_op_scale, "large", {F32(129, 131)}, 1, 1, build_scale, reference_scale, 0, 0},
     {&cg_op_exp, "scalar", {F32_SCALAR}, 1, 1, build_exp, reference_exp, 0, 0},
-    {&cg_op_exp, "wide range", {{CG_F32, CG_SHAPE(311), CG_FILL_UNIFORM, -90, 5, 1}}, 1, 1,
-     build_exp, reference_exp, 5e-7, 1e-6},
+    {&cg_op_exp,
+     "wide range",
+     {{CG_F32, CG_SHAPE(311), CG_FILL_UNIFORM, -90, 5, 1}},
+     1,
+     1,
+     build_exp,
+     reference_exp,
+     5e-7,
+     1e-6},
     {&cg_op_exp, "large", {F32(129, 131)}, 1, 1, build_exp, reference_exp, 5e-7, 0},
     {&cg_op_clamp, "from below", {NONZERO(9, 13)}, 1, 1, build_clamp, reference_clamp, 0, 0},
     {&cg_op_clamp, "large", {NONZERO(129, 131)}, 1, 1, build_clamp, reference_clamp, 0, 0},
@@ -140,7 +147,11 @@ const cg_bad_case cg_bad_elementwise[] = {
     {&cg_op_add, {F32(3, 4), F32(3)}, 2, build_add, CG_ESHAPE, "[3, 4] and [3] do not broadcast"},
     {&cg_op_add, {F32(3), I64(3)}, 2, build_add, CG_EDTYPE, "b is i64, wanted f32"},
     {&cg_op_add, {I32(3), I32(3)}, 2, build_add, CG_EDTYPE, "a is i32, wanted f32"},
-    {&cg_op_mul, {F32(2, 3), F32(2, 1, 4)}, 2, build_mul, CG_ESHAPE,
+    {&cg_op_mul,
+     {F32(2, 3), F32(2, 1, 4)},
+     2,
+     build_mul,
+     CG_ESHAPE,
      "[2, 3] and [2, 1, 4] do not broadcast"},
     {&cg_op_mul, {I64(3), I64(3)}, 2, build_mul, CG_EDTYPE, "a is i64, wanted f32"},
     {&cg_op_scale, {I32(3)}, 1, build_scale, CG_EDTYPE, "x is i32, wanted f32"},

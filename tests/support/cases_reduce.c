@@ -5,19 +5,20 @@
 #include <string.h>
 
 #define F32(...)                                                                                   \
-    {CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -2, 2, 1}
+    { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -2, 2, 1 }
 #define F32_SCALAR                                                                                 \
-    {CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -2, 2, 1}
+    { CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -2, 2, 1 }
 #define POSITIVE(...)                                                                              \
-    {CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, 0, 2, 1}
+    { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, 0, 2, 1 }
 #define OFFSET(n, high)                                                                            \
-    {CG_I32, CG_SHAPE(n), CG_FILL_OFFSETS, 0, high, 0}
+    { CG_I32, CG_SHAPE(n), CG_FILL_OFFSETS, 0, high, 0 }
 #define I32(n, high)                                                                               \
-    {CG_I32, CG_SHAPE(n), CG_FILL_INTEGER, 0, high, 0}
+    { CG_I32, CG_SHAPE(n), CG_FILL_INTEGER, 0, high, 0 }
 #define I64(n)                                                                                     \
-    {CG_I64, CG_SHAPE(n), CG_FILL_INTEGER, 0, 9, 0}
+    { CG_I64, CG_SHAPE(n), CG_FILL_INTEGER, 0, 9, 0 }
 
-/* --- sum and mean ------------------------------------------------------------------------------ */
+/* --- sum and mean ------------------------------------------------------------------------------
+ */
 
 /* Axes are bits here. */
 static void reduce(cg_case_data *d, unsigned axes) {
@@ -33,7 +34,9 @@ static void reduce(cg_case_data *d, unsigned axes) {
     static void build_##name(cg_graph *g, cg_value *const *in, cg_value **out) {                   \
         out[0] = cg_sum(g, in[0], __VA_ARGS__, keep);                                              \
     }                                                                                              \
-    static void reference_##name(cg_case_data *d) { reduce(d, bits); }
+    static void reference_##name(cg_case_data *d) {                                                \
+        reduce(d, bits);                                                                           \
+    }
 SUM(none, 0, 0, CG_SCALAR)
 SUM(0, 1, 0, CG_SHAPE(0))
 SUM(1, 2, 0, CG_SHAPE(1))
@@ -49,10 +52,10 @@ SUM(135, 42, 0, CG_SHAPE(1, 3, 5))
 SUM(012, 7, 0, CG_SHAPE(0, 1, 2))
 
 #define SUM_CASE(name, text, operand)                                                              \
-    {&cg_op_sum, text, {operand}, 1, 1, build_##name, reference_##name, 0, 0}
+    { &cg_op_sum, text, {operand}, 1, 1, build_##name, reference_##name, 0, 0 }
 /* Tolerance against the largest sum: what pieces and pairs must reach. */
 #define SUM_EXACT(name, text, operand)                                                             \
-    {&cg_op_sum, text, {operand}, 1, 1, build_##name, reference_##name, 5e-7, 0}
+    { &cg_op_sum, text, {operand}, 1, 1, build_##name, reference_##name, 5e-7, 0 }
 
 static void build_sum_twice(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_sum(g, in[0], CG_SHAPE(1, 1), 0);
@@ -82,7 +85,8 @@ static void reference_mean_1(cg_case_data *d) {
         d->out[0][i] /= (double)d->in_shape[0].dim[1];
 }
 
-/* --- segment_mean and embedding ----------------------------------------------------------------- */
+/* --- segment_mean and embedding -----------------------------------------------------------------
+ */
 
 static void build_segment_mean(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_segment_mean(g, in[0], in[1]);
@@ -112,10 +116,12 @@ static void reference_embedding(cg_case_data *d) {
 }
 
 #define SEGMENT_MEAN(text, ...)                                                                    \
-    {&cg_op_segment_mean, text, {__VA_ARGS__}, 2, 1, build_segment_mean, reference_segment_mean,   \
-     0, 0}
+    {                                                                                              \
+        &cg_op_segment_mean, text, {__VA_ARGS__}, 2, 1, build_segment_mean,                        \
+            reference_segment_mean, 0, 0                                                           \
+    }
 #define EMBEDDING(text, ...)                                                                       \
-    {&cg_op_embedding, text, {__VA_ARGS__}, 2, 1, build_embedding, reference_embedding, 0, 0}
+    { &cg_op_embedding, text, {__VA_ARGS__}, 2, 1, build_embedding, reference_embedding, 0, 0 }
 
 const cg_op_case cg_cases_reduce[] = {
     SUM_CASE(none, "no axis", F32(3, 4)),
@@ -165,19 +171,42 @@ const cg_bad_case cg_bad_reduce[] = {
     {&cg_op_sum, {F32(3, 4)}, 1, build_sum_twice, CG_EINVAL, "axis 1 is listed twice"},
     {&cg_op_sum, {I64(3)}, 1, build_0, CG_EDTYPE, "x is i64, wanted f32"},
     {&cg_op_sum, {F32(3)}, 1, build_mean_01, CG_EINVAL, "axis is 1"},
-    {&cg_op_segment_mean, {F32(3), I32(2, 3)}, 2, build_segment_mean, CG_ESHAPE,
+    {&cg_op_segment_mean,
+     {F32(3), I32(2, 3)},
+     2,
+     build_segment_mean,
+     CG_ESHAPE,
      "x is [3] of rank 1, wanted rank 2"},
-    {&cg_op_segment_mean, {F32(3, 2), F32(2)}, 2, build_segment_mean, CG_EDTYPE,
+    {&cg_op_segment_mean,
+     {F32(3, 2), F32(2)},
+     2,
+     build_segment_mean,
+     CG_EDTYPE,
      "offset is f32, wanted i32"},
-    {&cg_op_segment_mean, {F32(3, 2), I32(0, 3)}, 2, build_segment_mean, CG_ESHAPE,
+    {&cg_op_segment_mean,
+     {F32(3, 2), I32(0, 3)},
+     2,
+     build_segment_mean,
+     CG_ESHAPE,
      "offset is [0]"},
-    {&cg_op_segment_mean, {I64(3), I32(2, 3)}, 2, build_segment_mean, CG_EDTYPE,
+    {&cg_op_segment_mean,
+     {I64(3), I32(2, 3)},
+     2,
+     build_segment_mean,
+     CG_EDTYPE,
      "x is i64, wanted f32"},
-    {&cg_op_embedding, {F32(3), I32(2, 3)}, 2, build_embedding, CG_ESHAPE,
+    {&cg_op_embedding,
+     {F32(3), I32(2, 3)},
+     2,
+     build_embedding,
+     CG_ESHAPE,
      "table is [3] of rank 1, wanted rank 2"},
-    {&cg_op_embedding, {F32(3, 2), I64(2)}, 2, build_embedding, CG_EDTYPE,
-     "id is i64, wanted i32"},
-    {&cg_op_embedding, {F32(3, 2), {CG_I32, CG_SHAPE(2, 2), CG_FILL_INTEGER, 0, 3, 0}}, 2,
-     build_embedding, CG_ESHAPE, "id is [2, 2] of rank 2, wanted rank 1"},
+    {&cg_op_embedding, {F32(3, 2), I64(2)}, 2, build_embedding, CG_EDTYPE, "id is i64, wanted i32"},
+    {&cg_op_embedding,
+     {F32(3, 2), {CG_I32, CG_SHAPE(2, 2), CG_FILL_INTEGER, 0, 3, 0}},
+     2,
+     build_embedding,
+     CG_ESHAPE,
+     "id is [2, 2] of rank 2, wanted rank 1"},
     {0},
 };

@@ -3,17 +3,19 @@
 #include "tests/support/reference.h"
 
 #define F32(...)                                                                                   \
-    {CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -2, 2, 1}
+    { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -2, 2, 1 }
 #define F32_SCALAR                                                                                 \
-    {CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -2, 2, 1}
+    { CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -2, 2, 1 }
 #define I32(...)                                                                                   \
-    {CG_I32, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, 0, 9, 0}
+    { CG_I32, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, 0, 9, 0 }
 #define I64(...)                                                                                   \
-    {CG_I64, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, -9, 9, 0}
+    { CG_I64, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, -9, 9, 0 }
 
 /* A build function whose expression reads g and in. */
 #define BUILD(name, expression)                                                                    \
-    static void name(cg_graph *g, cg_value *const *in, cg_value **out) { out[0] = (expression); }
+    static void name(cg_graph *g, cg_value *const *in, cg_value **out) {                           \
+        out[0] = (expression);                                                                     \
+    }
 
 /* --- reshape ---------------------------------------------------------------------------------- */
 
@@ -41,7 +43,9 @@ static void permute(cg_case_data *d, cg_shape axes) {
 
 #define TRANSPOSE(name, ...)                                                                       \
     BUILD(build_##name, cg_transpose(g, in[0], CG_SHAPE(__VA_ARGS__)))                             \
-    static void reference_##name(cg_case_data *d) { permute(d, CG_SHAPE(__VA_ARGS__)); }
+    static void reference_##name(cg_case_data *d) {                                                \
+        permute(d, CG_SHAPE(__VA_ARGS__));                                                         \
+    }
 TRANSPOSE(swap, 1, 0)
 TRANSPOSE(same, 0, 1, 2)
 TRANSPOSE(rows, 1, 0, 2)
@@ -54,7 +58,7 @@ BUILD(transpose_short, cg_transpose(g, in[0], CG_SHAPE(0)))
 BUILD(transpose_negative, cg_transpose(g, in[0], CG_SHAPE(0, -1)))
 
 #define TRANSPOSE_CASE(name, text, operand)                                                        \
-    {&cg_op_transpose, text, {operand}, 1, 1, build_##name, reference_##name, 0, 0}
+    { &cg_op_transpose, text, {operand}, 1, 1, build_##name, reference_##name, 0, 0 }
 
 /* --- concat and slice ------------------------------------------------------------------------- */
 
@@ -104,7 +108,9 @@ static void part(cg_case_data *d, int axis, int64_t start) {
 
 #define SLICE(name, axis, start, length)                                                           \
     BUILD(build_##name, cg_slice(g, in[0], axis, start, length))                                   \
-    static void reference_##name(cg_case_data *d) { part(d, axis, start); }
+    static void reference_##name(cg_case_data *d) {                                                \
+        part(d, axis, start);                                                                      \
+    }
 SLICE(first, 0, 0, 2)
 SLICE(middle, 1, 1, 2)
 SLICE(last, 2, 3, 1)
@@ -118,7 +124,7 @@ BUILD(slice_huge, cg_slice(g, in[0], 1, 2, INT64_MAX))
 BUILD(slice_before, cg_slice(g, in[0], 1, -1, 2))
 
 #define SLICE_CASE(name, text, operand)                                                            \
-    {&cg_op_slice, text, {operand}, 1, 1, build_##name, reference_##name, 0, 0}
+    { &cg_op_slice, text, {operand}, 1, 1, build_##name, reference_##name, 0, 0 }
 
 /* --- broadcast -------------------------------------------------------------------------------- */
 
@@ -133,7 +139,7 @@ static void reference_broadcast(cg_case_data *d) {
 }
 
 #define BROADCAST_CASE(name, text, operand)                                                        \
-    {&cg_op_broadcast, text, {operand}, 1, 1, name, reference_broadcast, 0, 0}
+    { &cg_op_broadcast, text, {operand}, 1, 1, name, reference_broadcast, 0, 0 }
 
 const cg_op_case cg_cases_shape[] = {
     {&cg_op_reshape, "to [4, 6]", {F32(2, 3, 4)}, 1, 1, reshape_4_6, reference_copy, 0, 0},
@@ -141,6 +147,7 @@ const cg_op_case cg_cases_shape[] = {
     {&cg_op_reshape, "to a scalar", {F32(1, 1)}, 1, 1, reshape_scalar, reference_copy, 0, 0},
     {&cg_op_reshape, "i32", {I32(24)}, 1, 1, reshape_4_6, reference_copy, 0, 0},
     TRANSPOSE_CASE(swap, "matrix", F32(5, 7)),
+    TRANSPOSE_CASE(swap, "square", F32(6, 6)),
     TRANSPOSE_CASE(swap, "matrix of blocks", F32(48, 128)),
     TRANSPOSE_CASE(swap, "matrix of broken blocks", F32(67, 35)),
     TRANSPOSE_CASE(swap, "column", F32(9, 1)),
@@ -156,15 +163,36 @@ const cg_op_case cg_cases_shape[] = {
     TRANSPOSE_CASE(to_nhwc, "large, nchw to nhwc", F32(3, 35, 13, 17)),
     TRANSPOSE_CASE(six, "six axes", F32(2, 3, 2, 3, 2, 4)),
     {&cg_op_concat, "first axis", {F32(2, 3), F32(4, 3)}, 2, 1, concat_0, reference_concat_0, 0, 0},
-    {&cg_op_concat, "three, one of them empty", {F32(2, 3, 2), F32(2, 0, 2), F32(2, 1, 2)}, 3, 1,
-     concat_1, reference_concat_1, 0, 0},
-    {&cg_op_concat, "last axis", {F32(2, 3, 1), F32(2, 3, 4)}, 2, 1, concat_2, reference_concat_2,
-     0, 0},
+    {&cg_op_concat,
+     "three, one of them empty",
+     {F32(2, 3, 2), F32(2, 0, 2), F32(2, 1, 2)},
+     3,
+     1,
+     concat_1,
+     reference_concat_1,
+     0,
+     0},
+    {&cg_op_concat,
+     "last axis",
+     {F32(2, 3, 1), F32(2, 3, 4)},
+     2,
+     1,
+     concat_2,
+     reference_concat_2,
+     0,
+     0},
     {&cg_op_concat, "one operand", {F32(2, 3)}, 1, 1, concat_one, reference_copy, 0, 0},
     {&cg_op_concat, "with itself", {F32(2, 3)}, 1, 1, concat_self, reference_concat_self, 0, 0},
     {&cg_op_concat, "i64", {I64(2, 3), I64(1, 3)}, 2, 1, concat_0, reference_concat_0, 0, 0},
-    {&cg_op_concat, "large", {F32(129, 1, 67), F32(129, 4, 67), F32(129, 1, 67)}, 3, 1, concat_1,
-     reference_concat_1, 0, 0},
+    {&cg_op_concat,
+     "large",
+     {F32(67, 1, 131), F32(67, 2, 131), F32(67, 1, 131)},
+     3,
+     1,
+     concat_1,
+     reference_concat_1,
+     0,
+     0},
     SLICE_CASE(first, "first axis", F32(3, 4)),
     SLICE_CASE(middle, "middle axis", F32(3, 4, 2)),
     SLICE_CASE(last, "last axis", F32(2, 3, 4)),
@@ -187,18 +215,30 @@ const cg_op_case cg_cases_shape[] = {
 };
 
 const cg_bad_case cg_bad_shape[] = {
-    {&cg_op_reshape, {F32(5, 5)}, 1, reshape_4_6, CG_ESHAPE,
+    {&cg_op_reshape,
+     {F32(5, 5)},
+     1,
+     reshape_4_6,
+     CG_ESHAPE,
      "x is [5, 5] of 25 elements, shape [4, 6] wants 24"},
     {&cg_op_reshape, {F32(4)}, 1, reshape_twice, CG_ESHAPE, "[-1, -1]"},
     {&cg_op_reshape, {F32(4)}, 1, reshape_5, CG_ESHAPE, "[5, -1]"},
     {&cg_op_reshape, {F32(4)}, 1, reshape_rank, CG_ESHAPE, "rank 7"},
-    {&cg_op_transpose, {F32(2, 3)}, 1, transpose_twice, CG_EINVAL,
+    {&cg_op_transpose,
+     {F32(2, 3)},
+     1,
+     transpose_twice,
+     CG_EINVAL,
      "axes are [1, 1], wanted each axis of [2, 3] once"},
     {&cg_op_transpose, {F32(2, 3)}, 1, transpose_short, CG_EINVAL, "axes are [0]"},
     {&cg_op_transpose, {F32(2, 3)}, 1, transpose_negative, CG_EINVAL, "axes are [0, -1]"},
     {&cg_op_transpose, {F32(2, 3, 4)}, 1, build_swap, CG_EINVAL, "axes are [1, 0]"},
     {&cg_op_transpose, {I64(2, 3)}, 1, build_swap, CG_EDTYPE, "x is i64"},
-    {&cg_op_concat, {F32(2, 3), F32(2, 4)}, 2, concat_0, CG_ESHAPE,
+    {&cg_op_concat,
+     {F32(2, 3), F32(2, 4)},
+     2,
+     concat_0,
+     CG_ESHAPE,
      "operand 1 is [2, 4], wanted [2, 3] but for axis 0"},
     {&cg_op_concat, {F32(2, 3), F32(2, 3, 1)}, 2, concat_0, CG_ESHAPE, "operand 1 is [2, 3, 1]"},
     {&cg_op_concat, {F32(2, 3), I64(2, 3)}, 2, concat_0, CG_EDTYPE, "operand 1 is i64, wanted f32"},
@@ -206,11 +246,19 @@ const cg_bad_case cg_bad_shape[] = {
     {&cg_op_concat, {F32(2, 3)}, 1, concat_none, CG_EINVAL, "has 0 operands"},
     {&cg_op_slice, {F32(2, 4)}, 1, slice_axis, CG_EINVAL, "axis is 3"},
     {&cg_op_slice, {F32(2, 4)}, 1, slice_negative_axis, CG_EINVAL, "axis is -1"},
-    {&cg_op_slice, {F32(2, 4)}, 1, slice_beyond, CG_EINVAL,
+    {&cg_op_slice,
+     {F32(2, 4)},
+     1,
+     slice_beyond,
+     CG_EINVAL,
      "start 3 and length 2, wanted a part of axis 1 of x, which is [2, 4]"},
     {&cg_op_slice, {F32(2, 4)}, 1, slice_huge, CG_EINVAL, "start 2 and length"},
     {&cg_op_slice, {F32(2, 4)}, 1, slice_before, CG_EINVAL, "start -1"},
-    {&cg_op_broadcast, {F32(3)}, 1, broadcast_3_4, CG_ESHAPE,
+    {&cg_op_broadcast,
+     {F32(3)},
+     1,
+     broadcast_3_4,
+     CG_ESHAPE,
      "x is [3], wanted a shape that broadcasts to [3, 4]"},
     {&cg_op_broadcast, {F32(2, 3, 4)}, 1, broadcast_3_4, CG_ESHAPE, "x is [2, 3, 4]"},
     {&cg_op_broadcast, {F32(2, 3, 4)}, 1, broadcast_empty, CG_ESHAPE, "broadcasts to [0, 4]"},

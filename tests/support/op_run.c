@@ -40,8 +40,8 @@ static int ascending(const void *a, const void *b) {
 static void fill_offsets(double *x, int64_t n, double high, cg_rng *r) {
     for (int64_t i = 1; i < n; i++) x[i] = (double)cg_rng_below(r, (uint64_t)high + 1);
     qsort(x, (size_t)n, sizeof *x, ascending);
-    if (n > 3) x[2] = x[1];       /* an empty segment */
-    if (n > 4) x[n - 1] = high;   /* the last one reaches the end */
+    if (n > 3) x[2] = x[1];     /* an empty segment */
+    if (n > 4) x[n - 1] = high; /* the last one reaches the end */
     if (n > 1) x[0] = 0;
     if (n > 1 && x[n - 1] == 0) x[n - 1] = high;
 }

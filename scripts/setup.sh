@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs what clipgraph needs (Debian 12 or later, or an Ubuntu of that age) and builds it.
+# Repeatable: what is there already is left alone.
+#
+#   scripts/setup.sh             packages and the optimised build, in build/release
+#   scripts/setup.sh --dev       also what the checks of the code need: clang-format, clang-tidy
+#   scripts/setup.sh --fetch     also what fetching the demo's pictures needs: npm, jq
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+packages=(gcc cmake ninja-build pkg-config git ca-certificates
+    libdnnl-dev libprotobuf-c-dev protobuf-c-compiler libcmocka-dev libjansson-dev
+    libturbojpeg0-dev libspng-dev libwebp-dev libexif-dev libutf8proc-dev libxxhash-dev)
+commands=()
+for option in "$@"; do
+    case $option in
+    --dev) packages+=(clang-format clang-tidy) ;;
+    --fetch) commands+=(npm jq) ;;
+    *)
+        echo "setup.sh: unknown option $option (known: --dev, --fetch)" >&2
+        exit 2
+        ;;
+    esac
+done
+for command in "${commands[@]}"; do
+    command -v "$command" >/dev/null || packages+=("$command") # perhaps not from a package
+done
+
+missing=()
+for package in "${packages[@]}"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+        missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || {
+            echo "setup.sh: needs root or sudo to install: ${missing[*]}" >&2
+            exit 1
+        }
+        root=(sudo)
+    fi
+    echo "setup.sh: installing ${missing[*]}"
+    "${root[@]}" apt-get update -qq
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+        --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+cmake --preset release >/dev/null
+cmake --build --preset release
