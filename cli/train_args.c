@@ -23,7 +23,7 @@ typedef enum option_type {
     PRECISION
 } option_type;
 
-typedef struct option {
+typedef struct train_option {
     const char *name; /* NULL: a heading */
     option_type type;
     size_t offset;
@@ -31,7 +31,7 @@ typedef struct option {
     const char *arg, *doc;
     const char *const *choice;
     int passing; /* a resumed run does not need it again */
-} option;
+} train_option;
 
 static const char *const interpolations[] = {"bicubic", "bilinear", NULL};
 static const char *const resize_modes[] = {"shortest", "longest", "squash", NULL};
@@ -53,7 +53,7 @@ static const char *const resize_modes[] = {"shortest", "longest", "squash", NULL
     { name, type, AT(field), 0, 0, arg, doc, NULL, 1 }
 
 /* clang-format off */
-static const option options[] = {
+static const train_option options[] = {
     HEAD("Data:"),
     TEXT("train-data", train_data, "TABLE", "table of pictures and captions, with a header line; "
          "relative paths in it are relative to it"),
@@ -160,7 +160,7 @@ static void set_defaults(cli_train_args *a) {
 /* --- reading ------------------------------------------------------------------------------------
  */
 
-static void read_numbers(const struct argp_state *state, const option *o, const char *text,
+static void read_numbers(const struct argp_state *state, const train_option *o, const char *text,
                          double *out, int n) {
     const char *at = text;
     for (int i = 0; i < n; i++) {
@@ -186,7 +186,7 @@ static void read_precision(const struct argp_state *state, const char *text) {
     argp_error(state, "--precision: found \"%s\", wanted fp32", text);
 }
 
-static int read_choice(const struct argp_state *state, const option *o, const char *text) {
+static int read_choice(const struct argp_state *state, const train_option *o, const char *text) {
     for (int i = 0; o->choice[i]; i++)
         if (strcmp(text, o->choice[i]) == 0) return i;
     const char *nearest = cg_nearest(text, o->choice);
@@ -196,7 +196,7 @@ static int read_choice(const struct argp_state *state, const option *o, const ch
     return 0;
 }
 
-static void read_option(const struct argp_state *state, const option *o, char *text,
+static void read_option(const struct argp_state *state, const train_option *o, char *text,
                         cli_train_args *a) {
     void *at = (char *)a + o->offset;
     switch (o->type) {
@@ -342,7 +342,7 @@ static json_t *numbers(const double *x, int n) {
     return list;
 }
 
-static json_t *option_json(const option *o, const cli_train_args *a) {
+static json_t *option_json(const train_option *o, const cli_train_args *a) {
     const void *at = (const char *)a + o->offset;
     const char *text;
     switch (o->type) {

@@ -3,6 +3,9 @@
 #include "graph/rng.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
+
+enum { WORKER_NICE = 10 };
 
 /* Keeps a decoded picture for later epochs where there is room. Called under the lock. */
 static void remember(cg_loader *l, int64_t index, const cg_image *image) {
@@ -108,6 +111,9 @@ static void do_job(cg_loader *l) {
 
 void *cg_loader_work(void *loader) {
     cg_loader *l = loader;
+    /* Behind the consumer's threads, which compute in step and would all wait for one that lost
+     * its processor. On Linux this is the calling thread's own priority; elsewhere it may fail. */
+    (void)setpriority(PRIO_PROCESS, 0, WORKER_NICE);
     pthread_mutex_lock(&l->lock);
     while (!l->stop) {
         int marked = 0;

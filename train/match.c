@@ -1,0 +1,114 @@
+#include "train/match.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static double dot(const float *a, const float *b, int64_t n) {
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+/* --- labels ------------------------------------------------------------------------------------
+ */
+
+/* The template with the label in place of its first {}; NULL: no memory. */
+static char *fill(const char *template_text, const char *label) {
+    const char *at = strstr(template_text, "{}");
+    size_t before = (size_t)(at - template_text), middle = strlen(label), after = strlen(at + 2);
+    char *text = malloc(before + middle + after + 1);
+    if (!text) return NULL;
+    memcpy(text, template_text, before);
+    memcpy(text + before, label, middle);
+    memcpy(text + before + middle, at + 2, after + 1);
+    return text;
+}
+
+/* out = the mean of `count` rows of `width`, made unit length. */
+static void unit_mean(const float *row, int count, int64_t width, float *out) {
+    double length = 0;
+    for (int64_t i = 0; i < width; i++) {
+        double sum = 0;
+        for (int k = 0; k < count; k++) sum += (double)row[k * width + i];
+        out[i] = (float)(sum / count);
+        length += (sum / count) * (sum / count);
+    }
+    length = sqrt(length);
+    for (int64_t i = 0; i < width && length > 0; i++) out[i] = (float)((double)out[i] / length);
+}
+
+/* Embeds text[label · n_templates + template] and averages into out. */
+static cg_status average(cg_runner *r, const cg_tokenizer *t, char *const *text, int64_t n_labels,
+                         int n_templates, float *out, int64_t *truncated) {
+    int64_t width = cg_runner_desc(r)->embed_dim;
+    float *each;
+    CG_TRY(
+        cg_embed_texts(r, t, (const char *const *)text, n_labels * n_templates, &each, truncated));
+    for (int64_t i = 0; i < n_labels; i++)
+        unit_mean(each + i * n_templates * width, n_templates, width, out + i * width);
+    free(each);
+    return CG_OK;
+}
+
+cg_status cg_match_labels(cg_runner *r, const cg_tokenizer *t, const char *const *label,
+                          int64_t n_labels, const char *const *template_text, int n_templates,
+                          float **out, int64_t *truncated) {
+    *out = NULL;
+    if (n_labels < 1 || n_templates < 1) return cg_error(CG_EINVAL, "no label, or no template");
+    for (int k = 0; k < n_templates; k++)
+        if (!strstr(template_text[k], "{}"))
+            return cg_error(CG_EINVAL, "template \"%s\" has no {} for the label", template_text[k]);
+    int64_t n = n_labels * n_templates, width = cg_runner_desc(r)->embed_dim;
+    char **text = calloc((size_t)n, sizeof *text);
+    *out = malloc((size_t)(n_labels * width) * sizeof **out);
+    cg_status s = text && *out ? CG_OK : cg_error(CG_ENOMEM, "no memory for labels");
+    for (int64_t i = 0; i < n && s == CG_OK; i++) {
+        text[i] = fill(template_text[i % n_templates], label[i / n_templates]);
+        if (!text[i]) s = cg_error(CG_ENOMEM, "no memory for labels");
+    }
+    if (s == CG_OK) s = average(r, t, text, n_labels, n_templates, *out, truncated);
+    for (int64_t i = 0; text && i < n; i++) free(text[i]);
+    free(text);
+    if (s != CG_OK) {
+        free(*out);
+        *out = NULL;
+    }
+    return s;
+}
+
+/* --- scores ------------------------------------------------------------------------------------
+ */
+
+void cg_match_probabilities(const float *query, const float *row, int64_t n, int64_t width,
+                            double temperature, double *probability) {
+    double most = -INFINITY, sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        probability[i] = temperature * dot(query, row + i * width, width);
+        most = fmax(most, probability[i]);
+    }
+    for (int64_t i = 0; i < n; i++) sum += probability[i] = exp(probability[i] - most);
+    for (int64_t i = 0; i < n; i++) probability[i] /= sum;
+}
+
+void cg_match_cosines(const float *query, const float *row, int64_t n, int64_t width,
+                      double *score) {
+    double own = dot(query, query, width);
+    for (int64_t i = 0; i < n; i++) {
+        const float *x = row + i * width;
+        double lengths = sqrt(own * dot(x, x, width));
+        score[i] = lengths > 0 ? dot(query, x, width) / lengths : 0;
+    }
+}
+
+/* Inserts into a sorted list of the best so far: k is small. */
+int64_t cg_match_best(const double *score, int64_t n, int64_t k, int64_t *best) {
+    int64_t have = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (have == k && (k == 0 || score[i] <= score[best[have - 1]])) continue;
+        int64_t at = have < k ? have++ : have - 1;
+        for (; at > 0 && score[i] > score[best[at - 1]]; at--) best[at] = best[at - 1];
+        best[at] = i;
+    }
+    return have;
+}
