@@ -65,6 +65,7 @@ static void watch_signals(void) {
     sigemptyset(&act.sa_mask);
     sigaction(SIGINT, &act, NULL);
     sigaction(SIGTERM, &act, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails, and is told */
 }
 
 /* --- which run ----------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ static void run_of(const char *checkpoint, char run[PATH_ROOM]) {
         run[0] = '\0';
 }
 
-static int is_name_of_path(const char *path) {
+static int exists(const char *path) {
     struct stat st;
     return stat(path, &st) == 0;
 }
@@ -108,7 +109,7 @@ static int choose_resumed(job *j) {
     const cli_train_args *a = &j->a;
     snprintf(named, sizeof named, "%s/%s", a->logs, a->name ? a->name : "");
     const char *from = strcmp(a->resume, "latest") == 0 ? named : a->resume;
-    if (!is_name_of_path(from))
+    if (!exists(from))
         return cli_usage("train", "--resume: %s: there is no such run or checkpoint", from);
     cg_status s = cg_checkpoint_find(from, &j->resume);
     if (s != CG_OK) return cli_fail("train", s);
@@ -134,12 +135,14 @@ static int check_folder(const job *j) {
                          "--resume: %s is not the newest checkpoint of its run, that is %s: resume "
                          "this one, or give the new run a --name",
                          j->resume, newest);
-    else if (!same)
-        code = cli_usage("train",
-                         "%s has checkpoints of an earlier run, the newest is %s\n"
-                         "To go on with it:  clipgraph train --resume %s\n"
-                         "To begin anew, give another --name.",
-                         j->folder, newest, j->folder);
+    else if (!same) {
+        fprintf(stderr,
+                "clipgraph train: %s has checkpoints of an earlier run, the newest is %s\n"
+                "To go on with it:  clipgraph train --resume %s\n"
+                "To begin anew, give another --name.\n",
+                j->folder, newest, j->folder);
+        code = 2;
+    }
     free(newest);
     return code;
 }

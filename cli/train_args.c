@@ -111,8 +111,8 @@ static const train_option options[] = {
     PASSING("name", STRING, name, "NAME", "of this run (date, time and model)"),
     PASSING("resume", STRING, resume, "PATH|latest", "go on from a run's newest checkpoint, or from "
             "the one given; options not given are those of that run. latest: of --name"),
-    WHOLE("save-frequency", save_frequency, 0, 1e9, "epochs between checkpoints (1); 0: only at the "
-          "end"),
+    WHOLE("save-frequency", save_frequency, 0, 1e9, "epochs between checkpoints (1); 0: one at "
+          "the end"),
     WHOLE("keep", keep, 0, 1e9, "newest checkpoints kept (3); 0: all"),
     WHOLE("val-frequency", val_frequency, 0, 1e9, "epochs between evaluations (1); 0: only at the "
           "end"),
@@ -259,7 +259,7 @@ static const char before[] =
     "\n"
     "Examples:\n"
     "  clipgraph train --dataset-type synthetic --model tiny-resnet-cbow --epochs 4\n"
-    "  clipgraph train --train-data train.csv --val-data val.csv --model emoji-resnet-cbow\n"
+    "  clipgraph train --train-data a.csv --val-data b.csv --model RN50-CBOW\n"
     "  clipgraph train --resume logs/NAME\n"
     "\n"
     "Exit codes: 0 done; 1 failed; 2 wrong usage; 130 stopped by Ctrl-C, 143 by SIGTERM, both with "

@@ -21,7 +21,7 @@ static double now(void) {
  */
 
 void cli_show_json(struct json_t *j) {
-    char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+    char *text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     if (text) printf("%s\n", text);
     fflush(stdout);
     free(text);

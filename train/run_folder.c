@@ -168,7 +168,7 @@ static cg_status rewind_metrics(const char *path, int64_t step) {
 static cg_status save_config(const cg_run_folder *f, const struct json_t *config) {
     char path[PATH_ROOM];
     snprintf(path, sizeof path, "%s/config.json", f->path);
-    char *text = json_dumps(config, JSON_INDENT(2) | JSON_ENCODE_ANY);
+    char *text = json_dumps(config, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_REAL_PRECISION(10));
     if (!text) return cg_error(CG_ENOMEM, "no memory for %s", path);
     cg_status s = cg_file_save(path, text, strlen(text));
     free(text);
@@ -178,6 +178,8 @@ static cg_status save_config(const cg_run_folder *f, const struct json_t *config
 static cg_status open_all(cg_run_folder *f, const struct json_t *config, int64_t step) {
     char path[PATH_ROOM];
     int64_t n;
+    snprintf(path, sizeof path, "%s/config.json", f->path);
+    int old = step >= 0 && access(path, F_OK) == 0; /* one resumed elsewhere has none yet */
     snprintf(path, sizeof path, "%s/checkpoints", f->path);
     CG_TRY(make_folders(path));
     free(list_checkpoints(f, &n));
@@ -185,7 +187,7 @@ static cg_status open_all(cg_run_folder *f, const struct json_t *config, int64_t
         return cg_error(CG_EINVAL, "%s has checkpoints of an earlier run: resume it, or choose "
                                    "another name", f->path);
     snprintf(path, sizeof path, "%s/metrics.jsonl", f->path);
-    if (step < 0 && config) CG_TRY(save_config(f, config));
+    if (!old && config) CG_TRY(save_config(f, config));
     CG_TRY(rewind_metrics(path, step));
     f->metrics = fopen(path, "a");
     return f->metrics ? CG_OK : failed(path);

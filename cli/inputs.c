@@ -1,0 +1,120 @@
+#include "cli/inputs.h"
+
+#include "data/files.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* --- texts -------------------------------------------------------------------------------------
+ */
+
+void cli_lines_free(cli_lines *l) {
+    free(l->line);
+    free(l->text);
+    *l = (cli_lines){0};
+}
+
+/* Cuts l->text at `separator`; trim: white space around a part goes. */
+static cg_status cut(cli_lines *l, char separator, int trim, int keep_empty) {
+    size_t most = 1;
+    for (const char *p = l->text; *p; p++) most += *p == separator;
+    l->line = malloc(most * sizeof *l->line);
+    if (!l->line) return cg_error(CG_ENOMEM, "no memory for %zu lines", most);
+    for (char *p = l->text, *next; p; p = next) {
+        next = strchr(p, separator);
+        if (next) *next++ = '\0';
+        if (!next && !*p) break; /* behind the last line's end */
+        size_t n = strlen(p);
+        while (n && (p[n - 1] == '\r' || (trim && strchr(" \t\n", p[n - 1])))) p[--n] = '\0';
+        while (trim && *p && strchr(" \t\n", *p)) p++;
+        if (keep_empty || *p) l->line[l->n++] = p;
+    }
+    return CG_OK;
+}
+
+cg_status cli_lines_read(const char *path, int keep_empty, cli_lines *out) {
+    size_t size;
+    *out = (cli_lines){0};
+    CG_TRY(cg_file_read(path, &out->text, &size));
+    cg_status s = strlen(out->text) == size
+                      ? CG_OK
+                      : cg_error(CG_EFORMAT, "%s: has a zero byte at %zu: no text file", path,
+                                 strlen(out->text));
+    if (s == CG_OK && strncmp(out->text, "\xef\xbb\xbf", 3) == 0)
+        memmove(out->text, out->text + 3, size - 2);
+    if (s == CG_OK) s = cut(out, '\n', 0, keep_empty);
+    if (s != CG_OK) cli_lines_free(out);
+    return s;
+}
+
+cg_status cli_lines_split(const char *text, cli_lines *out) {
+    *out = (cli_lines){.text = strdup(text)};
+    cg_status s = out->text ? cut(out, ',', 1, 0) : cg_error(CG_ENOMEM, "no memory for labels");
+    if (s != CG_OK) cli_lines_free(out);
+    return s;
+}
+
+/* --- pictures ----------------------------------------------------------------------------------
+ */
+
+static cg_status append(cg_dataset *d, int64_t *capacity, const char *path) {
+    return cg_dataset_append(d, capacity, strdup(path), calloc(1, 1));
+}
+
+static cg_status append_argument(cg_dataset *d, int64_t *capacity, const char *path) {
+    struct stat st;
+    cg_dataset *inside;
+    if (stat(path, &st) != 0)
+        return cg_error(errno == ENOENT ? CG_ENOTFOUND : CG_EIO, "%s: %s", path, strerror(errno));
+    if (!S_ISDIR(st.st_mode)) return append(d, capacity, path);
+    CG_TRY(cg_dataset_folder(path, NULL, &inside));
+    cg_status s = CG_OK;
+    for (int64_t i = 0; i < inside->size && s == CG_OK; i++)
+        s = append(d, capacity, inside->path[i]);
+    cg_dataset_free(inside);
+    return s;
+}
+
+cg_status cli_pictures(char *const *path, int n, cg_dataset **out) {
+    int64_t capacity = 0;
+    cg_status s = CG_OK;
+    *out = cg_dataset_files(NULL);
+    if (!*out) return CG_ENOMEM;
+    for (int i = 0; i < n && s == CG_OK; i++) s = append_argument(*out, &capacity, path[i]);
+    if (s == CG_OK) s = cg_dataset_number_captions(*out);
+    if (s == CG_OK) return CG_OK;
+    cg_dataset_free(*out);
+    *out = NULL;
+    return s;
+}
+
+static void report(const char *command, int64_t total, const cg_loader_report *r) {
+    int64_t left_out = r->unreadable + r->too_large;
+    fflush(stdout);
+    if (!left_out) return;
+    fprintf(stderr, "clipgraph %s: %" PRId64 " of %" PRId64 " pictures left out:\n", command,
+            left_out, total);
+    for (int i = 0; i < r->n_first; i++) fprintf(stderr, "  %s\n", r->first[i]);
+    if (left_out > r->n_first) fprintf(stderr, "  … and %" PRId64 " more\n", left_out - r->n_first);
+}
+
+cg_status cli_embed_pictures(const char *command, cli_model *m, const cli_run *run,
+                             const cg_dataset *d, cg_embeddings *out) {
+    cg_loader_report left_out = {0};
+    cg_evaluate_options o = cli_evaluate_options(m, run);
+    if (o.batch > d->size) o.batch = d->size;
+    cg_status s = cg_embed_dataset(m->runner, d, &o, out, &left_out);
+    if (left_out.n_first && left_out.unreadable + left_out.too_large == d->size) {
+        cg_embeddings_free(out);
+        return d->size == 1
+                   ? cg_error(CG_EFORMAT, "%s", left_out.first[0])
+                   : cg_error(CG_EFORMAT, "not one of %" PRId64 " pictures could be read; %s",
+                              d->size, left_out.first[0]);
+    }
+    report(command, d->size, &left_out);
+    return s;
+}

@@ -1,0 +1,30 @@
+/* What classify, search and embed read: pictures named on the command line, lists of texts. */
+#ifndef CG_CLI_INPUTS_H
+#define CG_CLI_INPUTS_H
+
+#include "cli/cli.h"
+
+/* A text file's lines, without line ends, a byte order mark or (keep_empty 0) empty lines. */
+typedef struct cli_lines {
+    char **line; /* in text */
+    int64_t n;
+    char *text;
+} cli_lines;
+
+/* errors  CG_EIO; CG_EFORMAT: a zero byte, so no text file */
+cg_status cli_lines_read(const char *path, int keep_empty, cli_lines *out);
+
+/* The parts of a text between commas, white space around them and empty parts left out. */
+cg_status cli_lines_split(const char *text, cli_lines *out);
+void cli_lines_free(cli_lines *l);
+
+/* A dataset of the pictures at n paths, in their order: files as they are, folders with all that
+ * is in them. errors  CG_ENOTFOUND: no such file, no picture in a folder */
+cg_status cli_pictures(char *const *path, int n, cg_dataset **out);
+
+/* Embeds a dataset's pictures and warns on stderr about those left out.
+ * errors  CG_EFORMAT: not one could be read (the message is the first one's) */
+cg_status cli_embed_pictures(const char *command, cli_model *m, const cli_run *run,
+                             const cg_dataset *d, cg_embeddings *out);
+
+#endif

@@ -1,0 +1,440 @@
+/* labels: cli */
+/* `clipgraph train` and `eval` as a user has them: the built program, in a folder of its own. */
+#define _GNU_SOURCE /* F_SETPIPE_SZ */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PICTURES CG_SOURCE_DIR "/tests/golden/image/"
+#define TINY     "--model tiny-resnet-cbow --threads 1 --batch-size 8 "
+#define DRAWN    "train --dataset-type synthetic --train-num-samples 24 --epochs 2 " TINY
+
+static char folder[64];      /* where the program runs */
+static char output[1 << 18]; /* what it printed, both streams */
+
+/* --- running ------------------------------------------------------------------------------------
+ */
+
+static void read_all(FILE *f) {
+    size_t n = fread(output, 1, sizeof output - 1, f);
+    output[n] = '\0';
+}
+
+/* Runs `clipgraph ARGUMENTS` by a shell; returns the exit code, -1 after a signal. */
+__attribute__((format(printf, 1, 2))) static int run(const char *format, ...) {
+    char arguments[2048], command[4096];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(arguments, sizeof arguments, format, list);
+    va_end(list);
+    snprintf(command, sizeof command, "cd '%s' && exec '%s' %s 2>&1 </dev/null", folder, CG_CLI,
+             arguments);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    read_all(f);
+    int status = pclose(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void expect(int code, int wanted, const char *text) {
+    if (code == wanted && (!text || strstr(output, text))) return;
+    print_error("exit code %d, wanted %d and \"%s\"; it printed:\n%s\n", code, wanted,
+                text ? text : "", output);
+    fail();
+}
+
+/* A started program: its standard output is a pipe that holds few lines, so that it cannot run far
+ * ahead of who reads; its errors go to the file `errors`. */
+typedef struct started {
+    pid_t pid;
+    FILE *out;
+} started;
+
+static started start(char *const argv[]) {
+    int pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    fcntl(pipes[1], F_SETPIPE_SZ, 4096);
+    started s = {.pid = fork()};
+    assert_true(s.pid >= 0);
+    if (s.pid == 0) {
+        int errors = chdir(folder) == 0 ? open("errors", O_CREAT | O_TRUNC | O_WRONLY, 0666) : -1;
+        dup2(pipes[1], STDOUT_FILENO);
+        dup2(errors, STDERR_FILENO);
+        close(pipes[0]);
+        close(pipes[1]);
+        execv(CG_CLI, argv);
+        _exit(127);
+    }
+    close(pipes[1]);
+    s.out = fdopen(pipes[0], "r");
+    assert_non_null(s.out);
+    return s;
+}
+
+/* Reads lines up to one with `text` in it. */
+static void wait_for(started *s, const char *text) {
+    char line[4096];
+    while (fgets(line, sizeof line, s->out))
+        if (strstr(line, text)) return;
+    fail_msg("it ended without \"%s\"", text);
+}
+
+/* Reads the rest into `output`; returns the exit code. */
+static int finish(started *s) {
+    int status;
+    read_all(s->out);
+    fclose(s->out);
+    assert_int_equal(waitpid(s->pid, &status, 0), s->pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/* --- files --------------------------------------------------------------------------------------
+ */
+
+static void in_folder(char path[512], const char *name) {
+    snprintf(path, 512, "%s/%s", folder, name);
+}
+
+static void write_text(const char *name, const char *text) {
+    char path[512];
+    in_folder(path, name);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fputs(text, f);
+    fclose(f);
+}
+
+static char *read_file(const char *name, size_t *size) {
+    char path[512];
+    in_folder(path, name);
+    FILE *f = fopen(path, "rb");
+    if (!f) fail_msg("%s is not there", path);
+    fseek(f, 0, SEEK_END);
+    *size = (size_t)ftell(f);
+    rewind(f);
+    char *bytes = malloc(*size + 1);
+    assert_non_null(bytes);
+    assert_int_equal(fread(bytes, 1, *size, f), *size);
+    bytes[*size] = '\0';
+    fclose(f);
+    return bytes;
+}
+
+static void assert_same_file(const char *a, const char *b) {
+    size_t n, m;
+    char *x = read_file(a, &n), *y = read_file(b, &m);
+    if (n != m || memcmp(x, y, n) != 0) fail_msg("%s and %s differ", a, b);
+    free(x);
+    free(y);
+}
+
+/* Weights, and what training goes on from. */
+static void assert_same_checkpoint(const char *a, const char *b) {
+    static const char *const file[] = {"open_clip_model.safetensors", "state.safetensors",
+                                       "state.json", "tokenizer.json", "open_clip_config.json"};
+    for (int i = 0; i < 5; i++) {
+        char x[256], y[256];
+        snprintf(x, sizeof x, "%s/%s", a, file[i]);
+        snprintf(y, sizeof y, "%s/%s", b, file[i]);
+        assert_same_file(x, y);
+    }
+}
+
+static int exists(const char *name) {
+    char path[512];
+    struct stat st;
+    in_folder(path, name);
+    return stat(path, &st) == 0;
+}
+
+static int entries(const char *name) {
+    char path[512];
+    int n = 0;
+    in_folder(path, name);
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/clipgraph-test-XXXXXX");
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+/* --- what goes well -----------------------------------------------------------------------------
+ */
+
+static void test_help(void **state) {
+    (void)state;
+    expect(run("--help"), 0, "train a model");
+    expect(run("train --help"), 0, "--batch-size");
+    expect(run("eval --help"), 0, "--val-data");
+    expect(run("--version"), 0, "clipgraph ");
+}
+
+static void test_trains(void **state) {
+    (void)state;
+    expect(run(DRAWN "--name first"), 0, "saved   logs/first/checkpoints/step-6");
+    assert_non_null(strstr(output, "clipgraph eval --checkpoint logs/first"));
+    assert_int_equal(entries("logs/first/checkpoints"), 2);
+    assert_true(exists("logs/first/config.json"));
+    assert_true(exists("logs/first/metrics.jsonl"));
+    expect(run("eval --checkpoint logs/first --dataset-type synthetic"), 0, "chance");
+    expect(run("eval --checkpoint logs/first --dataset-type synthetic --json"), 0, "\"R@10\":");
+    expect(run(DRAWN "--name first"), 2, "clipgraph train --resume logs/first");
+    expect(run("train --resume logs/first"), 0, "nothing");
+    expect(run(DRAWN "--name quiet --quiet --keep 1"), 0, "done");
+    assert_null(strstr(output, "epoch"));
+    assert_int_equal(entries("logs/quiet/checkpoints"), 1);
+}
+
+/* Neither the number of loader threads nor a second run changes a bit. */
+static void test_same_bits(void **state) {
+    (void)state;
+    expect(run(DRAWN "--aug-flip 0.5 --aug-rotation 20 --workers 1 --name one"), 0, NULL);
+    expect(run(DRAWN "--aug-flip 0.5 --aug-rotation 20 --workers 3 --name three"), 0, NULL);
+    expect(run(DRAWN "--aug-flip 0.5 --aug-rotation 20 --workers 1 --name again"), 0, NULL);
+    expect(run(DRAWN "--aug-flip 0.5 --aug-rotation 20 --workers 1 --name other --seed 1"), 0,
+           NULL);
+    assert_same_checkpoint("logs/one/checkpoints/step-6", "logs/three/checkpoints/step-6");
+    assert_same_checkpoint("logs/one/checkpoints/step-6", "logs/again/checkpoints/step-6");
+    size_t n, m;
+    char *x = read_file("logs/one/checkpoints/step-6/open_clip_model.safetensors", &n);
+    char *y = read_file("logs/other/checkpoints/step-6/open_clip_model.safetensors", &m);
+    assert_true(n != m || memcmp(x, y, n) != 0);
+    free(x);
+    free(y);
+}
+
+/* A run stopped in the middle of an epoch, and resumed with other threads, ends as one that was
+ * not. */
+static void test_resume(void **state) {
+    static char *const argv[] = {"clipgraph",
+                                 "train",
+                                 "--dataset-type=synthetic",
+                                 "--train-num-samples=400",
+                                 "--epochs=2",
+                                 "--model=tiny-resnet-cbow",
+                                 "--threads=1",
+                                 "--batch-size=8",
+                                 "--name=stopped",
+                                 "--json",
+                                 "--log-every-n-steps=1",
+                                 NULL};
+    (void)state;
+    started s = start(argv);
+    wait_for(&s, "\"step\":7,");
+    kill(s.pid, SIGINT);
+    expect(finish(&s), 130, "\"stopped\":true");
+    assert_false(exists("logs/stopped/checkpoints/step-100"));
+    assert_int_equal(entries("logs/stopped/checkpoints"), 1);
+    expect(run("train --resume latest --name stopped --workers 3"), 0,
+           "saved   logs/stopped/checkpoints/step-100");
+    expect(run("train --dataset-type synthetic --train-num-samples 400 --epochs 2 " TINY
+               "--name whole"),
+           0, "saved   logs/whole/checkpoints/step-100");
+    assert_same_checkpoint("logs/stopped/checkpoints/step-100", "logs/whole/checkpoints/step-100");
+}
+
+/* Ctrl-C says how to go on, and what it says works. */
+static void test_interrupt(void **state) {
+    static char *const argv[] = {"clipgraph",
+                                 "train",
+                                 "--dataset-type=synthetic",
+                                 "--train-num-samples=24",
+                                 "--epochs=10000000",
+                                 "--model=tiny-resnet-cbow",
+                                 "--threads=1",
+                                 "--batch-size=8",
+                                 "--name=stop me",
+                                 "--save-frequency=0",
+                                 "--val-frequency=0",
+                                 NULL};
+    (void)state;
+    started s = start(argv);
+    wait_for(&s, "step 1/");
+    kill(s.pid, SIGINT);
+    expect(finish(&s), 130, "go on   clipgraph train --resume 'logs/stop me'\n");
+    expect(run("train --resume 'logs/stop me' --epochs 1"), 0, NULL);
+    size_t n;
+    char *errors = read_file("errors", &n);
+    assert_non_null(strstr(errors, "stopping after this step"));
+    free(errors);
+}
+
+static void test_table(void **state) {
+    (void)state;
+    write_text("pets.csv", "filepath,title\n" PICTURES "grey8.png,a cat\n" PICTURES
+                           "grey16.png,\"a dog, asleep\"\n" PICTURES "grey.jpg,a bird\n" PICTURES
+                           "gone.png,a ghost\n" PICTURES "grey4.png,a horse\n");
+    expect(run("train --train-data pets.csv --val-data pets.csv --model tiny-resnet-cbow "
+               "--batch-size 2 --epochs 1 --threads 1 --name pets"),
+           0, "1 of 5 pairs left out: 1 unreadable");
+    assert_non_null(strstr(output, "gone.png"));
+    expect(run("eval --checkpoint logs/pets --val-data a=pets.csv --val-data b=pets.csv "
+               "--baseline pixels --train-data pets.csv"),
+           0, "nearest pixels");
+    expect(run("eval --checkpoint logs/pets --val-data pets.csv --baseline pixels"), 2,
+           "--train-data");
+}
+
+/* --- what goes wrong ----------------------------------------------------------------------------
+ */
+
+typedef struct bad_use {
+    const char *arguments;
+    int code;
+    const char *message;
+} bad_use;
+
+static void test_bad_use(void **state) {
+    static const bad_use uses[] = {
+        {"", 2, "which command"},
+        {"trian", 2, "did you mean \"train\"?"},
+        {"--versoin", 2, "unknown option"},
+        {"train --epohcs 3", 2, "did you mean --epochs?"},
+        {"train extra", 2, "\"extra\" is no option"},
+        {"train", 2, "no data: give --train-data"},
+        {"train --dataset-type synthetic", 2, "no model"},
+        {"train --dataset-type synthetic --model tiny-resnet-cbwo", 2,
+         "did you mean \"tiny-resnet-cbow\"?"},
+        {"train --dataset-type synthetic --train-data x.csv " TINY, 2, "exclude each other"},
+        {"train --train-data x.csv --train-num-samples 5 " TINY, 2, "--train-num-samples is for"},
+        {DRAWN "--precision bf16", 2, "bf16 is not available yet"},
+        {DRAWN "--epochs -3", 2, "found \"-3\", wanted a whole number from 1"},
+        {DRAWN "--lr fast", 2, "--lr: found \"fast\""},
+        {DRAWN "--aug-scale 1,0.5", 2, "MIN is larger than MAX"},
+        {DRAWN "--image-mean 1,2", 2, "wanted R,G,B"},
+        {DRAWN "--interpolation bicubik", 2, "wanted perhaps bicubic"},
+        {DRAWN "--batch-size 25", 2, "--batch-size 25 is more than the 24 pairs"},
+        {DRAWN "--name a/b", 2, "without slashes"},
+        {"train --resume logs/none", 2, "no such run or checkpoint"},
+        {"train --resume latest", 2, "wants the run's --name"},
+        {"eval", 2, "--checkpoint"},
+        {"eval --checkpoint logs/none --dataset-type synthetic", 1, "logs/none"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+        expect(run("%s", uses[i].arguments), uses[i].code, uses[i].message);
+    assert_false(exists("logs/a"));
+}
+
+static void test_bad_tables(void **state) {
+    static const bad_use uses[] = {
+        {"none.csv", 1, "none.csv: No such file or directory"},
+        {PICTURES "grey8.png", 1, "grey8.png: a zero byte in it, wanted UTF-8 text"},
+        {"empty.csv", 1, "empty.csv: empty, wanted a header line"},
+        {"header.csv", 1, "header.csv: no pair in it"},
+        {"columns.csv", 1,
+         "no column \"title\"; it has \"filepath\", \"titel\"; did you mean \"titel\"?"},
+        {"small.csv", 2, "--batch-size 8 is more than the 3 pairs of small.csv"},
+        {"same.csv", 2, "distinct captions of same.csv"},
+        {"silent.csv", 1, "no pair in it has a caption"},
+    };
+    (void)state;
+    write_text("empty.csv", "");
+    write_text("header.csv", "filepath,title\n");
+    write_text("columns.csv", "filepath,titel\nx.png,a cat\n");
+    write_text("small.csv", "filepath,title\nx.png,a\ny.png,b\nz.png,c\n");
+    write_text("silent.csv", "filepath,title\nx.png,\ny.png,\n");
+    write_text("same.csv", "filepath,title\na.png,x\nb.png,x\nc.png,x\nd.png,x\ne.png,x\nf.png,x\n"
+                           "g.png,x\nh.png,x\ni.png,x\n");
+    for (size_t i = 0; i < sizeof uses / sizeof *uses; i++)
+        expect(run("train --name bad " TINY "--train-data %s", uses[i].arguments), uses[i].code,
+               uses[i].message);
+    assert_false(exists("logs/bad"));
+}
+
+static void test_bad_models(void **state) {
+    static const char form[] =
+        "{\"embed_dim\": 32, \"vision_cfg\": {\"image_size\": %s, \"layers\": "
+        "[1,1,1,1], \"%s\": %s, \"head_width\": %s}, \"text_cfg\": "
+        "{\"text_arch\": \"cbow\", \"width\": 32}}";
+    static const char *const models[][6] = {
+        {"32", "widht", "8", "32", "unknown key \"widht\"; did you mean \"width\"?"},
+        {"32", "width", "-8", "32", "width: found -8, wanted 1 to"},
+        {"32", "width", "8", "48", "head_width 48 does not divide"},
+        {"40", "width", "8", "32", "image_size 40 is not a multiple of 32"},
+        {"32", "width", "\"8\"", "32", "width: found a string, wanted a whole number"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        char text[1024];
+        snprintf(text, sizeof text, form, models[i][0], models[i][1], models[i][2], models[i][3]);
+        write_text("m.json", text);
+        expect(run("train --dataset-type synthetic --model m.json --name bad"), 2, models[i][4]);
+    }
+    write_text("m.json", "{\"embed_dim\": 32,\n}");
+    expect(run("train --dataset-type synthetic --model m.json --name bad"), 1, "m.json: line 2");
+    expect(run("train --dataset-type synthetic --model gone.json --name bad"), 1,
+           "gone.json: No such file");
+    assert_false(exists("logs/bad"));
+}
+
+/* A learning rate that destroys the model: the run stops, and says where; what was saved before is
+ * good. */
+static void test_not_finite(void **state) {
+    (void)state;
+    expect(run(DRAWN "--name nan"), 0, NULL);
+    expect(run("train --resume logs/nan --epochs 4 --lr 1e30 --warmup 0"), 1, "is not finite");
+    assert_non_null(strstr(output, "clipgraph train: step "));
+    assert_non_null(strstr(output, "; first at "));
+    assert_non_null(strstr(output, "last checkpoint: logs/nan/checkpoints/step-6"));
+    expect(run("eval --checkpoint logs/nan --dataset-type synthetic"), 0, "chance");
+    expect(run("train --resume logs/nan --epochs 3"), 0, "saved   logs/nan/checkpoints/step-9");
+}
+
+/* A checkpoint that does not fit on the disk: a limit on the size of files stands in for it. */
+static void test_full_disk(void **state) {
+    struct rlimit old, small;
+    (void)state;
+    expect(run(DRAWN "--epochs 1 --name full"), 0, NULL);
+    expect(run(DRAWN "--epochs 1 --name copy"), 0, NULL);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = old;
+    small.rlim_cur = 2000000; /* the weights fit, the moments do not */
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int code = run("train --resume logs/full --epochs 2");
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    expect(code, 1, "File too large");
+    assert_non_null(strstr(output, "clipgraph train --resume logs/full --epochs=2"));
+    assert_same_checkpoint("logs/full/checkpoints/step-3", "logs/copy/checkpoints/step-3");
+    assert_int_equal(entries("logs/full/checkpoints"), 1); /* nothing half written */
+    expect(run("train --resume logs/full --epochs 2"), 0, "saved   logs/full/checkpoints/step-6");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_help),       cmocka_unit_test(test_trains),
+        cmocka_unit_test(test_same_bits),  cmocka_unit_test(test_resume),
+        cmocka_unit_test(test_interrupt),  cmocka_unit_test(test_table),
+        cmocka_unit_test(test_bad_use),    cmocka_unit_test(test_bad_tables),
+        cmocka_unit_test(test_bad_models), cmocka_unit_test(test_not_finite),
+        cmocka_unit_test(test_full_disk),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
