@@ -18,14 +18,18 @@ typedef struct cg_gradcheck_row {
 } cg_gradcheck_row;
 
 typedef struct cg_gradcheck {
-    cg_params *params;     /* nudged while checking, restored after */
-    const float *gradient; /* laid out as the trained part of the store */
+    cg_params *params;          /* nudged while checking, restored after */
+    const float *gradient;      /* laid out as the trained part of the store */
     double (*loss)(void *user); /* at the store's present values, summed in double */
     void *user;
     uint64_t seed;
     double step;      /* length of a nudge, relative to the parameter's own length (at least 1) */
     double tolerance; /* a row is ok up to this error */
     double floor;     /* derivatives smaller than this count as this: rounding of the loss */
+    int attempts;     /* a row that is not ok is measured again, up to this often in all (0: once):
+                         along another direction, with half the step and so twice the floor. A
+                         kink near the point is an accident of direction and step, a wrong
+                         gradient is not */
 } cg_gradcheck;
 
 /* Checks every trained parameter: fills row[cg_params_count], in the store's order, of trained

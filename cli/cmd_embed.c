@@ -120,8 +120,8 @@ static cg_status finish(const arguments *a, const float *row, int64_t n, int64_t
                         char *const *name, const int64_t *index, int64_t left_out) {
     CG_TRY(save(a->out, row, n, width, name, index));
     if (a->run.json) return print_json(a->out, n, width, left_out);
-    printf("wrote %s.npy, float32 [%" PRId64 ", %" PRId64 "], and %s.txt, %" PRId64 " %s\n", a->out, n,
-           width, a->out, n, n == 1 ? "line" : "lines");
+    printf("wrote %s.npy, float32 [%" PRId64 ", %" PRId64 "], and %s.txt, %" PRId64 " %s\n", a->out,
+           n, width, a->out, n, n == 1 ? "line" : "lines");
     return CG_OK;
 }
 

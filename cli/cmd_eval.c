@@ -25,8 +25,7 @@ typedef struct eval_args {
     cli_run run;
 } eval_args;
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options -------------------------------------------------------------------------------- */
 
 enum {
     CHECKPOINT = 500,
@@ -165,8 +164,7 @@ static const char doc[] =
     "\n"
     "Exit codes: 0 done; 1 failed; 2 wrong usage.";
 
-/* --- measuring ----------------------------------------------------------------------------------
- */
+/* --- measuring ------------------------------------------------------------------------------ */
 
 static cg_status measure(const eval_args *a, const cli_model *m, const cg_dataset *train,
                          test_set *set) {
@@ -194,8 +192,7 @@ static cg_status measure_all(eval_args *a, cli_model *m) {
     return s;
 }
 
-/* --- printing -----------------------------------------------------------------------------------
- */
+/* --- printing ------------------------------------------------------------------------------- */
 
 static const cg_recall *image_to_text(const test_set *s) {
     return &s->model.image_to_text;

@@ -1,47 +1,16 @@
 #include "cli/cli.h"
-#include "cli/train_args.h"
+#include "cli/train_job.h"
 #include "cli/train_show.h"
-
-#include "data/epoch_plan.h"
-#include "train/train.h"
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { PATH_ROOM = 4096 };
-
-/* All that a run needs, made in the order of the fields. */
-typedef struct job {
-    cli_train_args a;
-    char *resume;           /* the checkpoint to start from; NULL: a new run */
-    char folder[PATH_ROOM]; /* of the run */
-    char model[128];        /* its name */
-    cg_clip_desc desc;
-    cg_preprocess preprocess;
-    cg_dataset *train, *val;
-    cg_tokenizer *tokenizer;
-    cg_context *ctx;
-    cg_runner *runner;
-    int64_t steps; /* of an epoch */
-    json_t *config;
-    cg_train_options options;
-} job;
-
-static int is_synthetic(const job *j) {
-    return strcmp(j->a.dataset_type, "synthetic") == 0;
-}
-
-/* --- stopping -----------------------------------------------------------------------------------
- */
+/* --- stopping ------------------------------------------------------------------------------- */
 
 static volatile sig_atomic_t stop_signal; /* a handler can reach nothing else */
 
@@ -68,326 +37,9 @@ static void watch_signals(void) {
     signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails, and is told */
 }
 
-/* --- which run ----------------------------------------------------------------------------------
- */
+/* --- what is printed ------------------------------------------------------------------------ */
 
-static void base_name(const char *path, char *out, size_t size) {
-    size_t n = strlen(path);
-    while (n > 1 && path[n - 1] == '/') n--;
-    size_t from = n;
-    while (from && path[from - 1] != '/') from--;
-    if (n - from > 5 && strncmp(path + n - 5, ".json", 5) == 0) n -= 5;
-    snprintf(out, size, "%.*s", (int)(n - from), path + from);
-}
-
-/* The run that a checkpoint belongs to: RUN/checkpoints/step-N -> RUN; "" where it stands alone. */
-static void run_of(const char *checkpoint, char run[PATH_ROOM]) {
-    snprintf(run, PATH_ROOM, "%s", checkpoint);
-    size_t n = strlen(run);
-    while (n > 1 && run[n - 1] == '/') run[--n] = '\0';
-    char *last = strrchr(run, '/');
-    if (last) *last = '\0';
-    char *parent = last ? strrchr(run, '/') : NULL;
-    const char *tail = parent ? parent + 1 : run;
-    if (last && strcmp(tail, "checkpoints") == 0) {
-        if (parent)
-            *parent = '\0';
-        else
-            snprintf(run, PATH_ROOM, ".");
-    } else
-        run[0] = '\0';
-}
-
-static int exists(const char *path) {
-    struct stat st;
-    return stat(path, &st) == 0;
-}
-
-/* Finds what --resume means: its checkpoint, and the run's folder. */
-static int choose_resumed(job *j) {
-    char run[PATH_ROOM], named[PATH_ROOM];
-    const cli_train_args *a = &j->a;
-    snprintf(named, sizeof named, "%s/%s", a->logs, a->name ? a->name : "");
-    const char *from = strcmp(a->resume, "latest") == 0 ? named : a->resume;
-    if (!exists(from))
-        return cli_usage("train", "--resume: %s: there is no such run or checkpoint", from);
-    cg_status s = cg_checkpoint_find(from, &j->resume);
-    if (s != CG_OK) return cli_fail("train", s);
-    run_of(j->resume, run);
-    if (!a->name && !run[0])
-        return cli_usage("train", "--resume: %s stands outside of a run: give the new one a --name",
-                         j->resume);
-    snprintf(j->folder, sizeof j->folder, "%s", a->name ? named : run);
-    return 0;
-}
-
-/* A run goes on at its newest checkpoint; another needs a folder of its own. */
-static int check_folder(const job *j) {
-    char *newest;
-    if (cg_checkpoint_find(j->folder, &newest) != CG_OK) return 0;
-    int same = j->resume && strcmp(newest, j->resume) == 0;
-    struct stat x, y;
-    if (j->resume && stat(newest, &x) == 0 && stat(j->resume, &y) == 0)
-        same = x.st_ino == y.st_ino && x.st_dev == y.st_dev;
-    int code = 0;
-    if (!same && j->resume)
-        code = cli_usage("train",
-                         "--resume: %s is not the newest checkpoint of its run, that is %s: resume "
-                         "this one, or give the new run a --name",
-                         j->resume, newest);
-    else if (!same) {
-        fprintf(stderr,
-                "clipgraph train: %s has checkpoints of an earlier run, the newest is %s\n"
-                "To go on with it:  clipgraph train --resume %s\n"
-                "To begin anew, give another --name.\n",
-                j->folder, newest, j->folder);
-        code = 2;
-    }
-    free(newest);
-    return code;
-}
-
-/* The options of the run that is resumed; NULL: it has none on record. */
-static json_t *stored_arguments(const char *checkpoint) {
-    char run[PATH_ROOM], path[PATH_ROOM + 16];
-    run_of(checkpoint, run);
-    snprintf(path, sizeof path, "%s/config.json", run);
-    json_t *config = run[0] ? json_load_file(path, 0, NULL) : NULL;
-    json_t *list = json_incref(json_object_get(config, "arguments"));
-    json_decref(config);
-    return list;
-}
-
-static int choose_run(job *j, int argc, char **argv) {
-    int code;
-    cli_train_args_parse(argc, argv, NULL, &j->a);
-    if (j->a.resume) {
-        /* --name and so on may be missing, but must not be wrong */
-        if (strcmp(j->a.resume, "latest") == 0 && !j->a.name)
-            return cli_usage("train", "%s",
-                             cli_train_args_clash(&(cli_train_args){.dataset_type = "synthetic",
-                                                                    .model = "",
-                                                                    .batch_size = 2,
-                                                                    .resume = "latest"}));
-        if ((code = choose_resumed(j))) return code;
-        cli_train_args_free(&j->a);
-        cli_train_args_parse(argc, argv, stored_arguments(j->resume), &j->a);
-    }
-    const char *clash = cli_train_args_clash(&j->a);
-    if (clash) return cli_usage("train", "%s", clash);
-    base_name(j->a.model ? j->a.model : "model", j->model, sizeof j->model);
-    if (!j->resume) {
-        char stamp[32];
-        time_t t = time(NULL);
-        struct tm local;
-        strftime(stamp, sizeof stamp, "%Y%m%d-%H%M%S", localtime_r(&t, &local));
-        if (j->a.name)
-            snprintf(j->folder, sizeof j->folder, "%s/%s", j->a.logs, j->a.name);
-        else
-            snprintf(j->folder, sizeof j->folder, "%s/%s-%s", j->a.logs, stamp, j->model);
-    }
-    return check_folder(j);
-}
-
-/* --- the model and its data ---------------------------------------------------------------------
- */
-
-static cg_status load_description(const job *j, cg_clip_desc *desc) {
-    char *path;
-    CG_TRY(cli_config_find(j->a.model, &path));
-    cg_status s = cg_clip_desc_load(path, desc);
-    free(path);
-    CG_TRY(s);
-    if (j->a.context_length) desc->text.context_length = j->a.context_length;
-    if (j->a.vocab_size) desc->text.vocab_size = j->a.vocab_size;
-    return cg_clip_desc_check(j->a.model, desc);
-}
-
-/* A resumed run keeps its description; one given with it must be the same. */
-static cg_status check_resumed_model(const job *j) {
-    cg_clip_desc given;
-    CG_TRY(load_description(j, &given));
-    given.text.vocab_size = j->desc.text.vocab_size; /* learned from the data */
-    json_t *x = cg_clip_desc_json(&given), *y = cg_clip_desc_json(&j->desc);
-    int same = x && y && json_equal(x, y);
-    json_decref(x);
-    json_decref(y);
-    return same
-               ? CG_OK
-               : cg_error(CG_EINVAL,
-                          "--model %s is not the model of the checkpoint %s; leave --model out, or "
-                          "begin another run",
-                          j->a.model, j->resume);
-}
-
-static cg_status make_description(job *j) {
-    const cli_train_args *a = &j->a;
-    if (!j->resume) {
-        CG_TRY(load_description(j, &j->desc));
-        j->preprocess = cg_preprocess_default();
-        j->preprocess.size = (int)j->desc.vision.image_size;
-    } else {
-        CG_TRY(cg_checkpoint_config(j->resume, &j->desc, &j->preprocess));
-        CG_TRY(cg_checkpoint_tokenizer(j->resume, &j->tokenizer));
-        /* an untouched description's file may be gone by now */
-        int touched = 0;
-        for (size_t i = json_array_size(a->stored); i < json_array_size(a->arguments); i++)
-            touched |=
-                strncmp(json_string_value(json_array_get(a->arguments, i)), "--model=", 8) == 0;
-        if (touched) CG_TRY(check_resumed_model(j));
-    }
-    if (!j->resume || cli_train_args_given(a, "interpolation"))
-        j->preprocess.interpolation = (cg_interpolation)a->interpolation;
-    if (!j->resume || cli_train_args_given(a, "image-resize-mode"))
-        j->preprocess.resize_mode = (cg_resize_mode)a->resize_mode;
-    for (int i = 0; i < 3; i++) {
-        if (cli_train_args_given(a, "image-mean")) j->preprocess.mean[i] = (float)a->image_mean[i];
-        if (cli_train_args_given(a, "image-std")) j->preprocess.std[i] = (float)a->image_std[i];
-    }
-    return CG_OK;
-}
-
-static cg_status load_table(const job *j, const char *path, cg_dataset **out) {
-    cg_table_options o = {.image_column = j->a.image_column,
-                          .caption_column = j->a.caption_column,
-                          .separator = (char)j->a.separator};
-    return cli_table(path, o, out);
-}
-
-/* Counts an epoch's steps, which the warm-up and the first lines printed need before any thread
- * is started. */
-static cg_status count_steps(job *j) {
-    cg_epoch_plan plan;
-    int64_t batch = j->a.batch_size;
-    cg_status s = cg_epoch_plan_init(j->train, batch, !j->a.allow_repeated, 1, 1, &plan);
-    j->steps = plan.batches;
-    int64_t pairs = plan.n;
-    cg_epoch_plan_free(&plan);
-    CG_TRY(s);
-    const char *data = is_synthetic(j) ? "the synthetic data" : j->a.train_data;
-    if (pairs == 0) return cg_error(CG_EFORMAT, "%s: no pair in it has a caption", data);
-    if (pairs < batch)
-        return cg_error(CG_EINVAL,
-                        "--batch-size %" PRId64 " is more than the %" PRId64 " pairs of %s", batch,
-                        pairs, data);
-    if (j->steps == 0)
-        return cg_error(CG_EINVAL,
-                        "--batch-size %" PRId64
-                        " is more than the distinct captions of %s allow (%d); make it smaller, or "
-                        "give --allow-repeated-captions",
-                        batch, data, (int)j->train->n_captions);
-    return CG_OK;
-}
-
-static cg_status make_data(job *j) {
-    const cli_train_args *a = &j->a;
-    if (is_synthetic(j)) {
-        cg_synthetic_options o = {.seed = (uint64_t)a->seed,
-                                  .size = a->num_samples,
-                                  .image_size = (int)j->desc.vision.image_size};
-        CG_TRY(cg_dataset_synthetic(&o, &j->train));
-    } else
-        CG_TRY(load_table(j, a->train_data, &j->train));
-    if (a->val_data)
-        CG_TRY(load_table(j, a->val_data, &j->val));
-    else if (is_synthetic(j))
-        CG_TRY(cli_held_out(j->desc.vision.image_size, &j->val));
-    return count_steps(j);
-}
-
-static cg_status make_model(job *j) {
-    if (!j->tokenizer) {
-        CG_TRY(cg_tokenizer_train((const char *const *)j->train->caption, (size_t)j->train->size,
-                                  (int)j->desc.text.vocab_size, &j->tokenizer));
-        j->desc.text.vocab_size = cg_tokenizer_vocab_size(j->tokenizer);
-    }
-    CG_TRY(cg_context_create((int)j->a.threads, &j->ctx));
-    CG_TRY(cg_runner_create(j->ctx, &j->desc, &j->runner));
-    cg_params_init(cg_runner_params(j->runner), (uint64_t)j->a.seed);
-    return CG_OK;
-}
-
-/* --- options ------------------------------------------------------------------------------------
- */
-
-/* As open_clip has it: a ViT wants a shorter memory of squares than a ResNet. */
-static int is_vit(const job *j) {
-    for (const char *c = j->model; *c; c++)
-        if (strncasecmp(c, "vit", 3) == 0) return 1;
-    return 0;
-}
-
-static void settle_options(job *j) {
-    cli_train_args *a = &j->a;
-    int64_t total = j->steps * a->epochs;
-    if (a->beta2 < 0) a->beta2 = is_vit(j) ? 0.98 : 0.999;
-    if (a->eps < 0) a->eps = is_vit(j) ? 1e-6 : 1e-8;
-    if (a->warmup < 0) a->warmup = total / 10 < 10000 ? total / 10 : 10000;
-    if (a->warmup >= total)
-        fprintf(stderr,
-                "clipgraph train: warning: --warmup %" PRId64 " is no less than the run's %" PRId64
-                " steps: the learning rate never gets to --lr\n",
-                a->warmup, total);
-    a->threads = j->ctx->threads;
-    if (!a->workers) a->workers = j->ctx->threads;
-}
-
-static cg_status make_config(job *j) {
-    j->config = json_pack("{s:s, s:O, s:o?, s:o?}", "clipgraph", CLIPGRAPH_VERSION, "arguments",
-                          j->a.arguments, "options", cli_train_args_json(&j->a), "model_cfg",
-                          cg_clip_desc_json(&j->desc));
-    return j->config ? CG_OK : cg_error(CG_ENOMEM, "no memory for config.json");
-}
-
-static void fill_options(job *j) {
-    const cli_train_args *a = &j->a;
-    j->options = (cg_train_options){
-        .folder = j->folder,
-        .config = j->config,
-        .batch_size = a->batch_size,
-        .epochs = a->epochs,
-        .warmup = a->warmup,
-        .lr = a->lr,
-        .adamw = {.beta1 = (float)a->beta1,
-                  .beta2 = (float)a->beta2,
-                  .eps = (float)a->eps,
-                  .weight_decay = (float)a->wd,
-                  .clip_norm = (float)a->grad_clip_norm},
-        .seed = (uint64_t)a->seed,
-        .workers = (int)a->workers,
-        .preprocess = j->preprocess,
-        .augment = {.scale_min = a->aug_scale[0],
-                    .scale_max = a->aug_scale[1],
-                    .ratio = a->aug_ratio,
-                    .shift = a->aug_shift,
-                    .rotation = a->aug_rotation,
-                    .gain = a->aug_gain,
-                    .saturation = a->aug_saturation,
-                    .flip = a->aug_flip},
-        .cache_bytes = a->cache_mb << 20,
-        .distinct_captions = !a->allow_repeated,
-        .save_every = a->save_frequency,
-        .keep = a->keep,
-        .val_every = a->val_frequency,
-        .log_every = a->log_every,
-        .learned_limit = log(100),
-    };
-}
-
-static cg_status make_job(job *j) {
-    CG_TRY(make_description(j));
-    CG_TRY(make_data(j));
-    CG_TRY(make_model(j));
-    settle_options(j);
-    CG_TRY(make_config(j));
-    fill_options(j);
-    return CG_OK;
-}
-
-/* --- what is printed ----------------------------------------------------------------------------
- */
-
-static void print_start(job *j) {
+static void print_start(cli_job *j) {
     const cli_train_args *a = &j->a;
     int64_t parameters = cg_params_total(cg_runner_params(j->runner));
     if (a->quiet) return;
@@ -401,7 +53,7 @@ static void print_start(job *j) {
         return;
     }
     printf("data    %" PRId64 " pairs with %d distinct captions (%s)\n", j->train->size,
-           (int)j->train->n_captions, is_synthetic(j) ? "synthetic" : a->train_data);
+           (int)j->train->n_captions, cli_job_synthetic(j) ? "synthetic" : a->train_data);
     printf("model   %s: %.2f M parameters, pictures of %d x %d, vocabulary of %d\n", j->model,
            (double)parameters * 1e-6, j->preprocess.size, j->preprocess.size,
            cg_tokenizer_vocab_size(j->tokenizer));
@@ -427,7 +79,7 @@ static void print_word(FILE *f, const char *word) {
 }
 
 /* config.json has the rest, except what a resumed run was told otherwise. */
-static void print_resume_command(FILE *f, const job *j) {
+static void print_resume_command(FILE *f, const cli_job *j) {
     fputs("clipgraph train --resume ", f);
     print_word(f, j->folder);
     for (size_t i = json_array_size(j->a.stored); j->resume && i < json_array_size(j->a.arguments);
@@ -438,24 +90,24 @@ static void print_resume_command(FILE *f, const job *j) {
     fputc('\n', f);
 }
 
-static void print_next(const job *j) {
+static void print_next(const cli_job *j) {
     printf("next    clipgraph eval --checkpoint ");
     print_word(stdout, j->folder);
     if (j->a.val_data) {
         printf(" --val-data ");
         print_word(stdout, j->a.val_data);
-    } else if (is_synthetic(j))
+    } else if (cli_job_synthetic(j))
         printf(" --dataset-type synthetic");
     else
         printf(" --val-data TABLE");
     printf("\n        clipgraph classify --checkpoint ");
     print_word(stdout, j->folder);
-    printf(" --labels \"a cat,a dog\" PICTURE...\n        clipgraph search --checkpoint ");
+    printf(" --labels \"cat,dog\" PICTURE...\n        clipgraph search --checkpoint ");
     print_word(stdout, j->folder);
     printf(" FOLDER \"a red circle\"\n");
 }
 
-static void print_end_json(const job *j, const cg_train_result *r, double rate) {
+static void print_end_json(const cli_job *j, const cg_train_result *r, double rate) {
     json_t *o = json_pack("{s:s, s:I, s:I, s:b, s:f, s:f, s:f, s:s}", "event", "end", "step",
                           (json_int_t)r->step, "total_steps", (json_int_t)r->total_steps, "stopped",
                           r->stopped, "seconds", r->seconds, "loss", r->loss, "pairs_per_second",
@@ -465,7 +117,7 @@ static void print_end_json(const job *j, const cg_train_result *r, double rate) 
     cli_show_json(o);
 }
 
-static void print_end(const job *j, const cg_train_result *r, int64_t from) {
+static void print_end(const cli_job *j, const cg_train_result *r, int64_t from) {
     char time_text[32];
     double rate = r->seconds > 0 ? (double)((r->step - from) * j->a.batch_size) / r->seconds : 0;
     if (j->a.json) {
@@ -489,19 +141,18 @@ static void print_end(const job *j, const cg_train_result *r, int64_t from) {
     fflush(stdout);
 }
 
-static void print_profile(const job *j) {
+static void print_profile(const cli_job *j) {
     char *text;
     if (cg_exec_profile_text(cg_runner_exec(j->runner), &text) != CG_OK) return;
     fprintf(j->a.json ? stderr : stdout, "%s", text);
     free(text);
 }
 
-/* --- the run ------------------------------------------------------------------------------------
- */
+/* --- the run -------------------------------------------------------------------------------- */
 
 /* Steps made before this run; 0 where it cannot be told (then cg_train says why). */
-static int64_t resumed_step(const job *j) {
-    char path[PATH_ROOM + 16];
+static int64_t resumed_step(const cli_job *j) {
+    char path[CLI_PATH_ROOM + 16];
     if (!j->resume) return 0;
     snprintf(path, sizeof path, "%s/state.json", j->resume);
     json_t *state = json_load_file(path, 0, NULL);
@@ -510,7 +161,7 @@ static int64_t resumed_step(const job *j) {
     return step;
 }
 
-static int run(job *j) {
+static int run(cli_job *j) {
     cg_train_result result;
     cli_show show = {.json = j->a.json, .quiet = j->a.quiet, .log_every = j->a.log_every};
     cg_train_watch watch = {.user = &show,
@@ -538,24 +189,13 @@ static int run(job *j) {
     return code;
 }
 
-static void free_job(job *j) {
-    cg_runner_free(j->runner);
-    cg_context_free(j->ctx);
-    cg_tokenizer_free(j->tokenizer);
-    cg_dataset_free(j->val);
-    cg_dataset_free(j->train);
-    json_decref(j->config);
-    free(j->resume);
-    cli_train_args_free(&j->a);
-}
-
 int cli_train(int argc, char **argv) {
-    job j = {0};
-    int code = choose_run(&j, argc, argv);
+    cli_job j = {0};
+    int code = cli_job_choose(&j, argc, argv);
     if (code == 0) {
-        cg_status s = make_job(&j);
+        cg_status s = cli_job_make(&j);
         code = s == CG_OK ? run(&j) : cli_fail("train", s);
     }
-    free_job(&j);
+    cli_job_free(&j);
     return code;
 }

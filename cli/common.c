@@ -10,8 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- errors -------------------------------------------------------------------------------------
- */
+/* --- errors --------------------------------------------------------------------------------- */
 
 int cli_fail(const char *command, cg_status s) {
     const char *message = cg_error_message();
@@ -31,8 +30,7 @@ int cli_usage(const char *command, const char *format, ...) {
     return 2;
 }
 
-/* --- options ------------------------------------------------------------------------------------
- */
+/* --- options -------------------------------------------------------------------------------- */
 
 enum { MAX_OPTIONS = 128 };
 
@@ -142,8 +140,7 @@ static error_t parse_run(int key, char *text, struct argp_state *state) {
 
 const struct argp cli_run_argp = {.options = run_options, .parser = parse_run};
 
-/* --- data ---------------------------------------------------------------------------------------
- */
+/* --- data ----------------------------------------------------------------------------------- */
 
 cg_status cli_table(const char *path, cg_table_options options, cg_dataset **out) {
     FILE *f = options.separator ? NULL : fopen(path, "rb");
@@ -164,8 +161,7 @@ cg_status cli_held_out(int64_t image_size, cg_dataset **out) {
     return cg_dataset_synthetic(&o, out);
 }
 
-/* --- a model from a checkpoint ------------------------------------------------------------------
- */
+/* --- a model from a checkpoint -------------------------------------------------------------- */
 
 static cg_status load(const char *checkpoint, const cli_run *run, cli_model *m) {
     cg_clip_desc desc;
@@ -204,8 +200,7 @@ cg_evaluate_options cli_evaluate_options(const cli_model *m, const cli_run *run)
                                  .tokenizer = m->tokenizer};
 }
 
-/* --- saying things ------------------------------------------------------------------------------
- */
+/* --- saying things -------------------------------------------------------------------------- */
 
 void cli_report_left_out(const char *command, int64_t total, const cg_loader_report *r) {
     int64_t left_out = r->unreadable + r->too_large + r->empty_caption;

@@ -1,15 +1,13 @@
 #include "cli/train_args.h"
 
 #include "cli/cli.h"
-#include "graph/nearest.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the table ----------------------------------------------------------------------------------
- */
+/* --- the table ------------------------------------------------------------------------------ */
 
 typedef enum option_type {
     STRING,
@@ -157,8 +155,7 @@ static void set_defaults(cli_train_args *a) {
     }
 }
 
-/* --- reading ------------------------------------------------------------------------------------
- */
+/* --- reading -------------------------------------------------------------------------------- */
 
 static void read_numbers(const struct argp_state *state, const train_option *o, const char *text,
                          double *out, int n) {
@@ -189,10 +186,12 @@ static void read_precision(const struct argp_state *state, const char *text) {
 static int read_choice(const struct argp_state *state, const train_option *o, const char *text) {
     for (int i = 0; o->choice[i]; i++)
         if (strcmp(text, o->choice[i]) == 0) return i;
-    const char *nearest = cg_nearest(text, o->choice);
-    argp_error(state, "--%s: found \"%s\", wanted %s%s%s", o->name, text,
-               nearest ? "perhaps " : "one of: ", nearest ? nearest : o->choice[0],
-               nearest ? "" : ", ...");
+    char list[128] = "";
+    for (int i = 0; o->choice[i]; i++) {
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i ? " or " : "", o->choice[i]);
+    }
+    argp_error(state, "--%s: found \"%s\", wanted %s", o->name, text, list);
     return 0;
 }
 
@@ -305,8 +304,7 @@ int cli_train_args_given(const cli_train_args *a, const char *name) {
     return 0;
 }
 
-/* --- checking -----------------------------------------------------------------------------------
- */
+/* --- checking ------------------------------------------------------------------------------- */
 
 const char *cli_train_args_clash(const cli_train_args *a) {
     int synthetic = strcmp(a->dataset_type, "synthetic") == 0;
@@ -327,14 +325,11 @@ const char *cli_train_args_clash(const cli_train_args *a) {
     if (a->aug_scale[0] > a->aug_scale[1]) return "--aug-scale MIN,MAX: MIN is larger than MAX";
     if (a->name && (!a->name[0] || strchr(a->name, '/') || a->name[0] == '.'))
         return "--name: wanted a folder's name, without slashes or a leading dot (see --logs)";
-    if (a->resume && strcmp(a->resume, "latest") == 0 && !a->name)
-        return "--resume latest wants the run's --name; or give the run: --resume LOGS/NAME";
     if (a->json && a->quiet) return "--json and --quiet exclude each other";
     return NULL;
 }
 
-/* --- writing ------------------------------------------------------------------------------------
- */
+/* --- writing -------------------------------------------------------------------------------- */
 
 static json_t *numbers(const double *x, int n) {
     json_t *list = json_array();

@@ -17,8 +17,7 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* --- JSON ---------------------------------------------------------------------------------------
- */
+/* --- JSON ----------------------------------------------------------------------------------- */
 
 void cli_show_json(struct json_t *j) {
     char *text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
@@ -49,8 +48,7 @@ static void progress_json(const cg_train_progress *p, int64_t epoch) {
                             p->pairs_per_second, "seconds_left", p->seconds_left));
 }
 
-/* --- text ---------------------------------------------------------------------------------------
- */
+/* --- text ----------------------------------------------------------------------------------- */
 
 static void clear_line(cli_show *s) {
     if (s->line_open) printf("\r\033[K");
@@ -90,8 +88,7 @@ static void progress_text(cli_show *s, const cg_train_progress *p, int64_t epoch
     s->last = t;
 }
 
-/* --- the run's events ---------------------------------------------------------------------------
- */
+/* --- the run's events ----------------------------------------------------------------------- */
 
 void cli_show_begin(cli_show *s) {
     s->terminal = !s->json && !s->quiet && isatty(STDOUT_FILENO);

@@ -20,10 +20,10 @@ static void mark(const cg_graph *g, char *wanted) {
 
 /* The name's first `depth` parts; all of it for depth 0. */
 static void layer_name(const char *name, int depth, char *out, size_t size) {
-    const char *p = name;
-    for (; *p && depth; p++)
-        if (*p == '/' && --depth == 0) break;
-    snprintf(out, size, "%.*s", depth || *p ? (int)(p - name) : (int)strlen(name), name);
+    size_t n = strlen(name);
+    for (size_t i = 0; i < n && depth; i++)
+        if (name[i] == '/' && --depth == 0) n = i;
+    snprintf(out, size, "%.*s", (int)n, name);
 }
 
 static void add_node(cg_layer *l, const cg_node *n, char *counted) {

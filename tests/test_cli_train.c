@@ -26,8 +26,7 @@
 static char folder[64];      /* where the program runs */
 static char output[1 << 18]; /* what it printed, both streams */
 
-/* --- running ------------------------------------------------------------------------------------
- */
+/* --- running -------------------------------------------------------------------------------- */
 
 static void read_all(FILE *f) {
     size_t n = fread(output, 1, sizeof output - 1, f);
@@ -102,8 +101,7 @@ static int finish(started *s) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* --- files --------------------------------------------------------------------------------------
- */
+/* --- files ---------------------------------------------------------------------------------- */
 
 static void in_folder(char path[512], const char *name) {
     snprintf(path, 512, "%s/%s", folder, name);
@@ -185,8 +183,7 @@ static int remove_folder(void **state) {
     return system(command);
 }
 
-/* --- what goes well -----------------------------------------------------------------------------
- */
+/* --- what goes well ------------------------------------------------------------------------- */
 
 static void test_help(void **state) {
     (void)state;
@@ -252,6 +249,8 @@ static void test_resume(void **state) {
     expect(finish(&s), 130, "\"stopped\":true");
     assert_false(exists("logs/stopped/checkpoints/step-100"));
     assert_int_equal(entries("logs/stopped/checkpoints"), 1);
+    expect(run("train --resume logs/stopped --context-length 9"), 2, "checkpoint's is 32");
+    expect(run("train --resume logs/stopped --batch-size 9"), 2, "was made with 8");
     expect(run("train --resume latest --name stopped --workers 3"), 0,
            "saved   logs/stopped/checkpoints/step-100");
     expect(run("train --dataset-type synthetic --train-num-samples 400 --epochs 2 " TINY
@@ -302,8 +301,7 @@ static void test_table(void **state) {
            "--train-data");
 }
 
-/* --- what goes wrong ----------------------------------------------------------------------------
- */
+/* --- what goes wrong ------------------------------------------------------------------------ */
 
 typedef struct bad_use {
     const char *arguments;
@@ -329,7 +327,7 @@ static void test_bad_use(void **state) {
         {DRAWN "--lr fast", 2, "--lr: found \"fast\""},
         {DRAWN "--aug-scale 1,0.5", 2, "MIN is larger than MAX"},
         {DRAWN "--image-mean 1,2", 2, "wanted R,G,B"},
-        {DRAWN "--interpolation bicubik", 2, "wanted perhaps bicubic"},
+        {DRAWN "--interpolation bicubik", 2, "found \"bicubik\", wanted bicubic or bilinear"},
         {DRAWN "--batch-size 25", 2, "--batch-size 25 is more than the 24 pairs"},
         {DRAWN "--name a/b", 2, "without slashes"},
         {"train --resume logs/none", 2, "no such run or checkpoint"},
