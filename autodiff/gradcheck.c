@@ -55,16 +55,17 @@ static cg_status measure(const cg_gradcheck *c, cg_param *p, int attempt, float 
                          cg_gradcheck_row *row) {
     const float *g = c->gradient + p->offset / sizeof(float);
     float *saved = buffer, *u = buffer + p->count;
+    int halvings = attempt < 4 ? attempt : 4;
     memcpy(saved, p->data, (size_t)p->count * sizeof *saved);
     choose_direction(c, p, g, attempt, u);
     nudge n = {c, p, saved, u};
     *row = (cg_gradcheck_row){.param = p};
     for (int64_t i = 0; i < p->count; i++) row->computed += (double)g[i] * (double)u[i];
     row->measured =
-        cg_derivative(loss_at, &n, ldexp(c->step, -attempt) * fmax(1, length(saved, p->count)));
+        cg_derivative(loss_at, &n, ldexp(c->step, -halvings) * fmax(1, length(saved, p->count)));
     if (!isfinite(row->measured))
         return cg_error(CG_ENONFINITE, "%s: the loss beside its value is not finite", p->name);
-    double scale = fmax(ldexp(c->floor, attempt), fmax(fabs(row->computed), fabs(row->measured)));
+    double scale = fmax(ldexp(c->floor, halvings), fmax(fabs(row->computed), fabs(row->measured)));
     row->error = fabs(row->computed - row->measured) / scale;
     row->ok = row->error <= c->tolerance;
     return CG_OK;

@@ -27,9 +27,9 @@ typedef struct cg_gradcheck {
     double tolerance; /* a row is ok up to this error */
     double floor;     /* derivatives smaller than this count as this: rounding of the loss */
     int attempts;     /* a row that is not ok is measured again, up to this often in all (0: once):
-                         along another direction, with half the step and so twice the floor. A
-                         kink near the point is an accident of direction and step, a wrong
-                         gradient is not */
+                         along another direction, with half the step (at least a 16th) and the
+                         floor raised as much. Curvature and kinks near the point fade with the
+                         step, a wrong gradient does not */
 } cg_gradcheck;
 
 /* Checks every trained parameter: fills row[cg_params_count], in the store's order, of trained

@@ -14,7 +14,7 @@
  * a sign or a sum left out, is wrong by far more than 2 %. */
 cg_check_options cg_check_options_default(void) {
     return (cg_check_options){
-        .batch = 4, .step = 3e-4, .tolerance = 2e-2, .floor = 5e-2, .attempts = 4};
+        .batch = 4, .step = 3e-4, .tolerance = 2e-2, .floor = 5e-2, .attempts = 8};
 }
 
 /* --- made-up numbers ---------------------------------------------------------------------------
