@@ -120,7 +120,8 @@ static cg_status prepare(job *j) {
     j->gradient = malloc(bytes);
     j->seconds = calloc((size_t)j->a->steps, sizeof *j->seconds);
     if (!j->gradient || !j->seconds) return cg_error(CG_ENOMEM, "no memory for the gradients");
-    memset(j->gradient, 0, bytes);
+    /* not 0, which the compiler would turn into a calloc whose pages are not touched */
+    for (size_t i = 0; i < bytes / sizeof(float); i++) j->gradient[i] = 1;
     for (int k = 0; k < 2; k++) memset(cg_optimizer_moment(j->optimizer, k), 0, bytes);
     CG_TRY(make_batch(j));
     j->base = resident("VmRSS");

@@ -25,13 +25,16 @@ if ! "$python" -c 'import torch' 2>/dev/null; then
     peer=0
     echo "run.sh: $python has no torch: measuring without the peer (set PYTHON)" >&2
 fi
+# As the command line does for itself; set either variable to have it for both.
+ours=(env)
+[ -n "${GOMP_SPINCOUNT:-}${OMP_WAIT_POLICY:-}" ] || ours=(env GOMP_SPINCOUNT=2000)
 mkdir -p "$out"
 raw=$(mktemp -d)
 trap 'rm -rf "$raw"' EXIT
 
 # values KEY FILE: of a key in lines of JSON; median, range: of numbers, one a line.
 values() { sed -E "s/.*\"$1\": ([-+0-9.e]+).*/\1/" "$2"; }
-median() { sort -g | awk '{x[NR] = $1} END {print (x[int((NR + 1) / 2)] + x[int(NR / 2) + 1]) / 2}'; }
+median() { sort -g | awk '{x[NR] = $1} END {printf "%.12g\n", (x[int((NR + 1) / 2)] + x[int(NR / 2) + 1]) / 2}'; }
 range() { sort -g | awk 'NR == 1 {low = $1} END {printf "%.2f to %.2f", low, $1}'; }
 
 # --- turns -----------------------------------------------------------------------------------------
@@ -45,7 +48,7 @@ for work in "${works[@]}"; do
         --threads "$threads" --steps "$steps")
     for ((round = 1; round <= rounds; round++)); do
         echo "$name: round $round of $rounds" >&2
-        "$step" "${args[@]}" --json >>"$raw/$name.clipgraph"
+        "${ours[@]}" "$step" "${args[@]}" --json >>"$raw/$name.clipgraph"
         [ $peer = 0 ] || "$python" bench/peer_torch.py "${args[@]}" >>"$raw/$name.peer"
     done
     if [ $peer = 1 ] && [ "$(values parameters "$raw/$name.clipgraph" | median)" != \

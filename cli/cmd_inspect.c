@@ -107,7 +107,7 @@ static const struct argp parser = {
     "is run."
     "\vExamples:\n"
     "  clipgraph inspect RN50-CBOW --batch-size 32\n"
-    "  clipgraph inspect tiny-resnet-cbow --graph dot --collapse 2 --gradients | dot -Tsvg",
+    "  clipgraph inspect tiny-resnet-cbow --graph dot --collapse 2 | dot -Tsvg",
     NULL,
     NULL,
     NULL};

@@ -23,7 +23,7 @@ typedef struct arguments {
 static const struct argp_option options[] = {
     {"checkpoint", KEY_CHECKPOINT, "FOLDER", 0, "the model: a run, a checkpoint, or a hub folder",
      0},
-    {"text", KEY_TEXT, "TEXT", 0, "what to look for; may also stand behind the folder", 0},
+    {"text", KEY_TEXT, "TEXT", 0, "what to look for (or after the folder)", 0},
     {"image", KEY_IMAGE, "PICTURE", 0, "a picture to look for its like", 0},
     {"index", KEY_INDEX, "PREFIX", 0,
      "search PREFIX.npy and PREFIX.txt, made by `embed` with the same model", 0},

@@ -102,19 +102,28 @@ static void report(const char *command, int64_t total, const cg_loader_report *r
     if (left_out > r->n_first) fprintf(stderr, "  … and %" PRId64 " more\n", left_out - r->n_first);
 }
 
+/* Where the loader gave up because of the pictures: says so, with the first one's own message. */
+static cg_status none_readable(const cg_dataset *d, cg_status s) {
+    char first[512];
+    cg_image image = {0};
+    snprintf(first, sizeof first, "%s", cg_error_message());
+    if (d->ops->image(d, 0, &image) == CG_OK) {
+        cg_image_free(&image);
+        return cg_error(s, "%s", first);
+    }
+    if (d->size == 1) return CG_EFORMAT; /* its message is the thread's */
+    snprintf(first, sizeof first, "%s", cg_error_message());
+    return cg_error(CG_EFORMAT, "not one of %" PRId64 " pictures can be read; the first: %s",
+                    d->size, first);
+}
+
 cg_status cli_embed_pictures(const char *command, cli_model *m, const cli_run *run,
                              const cg_dataset *d, cg_embeddings *out) {
     cg_loader_report left_out = {0};
     cg_evaluate_options o = cli_evaluate_options(m, run);
     if (o.batch > d->size) o.batch = d->size;
     cg_status s = cg_embed_dataset(m->runner, d, &o, out, &left_out);
-    if (left_out.n_first && left_out.unreadable + left_out.too_large == d->size) {
-        cg_embeddings_free(out);
-        return d->size == 1
-                   ? cg_error(CG_EFORMAT, "%s", left_out.first[0])
-                   : cg_error(CG_EFORMAT, "not one of %" PRId64 " pictures could be read; %s",
-                              d->size, left_out.first[0]);
-    }
+    if (s == CG_EINVAL) return none_readable(d, s);
     report(command, d->size, &left_out);
     return s;
 }

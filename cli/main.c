@@ -59,8 +59,11 @@ static int unknown(const char *name) {
  * so the program starts itself once more with it set; a user's own setting is left alone. */
 static void limit_spinning(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
-    if (setenv("GOMP_SPINCOUNT", "2000", 1) == 0) execv("/proc/self/exe", argv);
-    /* where that failed, it runs as it is */
+    char path[4096];
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (n <= 0 || setenv("GOMP_SPINCOUNT", "2000", 1) != 0) return; /* it runs as it is */
+    path[n] = '\0';
+    execv(path, argv);
 }
 
 int main(int argc, char **argv) {

@@ -1,7 +1,7 @@
 /* attention: scaled dot-product attention of packed sequences, all heads.
  *   o = p v,  p = softmax(scale · q kᵀ) over the keys of the query's sequence
  * shapes  q [Rq, heads·d], k [Rk, heads·d], v [Rk, heads·e] f32; q_offset, k_offset i32 [S+1]
- *         -> o [Rq, heads·e]; lse [Rq, heads], the log-sum-exp of the scores, for the gradient
+ *         -> o [Rq, heads·e]; lse [Rq, heads], the log-sum-exp of the scores, for the gradient.
  *         Sequence s has rows offset[s] … offset[s+1]-1. Queries of no sequence, or of one without
  *         keys, give o 0 and lse 0.
  * attr    heads: int; scale: float

@@ -5,6 +5,7 @@
 #include "graph/exec.h"
 #include "graph/rng.h"
 #include "ops/ops.h"
+#include "train/account.h"
 #include "train/check.h"
 
 #include <math.h>
@@ -200,6 +201,31 @@ static void derivatives_are_of_fourth_order(void **state) {
 /* -- a whole model ------------------------------------------------------------------------------
  */
 
+/* What `inspect` shows is what a step then takes. */
+static void plans_are_as_announced(cg_context *ctx, cg_runner *runner) {
+    enum { N = 4, SIZE = 32 };
+    static float image[N * SIZE * SIZE * 3];
+    int32_t token[3 * N], offset[N + 1];
+    for (int i = 0; i < 3 * N; i++) token[i] = i;
+    for (int i = 0; i <= N; i++) offset[i] = 3 * i;
+    cg_batch batch = {.n = N, .image = image, .token = token, .offset = offset};
+    cg_clip_build b = {.images = N, .texts = N, .rows = cg_clip_rows(N), .training = 1, .loss = 1};
+    int64_t elements = cg_params_trained_elements(cg_runner_params(runner));
+    float *gradient = calloc((size_t)elements, sizeof *gradient);
+    cg_plan_report found;
+    cg_account announced;
+    double value;
+    assert_ok(cg_runner_backward(runner, &batch, gradient, &value));
+    cg_runner_report(runner, &found);
+    assert_ok(cg_account_plan(ctx, cg_runner_desc(runner), &b, 1, &announced));
+    assert_int_equal(announced.plan.arena_bytes, found.arena_bytes);
+    assert_int_equal(announced.plan.flops, found.flops);
+    assert_int_equal(announced.plan.n_nodes, found.n_nodes);
+    assert_int_equal(announced.gradients, (size_t)elements * sizeof(float));
+    assert_int_equal(announced.params, cg_params_bytes(cg_runner_params(runner)));
+    free(gradient);
+}
+
 static void whole_models_pass(void **state) {
     (void)state;
     cg_clip_desc d = {.embed_dim = 16,
@@ -232,6 +258,7 @@ static void whole_models_pass(void **state) {
     }
     assert_true(alive >= r.n - 2); /* no dead branch: all but a key bias have a gradient */
     free(r.row);
+    plans_are_as_announced(ctx, runner);
     o.batch = 1;
     assert_int_equal(cg_check_model(runner, &o, &r), CG_EINVAL);
     cg_runner_free(runner);

@@ -129,7 +129,7 @@ static const cg_op op_scale = {.name = "scale",
                                .run = run_scale,
                                .flops = flops_scale,
                                .inplace = 1};
-/* y = a + reversed b: may not be written over b, unless … never */
+/* y = a + reversed b: never written over an operand */
 static const cg_op op_plus = {
     .name = "plus", .min_in = 2, .max_in = 2, .n_out = 1, .infer = infer_same, .run = run_plus};
 static const cg_op op_flat = {.name = "flat",
