@@ -26,8 +26,8 @@ if ! "$python" -c 'import torch' 2>/dev/null; then
     echo "run.sh: $python has no torch: measuring without the peer (set PYTHON)" >&2
 fi
 # As the command line does for itself; set either variable to have it for both.
-ours=(env)
-[ -n "${GOMP_SPINCOUNT:-}${OMP_WAIT_POLICY:-}" ] || ours=(env GOMP_SPINCOUNT=2000)
+as_cli=(env)
+[ -n "${GOMP_SPINCOUNT:-}${OMP_WAIT_POLICY:-}" ] || as_cli=(env GOMP_SPINCOUNT=2000)
 mkdir -p "$out"
 raw=$(mktemp -d)
 trap 'rm -rf "$raw"' EXIT
@@ -48,7 +48,7 @@ for work in "${works[@]}"; do
         --threads "$threads" --steps "$steps")
     for ((round = 1; round <= rounds; round++)); do
         echo "$name: round $round of $rounds" >&2
-        "${ours[@]}" "$step" "${args[@]}" --json >>"$raw/$name.clipgraph"
+        "${as_cli[@]}" "$step" "${args[@]}" --json >>"$raw/$name.clipgraph"
         [ $peer = 0 ] || "$python" bench/peer_torch.py "${args[@]}" >>"$raw/$name.peer"
     done
     if [ $peer = 1 ] && [ "$(values parameters "$raw/$name.clipgraph" | median)" != \

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include "graph/summary.h"
 #include "train/account.h"
+#include "train/program.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -168,7 +169,7 @@ static cg_status build_graph(const arguments *a, inspected *m) {
     cg_clip_build b = m->build;
     b.training = b.loss = !a->inference;
     CG_TRY(cg_params_create(&m->params));
-    return cg_account_build(m->params, &m->desc, &b, a->gradients, &m->graph);
+    return cg_program_build(m->params, &m->desc, &b, a->gradients, &m->graph);
 }
 
 static cg_status plan_all(inspected *m) {

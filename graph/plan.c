@@ -37,8 +37,8 @@ static int storage_of(const cg_plan *p, const cg_value *v) {
     return p->location[v->id].place == CG_PLACE_ARENA ? p->location[v->id].at : -1;
 }
 
-/* The output that alone receives v, written straight to the caller's memory: mode SET, once, and
- * nothing views v (a view of the caller's memory would outlive what the plan may promise). */
+/* The output that alone receives v, written straight to the caller's memory: mode SET, once; or
+ * -1. What views v is then a copy: nothing of the plan's stands in the caller's memory. */
 static int direct_output(const cg_plan *p, const cg_value *v) {
     const cg_graph *g = p->graph;
     int found = -1;

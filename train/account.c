@@ -1,52 +1,8 @@
 #include "train/account.h"
 
-#include "autodiff/grad.h"
+#include "train/program.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-static cg_status append_gradients(cg_graph *g, cg_value *loss) {
-    int n = 0;
-    cg_value **wrt = malloc(2 * (size_t)g->n_value * sizeof *wrt + 1), **grad = wrt + g->n_value;
-    if (!wrt) return cg_error(CG_ENOMEM, "no memory to differentiate");
-    for (int i = 0; i < g->n_value; i++)
-        if (g->value[i]->param && g->value[i]->param->trainable) wrt[n++] = g->value[i];
-    cg_status s = cg_grad(g, 1, &loss, NULL, n, wrt, grad);
-    for (int i = 0; s == CG_OK && i < n; i++) {
-        char name[256];
-        snprintf(name, sizeof name, "grad.%s", wrt[i]->name);
-        cg_graph_output(g, name, grad[i], CG_SET);
-    }
-    free(wrt);
-    return s;
-}
-
-static cg_status build(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *b, int gradients) {
-    cg_clip_values v;
-    CG_TRY(cg_clip_append(g, d, b, &v));
-    if (gradients) CG_TRY(append_gradients(g, v.loss));
-    if (b->loss) {
-        cg_graph_output(g, "image_loss", v.image_loss, CG_KEEP);
-        cg_graph_output(g, "text_loss", v.text_loss, CG_KEEP);
-    } else {
-        if (b->images) cg_graph_output(g, "image_embedding", v.image_embedding, CG_KEEP);
-        if (b->texts) cg_graph_output(g, "text_embedding", v.text_embedding, CG_KEEP);
-    }
-    cg_pass_common(g);
-    cg_pass_dead(g);
-    return cg_graph_verify(g);
-}
-
-cg_status cg_account_build(cg_params *params, const cg_clip_desc *d, const cg_clip_build *b,
-                           int gradients, cg_graph **out) {
-    CG_TRY(cg_graph_create(params, out));
-    cg_status s = build(*out, d, b, gradients);
-    if (s == CG_OK) return CG_OK;
-    cg_graph_free(*out);
-    *out = NULL;
-    return s;
-}
 
 static size_t aligned(size_t bytes) {
     return (bytes + 63) / 64 * 64;
@@ -75,7 +31,7 @@ cg_status cg_account_plan(cg_context *ctx, const cg_clip_desc *d, const cg_clip_
     cg_plan *plan = NULL;
     *out = (cg_account){0};
     cg_status s = cg_params_create(&params);
-    if (s == CG_OK) s = cg_account_build(params, d, b, training, &g);
+    if (s == CG_OK) s = cg_program_build(params, d, b, training, &g);
     if (s == CG_OK) s = cg_plan_create(ctx, g, &plan);
     if (s == CG_OK) {
         cg_plan_get_report(plan, &out->plan);

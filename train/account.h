@@ -6,12 +6,6 @@
 #include "graph/plan.h"
 #include "models/clip.h"
 
-/* Builds the graph that a step (or an inference) runs, passes applied, into a new graph:
- * gradients: with one output grad.NAME for each trained parameter. Outputs: image_loss and
- * text_loss where b->loss, else image_embedding, text_embedding. params is borrowed. */
-cg_status cg_account_build(cg_params *params, const cg_clip_desc *d, const cg_clip_build *b,
-                           int gradients, cg_graph **out);
-
 /* Bytes of everything a process holds beside its program; zero what it does not need. */
 typedef struct cg_account {
     cg_plan_report plan;

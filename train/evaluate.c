@@ -116,13 +116,13 @@ static cg_recall chance(int64_t captions) {
     return (cg_recall){least(1, 1 / n), least(1, 5 / n), least(1, 10 / n)};
 }
 
-/* Candidates at least as near as the right one. */
+/* Candidates at least as near as the right one. What is not a number counts against, as ties do. */
 static int64_t captions_before(const float *image, int64_t right, const float *text,
                                int64_t n_captions, int64_t width) {
     float own = dot(image, text + right * width, width);
     int64_t before = 0;
     for (int64_t c = 0; c < n_captions; c++)
-        before += c != right && dot(image, text + c * width, width) >= own;
+        before += c != right && !(dot(image, text + c * width, width) < own);
     return before;
 }
 
@@ -140,7 +140,7 @@ static int64_t images_before(const float *text, int64_t caption, const float *im
     }
     if (!found) return -1;
     for (int64_t i = 0; i < n_images; i++)
-        before += caption_of[i] != caption && dot(text, image + i * width, width) >= best;
+        before += caption_of[i] != caption && !(dot(text, image + i * width, width) < best);
     return before;
 }
 

@@ -1,9 +1,8 @@
 #include "train/runner.h"
 
-#include "autodiff/grad.h"
+#include "train/program.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,42 +37,11 @@ static void entry_free(entry *e) {
     *e = (entry){0};
 }
 
-/* One output grad.NAME for each trained parameter. */
-static cg_status append_gradients(cg_graph *g, cg_value *loss) {
-    int n = 0;
-    cg_value **wrt = malloc((size_t)g->n_value * sizeof *wrt);
-    cg_value **grad = malloc((size_t)g->n_value * sizeof *grad);
-    cg_status s = wrt && grad ? CG_OK : cg_error(CG_ENOMEM, "no memory to differentiate");
-    for (int i = 0; s == CG_OK && i < g->n_value; i++)
-        if (g->value[i]->param && g->value[i]->param->trainable) wrt[n++] = g->value[i];
-    if (s == CG_OK) s = cg_grad(g, 1, &loss, NULL, n, wrt, grad);
-    for (int i = 0; s == CG_OK && i < n; i++) {
-        char name[256];
-        snprintf(name, sizeof name, "grad.%s", wrt[i]->name);
-        cg_graph_output(g, name, grad[i], CG_SET);
-    }
-    free(wrt);
-    free(grad);
-    return s;
-}
-
 static cg_status build(cg_runner *r, entry *e) {
-    cg_clip_build b = {.images = e->images, .texts = e->texts, .rows = e->rows,
-                       .training = e->purpose == BACKWARD || e->purpose == LOSS,
-                       .loss = e->purpose == BACKWARD || e->purpose == LOSS};
-    cg_clip_values v;
-    CG_TRY(cg_graph_create(r->params, &e->graph));
-    CG_TRY(cg_clip_append(e->graph, &r->desc, &b, &v));
-    if (e->purpose == BACKWARD) CG_TRY(append_gradients(e->graph, v.loss));
-    if (b.loss) {
-        cg_graph_output(e->graph, "image_loss", v.image_loss, CG_KEEP);
-        cg_graph_output(e->graph, "text_loss", v.text_loss, CG_KEEP);
-    } else
-        cg_graph_output(e->graph, "embedding",
-                        e->images ? v.image_embedding : v.text_embedding, CG_SET);
-    cg_pass_common(e->graph);
-    cg_pass_dead(e->graph);
-    return cg_graph_verify(e->graph);
+    int loss = e->purpose == BACKWARD || e->purpose == LOSS;
+    cg_clip_build b = {.images = e->images, .texts = e->texts, .rows = e->rows, .training = loss,
+                       .loss = loss};
+    return cg_program_build(r->params, &r->desc, &b, e->purpose == BACKWARD, &e->graph);
 }
 
 static entry *find(cg_runner *r, const entry *wanted) {
@@ -255,12 +223,18 @@ cg_status cg_runner_find_nonfinite(cg_runner *r, cg_nonfinite *out) {
     return cg_exec_find_nonfinite(r->exec, out);
 }
 
+static void copy_embeddings(const cg_runner *r, const char *output, int64_t n, float *out) {
+    memcpy(out, cg_exec_output(r->exec, output),
+           (size_t)(n * r->desc.embed_dim) * sizeof *out);
+}
+
 cg_status cg_runner_embed_images(cg_runner *r, const float *image, int64_t n, float *out) {
     if (n == 0) return CG_OK;
     CG_TRY(use(r, (entry){.purpose = EMBED_IMAGES, .images = n}));
     CG_TRY(cg_exec_bind_input(r->exec, "image", image));
-    CG_TRY(cg_exec_bind_output(r->exec, "embedding", out));
-    return cg_exec_run(r->exec);
+    CG_TRY(cg_exec_run(r->exec));
+    copy_embeddings(r, "image_embedding", n, out);
+    return CG_OK;
 }
 
 cg_status cg_runner_embed_texts(cg_runner *r, const int32_t *token, const int32_t *offset,
@@ -270,8 +244,9 @@ cg_status cg_runner_embed_texts(cg_runner *r, const int32_t *token, const int32_
     CG_TRY(pack(r, token, offset, n, &rows));
     CG_TRY(use(r, (entry){.purpose = EMBED_TEXTS, .texts = n, .rows = rows}));
     CG_TRY(bind_texts(r));
-    CG_TRY(cg_exec_bind_output(r->exec, "embedding", out));
-    return cg_exec_run(r->exec);
+    CG_TRY(cg_exec_run(r->exec));
+    copy_embeddings(r, "text_embedding", n, out);
+    return CG_OK;
 }
 
 double cg_runner_temperature(const cg_runner *r) {

@@ -180,18 +180,21 @@ static cg_status evaluate(trainer *t) {
     return cg_run_folder_log_retrieval(t->folder, t->state.step, v);
 }
 
-/* True at the end of every n-th epoch; n 0: never. */
+/* True at the end of every n-th epoch; n 0: never. Epochs are counted in steps, as all that a run
+ * is told in them: the loader's own are shorter where pairs are left out. */
 static int due(const trainer *t, int64_t n) {
-    return n > 0 && t->state.batch == 0 && t->state.epoch % n == 0;
+    return n > 0 && t->state.step % t->state.steps_per_epoch == 0 &&
+           t->state.step / t->state.steps_per_epoch % n == 0;
 }
 
 static cg_status after_step(trainer *t, const cg_train_progress *p, int *stop) {
     int done = t->state.step == t->total_steps;
     if (t->watch->progress) t->watch->progress(t->watch->user, p);
-    if (done || p->step % t->o->log_every == 0) CG_TRY(cg_run_folder_log_step(t->folder, p));
+    int64_t each = t->o->log_every;
+    if (done || (each > 0 && p->step % each == 0)) CG_TRY(cg_run_folder_log_step(t->folder, p));
     *stop = t->watch->stop && t->watch->stop(t->watch->user);
     if (done || *stop || due(t, t->o->save_every)) CG_TRY(save(t));
-    if (t->val && !*stop && (done || due(t, t->o->val_every))) CG_TRY(evaluate(t));
+    if (t->val && (done || (!*stop && due(t, t->o->val_every)))) CG_TRY(evaluate(t));
     return CG_OK;
 }
 

@@ -28,7 +28,7 @@ typedef struct cg_train_options {
     int64_t save_every;        /* epochs between checkpoints; the last is always saved */
     int64_t keep;              /* newest checkpoints kept; 0: all */
     int64_t val_every;         /* epochs between evaluations; 0: only at the end */
-    int64_t log_every;         /* steps between lines of metrics.jsonl */
+    int64_t log_every;         /* steps between lines of metrics.jsonl; 0: the last step's only */
     double learned_limit;      /* the log temperature is clamped to [0, this]; ln 100 */
 } cg_train_options;
 
