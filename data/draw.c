@@ -17,30 +17,30 @@ static int in_heart(double x, double y) {
 }
 
 /* Is (x, y), y downwards, inside the shape of radius 1 about the origin? */
-static int inside(cg_shape shape, double x, double y) {
+static int inside(cg_figure shape, double x, double y) {
     double ax = fabs(x), ay = fabs(y), r2 = x * x + y * y;
     switch (shape) {
-    case CG_SHAPE_CIRCLE:
+    case CG_FIGURE_CIRCLE:
         return r2 <= .9 * .9;
-    case CG_SHAPE_SQUARE:
+    case CG_FIGURE_SQUARE:
         return ax <= .78 && ay <= .78;
-    case CG_SHAPE_TRIANGLE:
+    case CG_FIGURE_TRIANGLE:
         return y <= .6 && ax * 1.6 <= .95 * (y + 1);
-    case CG_SHAPE_STAR:
+    case CG_FIGURE_STAR:
         return in_star(x, y);
-    case CG_SHAPE_RING:
+    case CG_FIGURE_RING:
         return r2 <= .95 * .95 && r2 >= .55 * .55;
-    case CG_SHAPE_CROSS:
+    case CG_FIGURE_CROSS:
         return (ax <= .3 && ay <= .92) || (ay <= .3 && ax <= .92);
-    case CG_SHAPE_HEART:
+    case CG_FIGURE_HEART:
         return in_heart(x, y);
-    case CG_SHAPE_DIAMOND:
+    case CG_FIGURE_DIAMOND:
         return ax / .68 + ay <= 1;
-    case CG_SHAPE_HEXAGON:
+    case CG_FIGURE_HEXAGON:
         return ax * .866 + ay * .5 <= .85 && ay <= .85;
-    case CG_SHAPE_CRESCENT:
+    case CG_FIGURE_CRESCENT:
         return r2 <= .95 * .95 && (x - .42) * (x - .42) + y * y >= .72 * .72;
-    case CG_N_SHAPES:
+    case CG_N_FIGURES:
         break;
     }
     return 0;

@@ -4,22 +4,22 @@
 
 #include "data/image.h"
 
-typedef enum cg_shape {
-    CG_SHAPE_CIRCLE,
-    CG_SHAPE_SQUARE,
-    CG_SHAPE_TRIANGLE,
-    CG_SHAPE_STAR,
-    CG_SHAPE_RING,
-    CG_SHAPE_CROSS,
-    CG_SHAPE_HEART,
-    CG_SHAPE_DIAMOND,
-    CG_SHAPE_HEXAGON,
-    CG_SHAPE_CRESCENT,
-    CG_N_SHAPES
-} cg_shape;
+typedef enum cg_figure {
+    CG_FIGURE_CIRCLE,
+    CG_FIGURE_SQUARE,
+    CG_FIGURE_TRIANGLE,
+    CG_FIGURE_STAR,
+    CG_FIGURE_RING,
+    CG_FIGURE_CROSS,
+    CG_FIGURE_HEART,
+    CG_FIGURE_DIAMOND,
+    CG_FIGURE_HEXAGON,
+    CG_FIGURE_CRESCENT,
+    CG_N_FIGURES
+} cg_figure;
 
 typedef struct cg_sprite {
-    cg_shape shape;
+    cg_figure shape;
     double x, y, radius; /* in pixels, from the top left corner */
     double angle;        /* radians, clockwise */
     double rgb[3];       /* 0 … 1 */

@@ -7,7 +7,7 @@
 /* Synonyms; the first is the commonest. */
 typedef const char *const words[4];
 
-static words shape_words[CG_N_SHAPES] = {
+static words shape_words[CG_N_FIGURES] = {
     {"circle", "disc", "dot"},
     {"square", "box"},
     {"triangle"},
@@ -64,7 +64,7 @@ static const struct {
 
 /* ---- content ---- */
 
-int cg_scene_held_out(cg_shape shape, int colour) {
+int cg_scene_held_out(cg_figure shape, int colour) {
     return cg_mix64(UINT64_C(0x5ce7e) + (uint64_t)shape * 64 + (uint64_t)colour) % 8 == 0;
 }
 
@@ -73,7 +73,7 @@ static int below(cg_rng *r, int n) {
 }
 
 static void choose_shape(cg_scene *s, int i, cg_rng *r) {
-    s->shape[i] = (cg_shape)below(r, CG_N_SHAPES);
+    s->shape[i] = (cg_figure)below(r, CG_N_FIGURES);
     s->colour[i] = below(r, CG_N_COLOURS);
 }
 
@@ -81,9 +81,9 @@ static void choose_shape(cg_scene *s, int i, cg_rng *r) {
 static int sensible(const cg_scene *s) {
     if (s->n == 1) return 1;
     if (s->relation != CG_INSIDE) return s->shape[0] != s->shape[1] || s->colour[0] != s->colour[1];
-    cg_shape outer = s->shape[1];
+    cg_figure outer = s->shape[1];
     return s->colour[0] != s->colour[1] &&
-           (outer == CG_SHAPE_CIRCLE || outer == CG_SHAPE_SQUARE || outer == CG_SHAPE_HEXAGON);
+           (outer == CG_FIGURE_CIRCLE || outer == CG_FIGURE_SQUARE || outer == CG_FIGURE_HEXAGON);
 }
 
 static int has_colour(const cg_scene *s, int colour) {

@@ -26,13 +26,13 @@ typedef struct cg_scene {
     int where;      /* CG_AT: 0…8, row by row; the corners, the edges, the middle */
     int background; /* 0: any; 1: light; 2: dark */
     int n;          /* shapes */
-    cg_shape shape[2];
+    cg_figure shape[2];
     int colour[2];
     int size[2]; /* 0: any; 1: small; 2: large */
 } cg_scene;
 
 /* Is this shape in this colour kept out of training? About an eighth of all are. */
-int cg_scene_held_out(cg_shape shape, int colour);
+int cg_scene_held_out(cg_figure shape, int colour);
 
 /* Draws a scene's content: with held_out at least one shape is of a held-out combination,
  * otherwise none is. */

@@ -57,7 +57,16 @@ cg_status cg_exec_use(cg_exec *e, const cg_plan *p) {
     return CG_OK;
 }
 
+void cg_exec_forget(cg_exec *e) {
+    e->plan = NULL;
+}
+
+static cg_status check_plan(const cg_exec *e) {
+    return e->plan ? CG_OK : cg_error(CG_EINVAL, "the execution has no plan");
+}
+
 cg_status cg_exec_bind_input(cg_exec *e, const char *name, const void *data) {
+    CG_TRY(check_plan(e));
     const cg_value *v = cg_graph_find_input(e->plan->graph, name);
     if (!v) return cg_error(CG_ENOTFOUND, "the graph has no input %s", name);
     e->address[v->id] = (char *)(uintptr_t)data;
@@ -65,6 +74,7 @@ cg_status cg_exec_bind_input(cg_exec *e, const char *name, const void *data) {
 }
 
 cg_status cg_exec_bind_output(cg_exec *e, const char *name, void *data) {
+    CG_TRY(check_plan(e));
     const cg_graph *g = e->plan->graph;
     const cg_output *o = cg_graph_find_output(g, name);
     if (!o) return cg_error(CG_ENOTFOUND, "the graph has no output %s", name);
@@ -75,23 +85,29 @@ cg_status cg_exec_bind_output(cg_exec *e, const char *name, void *data) {
 }
 
 const void *cg_exec_output(const cg_exec *e, const char *name) {
-    const cg_output *o = cg_graph_find_output(e->plan->graph, name);
+    const cg_output *o = e->plan ? cg_graph_find_output(e->plan->graph, name) : NULL;
     return o && o->mode == CG_KEEP ? e->address[o->value->id] : NULL;
 }
 
 /* --- a run ------------------------------------------------------------------------------------ */
 
+static cg_status check_read(const cg_exec *e, const cg_value *v) {
+    if (v->kind == CG_VALUE_RESULT || e->address[v->id] || cg_shape_count(&v->shape) == 0)
+        return CG_OK;
+    return cg_error(CG_EINVAL, "%s %s has no memory",
+                    v->kind == CG_VALUE_INPUT ? "input" : "parameter", v->name);
+}
+
+/* All that is read, and every output that goes to the caller, has memory. */
 static cg_status check_bound(const cg_exec *e) {
     const cg_graph *g = e->plan->graph;
-    for (int i = 0; i < g->n_value; i++) {
-        const cg_value *v = g->value[i];
-        if (v->kind != CG_VALUE_RESULT && !e->address[i])
-            return cg_error(CG_EINVAL, "%s %s has no memory",
-                            v->kind == CG_VALUE_INPUT ? "input" : "parameter", v->name);
-    }
-    for (int i = 0; i < g->n_output; i++)
+    for (int i = 0; i < g->n_node; i++)
+        for (int k = 0; k < g->node[i]->n_in; k++) CG_TRY(check_read(e, g->node[i]->in[k]));
+    for (int i = 0; i < g->n_output; i++) {
+        CG_TRY(check_read(e, g->output[i].value));
         if ((g->output[i].mode == CG_SET || g->output[i].mode == CG_ADD) && !e->bound[i])
             return cg_error(CG_EINVAL, "output %s is not bound", g->output[i].name);
+    }
     return CG_OK;
 }
 
@@ -190,7 +206,7 @@ static cg_status run_checking(cg_exec *e, cg_nonfinite *out) {
 
 /* Runs under the plan's thread count, whatever the caller's is. */
 static cg_status run(cg_exec *e, cg_nonfinite *checking) {
-    if (!e->plan) return cg_error(CG_EINVAL, "no plan to run");
+    CG_TRY(check_plan(e));
     CG_TRY(check_bound(e));
     resolve(e);
     int threads = omp_get_max_threads();
@@ -210,6 +226,7 @@ cg_status cg_exec_find_nonfinite(cg_exec *e, cg_nonfinite *out) {
 }
 
 void cg_exec_commit(cg_exec *e) {
+    if (!e->plan) return;
     const cg_graph *g = e->plan->graph;
     for (int i = 0; i < g->n_output; i++) {
         const cg_output *o = &g->output[i];

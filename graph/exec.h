@@ -14,19 +14,25 @@ void cg_exec_free(cg_exec *e);
  * shared by all of them. The plan is borrowed. */
 cg_status cg_exec_use(cg_exec *e, const cg_plan *p);
 
+/* No plan is current any more: to be called before the current one is freed. */
+void cg_exec_forget(cg_exec *e);
+
 /* Binds an input (by name) to memory that the caller owns and keeps until the run is over.
  * errors  CG_ENOTFOUND */
 cg_status cg_exec_bind_input(cg_exec *e, const char *name, const void *data);
 
 /* Binds an output of mode CG_SET or CG_ADD to the caller's memory, which a run sets or adds to.
+ * The memory must not overlap an input, a parameter or another output's: it is written, and read
+ * again, while the graph runs.
  * errors  CG_ENOTFOUND: no such output; CG_EINVAL: it has mode CG_KEEP */
 cg_status cg_exec_bind_output(cg_exec *e, const char *name, void *data);
 
-/* Runs all nodes. errors  CG_EINVAL: an input, or an output in mode CG_SET or CG_ADD, is not bound;
+/* Runs all nodes. After an error the outputs' memory is unspecified (CG_ADD may be half added), and
+ * there is nothing to commit. errors  CG_EINVAL: an input, or an output in mode CG_SET or CG_ADD, is not bound;
  * whatever a kernel reports (named by node) */
 cg_status cg_exec_run(cg_exec *e);
 
-/* Writes the CG_UPDATE outputs of the last run into their parameters. */
+/* Writes the CG_UPDATE outputs of the last run, which must have succeeded, into their parameters. */
 void cg_exec_commit(cg_exec *e);
 
 /* A CG_KEEP output's bytes after a run, valid until the next run or cg_exec_use; NULL: no such

@@ -56,6 +56,15 @@ static char *temporary_name(const char *path, int attempt) {
     return name;
 }
 
+int cg_file_is_temporary(const char *name) {
+    static const char mark[] = ".tmp-";
+    enum { MARK = sizeof mark - 1, DIGITS = 16 };
+    size_t length = strlen(name);
+    const char *end = name + length;
+    return length > MARK + DIGITS && memcmp(end - DIGITS - MARK, mark, MARK) == 0 &&
+           strspn(end - DIGITS, "0123456789abcdef") == DIGITS;
+}
+
 /* Makes what is in the folder that holds path survive a crash. */
 static int sync_parent(const char *path) {
     size_t length = strlen(path);
@@ -315,4 +324,13 @@ void cg_folder_abandon(cg_folder *d) {
     if (!d) return;
     walk(d->temporary, remove_entry);
     folder_free(d);
+}
+
+cg_status cg_folder_remove(const char *path) {
+    char *aside = temporary_name(path, 0);
+    if (!aside) return cg_error(CG_ENOMEM, "no memory to remove %s", path);
+    int error = rename(path, aside) != 0 ? errno : 0;
+    if (!error) error = walk(aside, remove_entry);
+    free(aside);
+    return error ? system_error("remove", path, error) : CG_OK;
 }

@@ -61,4 +61,12 @@ cg_status cg_folder_publish(cg_folder *d);
 /* Removes the temporary folder and frees d. NULL is allowed. */
 void cg_folder_abandon(cg_folder *d);
 
+/* Removes a folder and all that is in it, or a file. It first takes a temporary name, so that
+ * nobody finds half of it: after an error either all of it is there, or none under that name. */
+cg_status cg_folder_remove(const char *path);
+
+/* Is this a name under which the above write, NAME.tmp- and 16 hexadecimal digits? What a crash
+ * has left behind has one. */
+int cg_file_is_temporary(const char *name);
+
 #endif

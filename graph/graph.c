@@ -149,11 +149,21 @@ cg_value *cg_constant_f32(cg_graph *g, float x) {
 
 /* --- nodes ------------------------------------------------------------------------------------ */
 
+static cg_status wrong_count(const cg_op *op, int n_in) {
+    char wanted[48];
+    if (op->max_in < 0)
+        snprintf(wanted, sizeof wanted, "%d or more", op->min_in);
+    else if (op->max_in == op->min_in)
+        snprintf(wanted, sizeof wanted, "%d", op->min_in);
+    else
+        snprintf(wanted, sizeof wanted, "%d to %d", op->min_in, op->max_in);
+    return cg_error(CG_EINVAL, "has %d operand%s, wanted %s", n_in, n_in == 1 ? "" : "s", wanted);
+}
+
 static cg_status check_operands(const cg_graph *g, const cg_op *op, int n_in,
                                 cg_value *const *in) {
     if (n_in < op->min_in || (op->max_in >= 0 && n_in > op->max_in))
-        return cg_error(CG_EINVAL, "has %d operands, wanted %d to %d", n_in, op->min_in,
-                        op->max_in);
+        return wrong_count(op, n_in);
     for (int i = 0; i < n_in; i++) {
         if (!in[i]) return cg_error(CG_EINVAL, "operand %d is NULL", i);
         if (in[i]->id >= g->n_value || g->value[in[i]->id] != in[i])
@@ -170,6 +180,13 @@ static cg_status infer(const cg_node *n, cg_type *type) {
 
 enum { MAX_OUT = 8 };
 
+/* "visual/layer3: add: …"; a node outside of any scope is named by its op, once. */
+static cg_node *refuse(cg_graph *g, cg_status s, const char *name, const cg_op *op) {
+    s = strcmp(name, op->name) == 0 ? cg_error_in(s, "%s", name)
+                                    : cg_error_in(s, "%s: %s", name, op->name);
+    return cg_graph_fail(g, s);
+}
+
 cg_node *cg_node_add(cg_graph *g, const cg_op *op, const void *attr, int n_in,
                      cg_value *const *in) {
     if (g->status != CG_OK) return NULL;
@@ -181,7 +198,7 @@ cg_node *cg_node_add(cg_graph *g, const cg_op *op, const void *attr, int n_in,
     if (list) g->node = list;
     if (!name || !n || !own_attr || !list) return no_memory(g);
     cg_status s = check_operands(g, op, n_in, in);
-    if (s != CG_OK) return cg_graph_fail(g, cg_error_in(s, "%s: %s", name, op->name));
+    if (s != CG_OK) return refuse(g, s, name, op);
 
     if (op->attr_size) memcpy(own_attr, attr, op->attr_size);
     *n = (cg_node){.op = op, .name = name, .attr = own_attr, .n_in = n_in, .n_out = op->n_out};
@@ -192,7 +209,7 @@ cg_node *cg_node_add(cg_graph *g, const cg_op *op, const void *attr, int n_in,
 
     cg_type type[MAX_OUT] = {{0}};
     s = infer(n, type);
-    if (s != CG_OK) return cg_graph_fail(g, cg_error_in(s, "%s: %s", name, op->name));
+    if (s != CG_OK) return refuse(g, s, name, op);
     for (int i = 0; i < n->n_out; i++) {
         cg_value *v = value_add(g, CG_VALUE_RESULT, type[i].dtype, type[i].shape, name);
         if (!v) return NULL;
@@ -239,9 +256,16 @@ void cg_graph_output(cg_graph *g, const char *name, cg_value *v, cg_output_mode 
 
 void cg_graph_update(cg_graph *g, cg_value *parameter, cg_value *v) {
     if (g->status != CG_OK) return;
-    if (!parameter || !parameter->param || !v)
-        cg_graph_fail(g, cg_error(CG_EINVAL, "an update wants a parameter and a value"));
-    else if (v->dtype != parameter->dtype || !cg_shape_equal(&v->shape, &parameter->shape)) {
+    if (!parameter || !parameter->param || !v || !v->node) {
+        cg_graph_fail(g, cg_error(CG_EINVAL, "an update wants a parameter and a node's result"));
+        return;
+    }
+    for (int i = 0; i < g->n_output; i++)
+        if (g->output[i].param == parameter->param) {
+            cg_graph_fail(g, cg_error(CG_EINVAL, "%s is updated twice", parameter->name));
+            return;
+        }
+    if (v->dtype != parameter->dtype || !cg_shape_equal(&v->shape, &parameter->shape)) {
         char found[CG_SHAPE_TEXT], wanted[CG_SHAPE_TEXT];
         cg_graph_fail(g, cg_error(CG_ESHAPE, "update of %s: found %s, wanted %s", parameter->name,
                                   cg_shape_print(&v->shape, found),

@@ -3,17 +3,17 @@
 #include <ctype.h>
 #include <string.h>
 
-enum { LONGEST = 64 };
+enum { LONGEST = 200 };
 
 static int min3(int a, int b, int c) {
     int m = a < b ? a : b;
     return m < c ? m : c;
 }
 
-/* Levenshtein distance, a swap of neighbours counting 1 (optimal string alignment). */
-static int distance(const char *a, const char *b) {
-    int row[3][LONGEST + 1], n = (int)strlen(a), m = (int)strlen(b);
-    if (n > LONGEST || m > LONGEST) return LONGEST;
+/* Levenshtein's distance, a swap of neighbours counting 1 (optimal string alignment). */
+int cg_edit_distance(const char *a, const char *b) {
+    int row[3][LONGEST + 1], n = (int)strnlen(a, LONGEST + 1), m = (int)strnlen(b, LONGEST + 1);
+    if (n > LONGEST || m > LONGEST) return CG_FAR;
     for (int k = 0; k <= m; k++) row[1][k] = k;
     for (int i = 1; i <= n; i++) {
         int *before = row[(i - 1) % 3], *last = row[i % 3], *now = row[(i + 1) % 3];
@@ -31,9 +31,9 @@ static int distance(const char *a, const char *b) {
 
 const char *cg_nearest(const char *word, const char *const *candidates) {
     const char *best = NULL;
-    int nearest = LONGEST;
+    int nearest = CG_FAR;
     for (; *candidates; candidates++) {
-        int d = distance(word, *candidates);
+        int d = cg_edit_distance(word, *candidates);
         if (d < nearest) {
             nearest = d;
             best = *candidates;

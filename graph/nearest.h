@@ -6,4 +6,9 @@
  * case; NULL where none is near enough to be a likely slip. */
 const char *cg_nearest(const char *word, const char *const *candidates);
 
+/* Insertions, deletions, replacements and swaps of neighbours that turn a into b, ignoring case;
+ * CG_FAR where either is longer than 200 bytes. */
+enum { CG_FAR = 1000 };
+int cg_edit_distance(const char *a, const char *b);
+
 #endif

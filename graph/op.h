@@ -8,7 +8,7 @@
 #include "graph/graph.h"
 
 /* Attributes are a plain struct, described field by field, so that printing, comparing and
- * saving need no code per op. Allocate it zeroed: padding is compared too. */
+ * saving need no code per op. What is not described is not compared. */
 typedef enum cg_attr_type {
     CG_ATTR_INT,   /* int64_t */
     CG_ATTR_FLOAT, /* float */

@@ -7,7 +7,7 @@
 
 static size_t value_bytes(const cg_value *v) {
     size_t bytes = (size_t)cg_shape_count(&v->shape) * cg_dtype_size(v->dtype);
-    return bytes ? (bytes + 63) / 64 * 64 : 64;
+    return bytes ? cg_align64(bytes) : 64;
 }
 
 /* --- liveness --------------------------------------------------------------------------------- */
@@ -152,7 +152,7 @@ static cg_status prepare_all(cg_plan *p) {
         }
         p->step[i] = (cg_step){.state = prep.state, .impl = prep.impl ? prep.impl : "",
                                .scratch = -1};
-        if (prep.scratch) p->step[i].scratch = new_storage(p, (prep.scratch + 63) / 64 * 64, i);
+        if (prep.scratch) p->step[i].scratch = new_storage(p, cg_align64(prep.scratch), i);
         if (prep.scratch > p->report.scratch_bytes) p->report.scratch_bytes = prep.scratch;
     }
     return CG_OK;

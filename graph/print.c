@@ -99,7 +99,7 @@ cg_status cg_graph_text(const cg_graph *g, char **text) {
     return finish(f, text);
 }
 
-/* --- Graphviz ---------------------------------------------------------------------------------- */
+/* --- Graphviz --------------------------------------------------------------------------------- */
 
 /* The box a node is drawn in: its name cut after `depth` parts, d( … ) kept around. */
 static void box_name(const char *name, int depth, char *box, size_t size) {

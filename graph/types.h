@@ -27,6 +27,11 @@ const char *cg_dtype_name(cg_dtype t); /* "f32" */
 
 enum { CG_MAX_RANK = 6 };
 
+/* Bytes rounded up to whole cache lines, to which buffers are aligned. */
+static inline size_t cg_align64(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
+
 /* A shape: rank 0 is a scalar; dimensions may be zero. Row-major everywhere. */
 typedef struct cg_shape {
     int rank;

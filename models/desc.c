@@ -1,5 +1,6 @@
 #include "models/desc.h"
 
+#include "graph/decimal.h"
 #include "graph/nearest.h"
 
 #include <errno.h>
@@ -9,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- the keys: one table reads, writes and names them ------------------------------------------- */
+/* --- the keys: one table reads, writes and names them ----------------------------------------- */
 
 typedef enum key_type { INT, FLOAT, LAYERS, TEXT_ARCH, VISION, TEXT } key_type;
 
@@ -65,7 +66,7 @@ cg_clip_desc cg_clip_desc_default(void) {
     };
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static cg_status wrong_type(const char *path, const char *wanted, const json_t *found) {
     static const char *const type[] = {"an object", "a list", "a string", "a whole number",
@@ -73,22 +74,27 @@ static cg_status wrong_type(const char *path, const char *wanted, const json_t *
     return cg_error(CG_EINVAL, "%s: found %s, wanted %s", path, type[json_typeof(found)], wanted);
 }
 
+static cg_status check_int(const char *path, const key *k, int64_t x) {
+    if ((double)x >= k->low && (double)x <= k->high) return CG_OK;
+    return cg_error(CG_EINVAL, "%s: found %" PRId64 ", wanted %.0f to %.0f", path, x, k->low,
+                    k->high);
+}
+
+static cg_status check_float(const char *path, const key *k, double x) {
+    if (x >= k->low && x <= k->high) return CG_OK;
+    return cg_error(CG_EINVAL, "%s: found %g, wanted %g to %g", path, x, k->low, k->high);
+}
+
 static cg_status read_int(const char *path, const key *k, const json_t *j, int64_t *out) {
     if (!json_is_integer(j)) return wrong_type(path, "a whole number", j);
-    int64_t x = json_integer_value(j);
-    if ((double)x < k->low || (double)x > k->high)
-        return cg_error(CG_EINVAL, "%s: found %" PRId64 ", wanted %.0f to %.0f", path, x, k->low,
-                        k->high);
-    *out = x;
-    return CG_OK;
+    *out = json_integer_value(j);
+    return check_int(path, k, *out);
 }
 
 static cg_status read_float(const char *path, const key *k, const json_t *j, float *out) {
     if (!json_is_number(j)) return wrong_type(path, "a number", j);
-    double x = json_number_value(j);
-    if (!(x >= k->low && x <= k->high))
-        return cg_error(CG_EINVAL, "%s: found %g, wanted %g to %g", path, x, k->low, k->high);
-    *out = (float)x;
+    CG_TRY(check_float(path, k, json_number_value(j)));
+    *out = (float)json_number_value(j);
     return CG_OK;
 }
 
@@ -173,7 +179,7 @@ cg_status cg_clip_desc_load(const char *path, cg_clip_desc *out) {
     return s;
 }
 
-/* --- checking ----------------------------------------------------------------------------------- */
+/* --- checking --------------------------------------------------------------------------------- */
 
 static cg_status check_resnet(const char *name, const cg_vision_desc *v) {
     if (v->image_size % 32)
@@ -192,9 +198,43 @@ static cg_status check_resnet(const char *name, const cg_vision_desc *v) {
     return CG_OK;
 }
 
+static cg_status check_layers(const char *path, const key *k, const cg_vision_desc *v) {
+    if (v->n_layers != 1 && v->n_layers != 4)
+        return cg_error(CG_EINVAL, "%s: found %" PRId64 " numbers, wanted 1 or 4", path,
+                        v->n_layers);
+    for (int64_t i = 0; i < v->n_layers; i++) CG_TRY(check_int(path, k, v->layers[i]));
+    return CG_OK;
+}
+
+static cg_status check_arch(const char *path, cg_text_arch arch) {
+    int known = 0;
+    for (int i = 0; arch_names[i]; i++) known |= (int)arch == i;
+    return known ? CG_OK : cg_error(CG_EINVAL, "%s: no such kind, %d", path, (int)arch);
+}
+
+/* Each number against its range: a description need not come from a file. */
+static cg_status check_object(const char *path, const key *keys, const void *object) {
+    for (const key *k = keys; k->name; k++) {
+        const void *at = (const char *)object + k->offset;
+        char inner[512];
+        cg_status s = CG_OK;
+        snprintf(inner, sizeof inner, "%s: %s", path, k->name);
+        switch (k->type) {
+        case INT: s = check_int(inner, k, *(const int64_t *)at); break;
+        case FLOAT: s = check_float(inner, k, (double)*(const float *)at); break;
+        case LAYERS: s = check_layers(inner, k, object); break;
+        case TEXT_ARCH: s = check_arch(inner, *(const cg_text_arch *)at); break;
+        case VISION: s = check_object(inner, vision_keys, at); break;
+        case TEXT: s = check_object(inner, text_keys, at); break;
+        }
+        CG_TRY(s);
+    }
+    return CG_OK;
+}
+
 cg_status cg_clip_desc_check(const char *name, const cg_clip_desc *d) {
-    if (d->embed_dim < 1)
-        return cg_error(CG_EINVAL, "%s: embed_dim is missing", name);
+    if (d->embed_dim == 0) return cg_error(CG_EINVAL, "%s: embed_dim is missing", name);
+    CG_TRY(check_object(name, root_keys, d));
     if (d->vision.n_layers != 4)
         return cg_error(CG_EUNSUPPORTED,
                         "%s: vision_cfg: layers is one number, which asks for a ViT: only ResNets "
@@ -206,7 +246,7 @@ cg_status cg_clip_desc_check(const char *name, const cg_clip_desc *d) {
     return check_resnet(name, &d->vision);
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static json_t *write_object(const key *keys, const void *object);
 
@@ -215,17 +255,7 @@ static json_t *write_key(const key *k, const void *object) {
     const cg_vision_desc *v = object;
     switch (k->type) {
     case INT: return json_integer(*(const int64_t *)at);
-    case FLOAT: {
-        /* the shortest decimal that reads back as this float */
-        double x = (double)*(const float *)at;
-        for (int digits = 6; digits < 9; digits++) {
-            char text[32];
-            snprintf(text, sizeof text, "%.*g", digits, x);
-            double y;
-            if (sscanf(text, "%lf", &y) == 1 && (float)y == (float)x) return json_real(y);
-        }
-        return json_real(x);
-    }
+    case FLOAT: return json_real(cg_decimal(*(const float *)at));
     case LAYERS:
         if (v->n_layers == 1) return json_integer(v->layers[0]);
         return json_pack("[I,I,I,I]", (json_int_t)v->layers[0], (json_int_t)v->layers[1],

@@ -57,7 +57,7 @@ cg_status cg_clip_desc_load(const char *path, cg_clip_desc *out);
 /* The description as a new JSON object, every key written; NULL when memory is out. */
 struct json_t *cg_clip_desc_json(const cg_clip_desc *d);
 
-/* Checks sizes against one another; called by parse. errors  CG_EINVAL, CG_EUNSUPPORTED */
+/* Checks each size against its range, and sizes against one another; called by parse. errors  CG_EINVAL, CG_EUNSUPPORTED */
 cg_status cg_clip_desc_check(const char *name, const cg_clip_desc *d);
 
 #endif

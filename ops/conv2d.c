@@ -194,10 +194,6 @@ static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
     return cg_dnn_conv_create(ctx, g, &s->dnn);
 }
 
-static size_t round64(size_t bytes) {
-    return (bytes + 63) & ~(size_t)63;
-}
-
 static cg_status prepare(cg_prep *p) {
     conv_state *s = calloc(1, sizeof *s);
     if (!s) return cg_error(CG_ENOMEM, "no memory for a kernel");
@@ -213,9 +209,9 @@ static cg_status prepare(cg_prep *p) {
     }
     snprintf(s->impl, sizeof s->impl, "%s%s", how, cg_dnn_impl(s->dnn));
     p->impl = s->impl;
-    s->matrix_at = round64(cg_dnn_scratch(s->dnn));
+    s->matrix_at = cg_align64(cg_dnn_scratch(s->dnn));
     s->patch_at = s->matrix_at;
-    if (s->expand) s->patch_at += round64((size_t)cg_conv_matrix_count(&s->matrix) * sizeof(float));
+    if (s->expand) s->patch_at += cg_align64((size_t)cg_conv_matrix_count(&s->matrix) * sizeof(float));
     p->scratch = s->patch_at;
     const cg_dnn_conv *m = &s->matrix;
     if (s->patch) p->scratch += (size_t)(m->n * m->h * m->w * m->c) * sizeof(float);

@@ -103,10 +103,6 @@ static cg_status dnn_new(cg_context *ctx, cg_dnn **out) {
     return CG_OK;
 }
 
-static size_t round64(size_t bytes) {
-    return (bytes + 63) & ~(size_t)63;
-}
-
 /* Makes memory[i] of a layout, without bytes as yet, and an argument of main or pack. */
 static dnnl_status_t bind(cg_dnn *d, int i, const_md layout, dnnl_exec_arg_t *arg, int *n,
                           int role) {
@@ -120,7 +116,7 @@ static dnnl_status_t bind(cg_dnn *d, int i, const_md layout, dnnl_exec_arg_t *ar
 static dnnl_status_t make_primitive(cg_dnn *d, const_dnnl_primitive_desc_t pd, int pad,
                                     dnnl_primitive_t *out, dnnl_exec_arg_t *arg, int *n) {
     const_md layout = dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    size_t bytes = round64(dnnl_memory_desc_get_size(layout));
+    size_t bytes = cg_align64(dnnl_memory_desc_get_size(layout));
     if (bytes > d->pad_bytes) d->pad_bytes = bytes;
     dnnl_status_t s = dnnl_primitive_create(out, pd);
     if (bytes) DO(s, bind(d, pad, layout, arg, n, DNNL_ARG_SCRATCHPAD));
@@ -144,7 +140,7 @@ static dnnl_status_t make_pack(cg_dnn *d, int from, const_md from_md, int to, co
     DO(s, make_primitive(d, pd, PACK_PAD, &d->pack, d->pack_arg, &d->n_pack));
     DO(s, bind(d, from, from_md, d->pack_arg, &d->n_pack, DNNL_ARG_FROM));
     DO(s, bind(d, to, to_md, d->pack_arg, &d->n_pack, DNNL_ARG_TO));
-    d->packed_bytes = round64(dnnl_memory_desc_get_size(to == PACKED ? to_md : from_md));
+    d->packed_bytes = cg_align64(dnnl_memory_desc_get_size(to == PACKED ? to_md : from_md));
     if (pd) dnnl_primitive_desc_destroy(pd);
     return s;
 }

@@ -43,7 +43,7 @@ cg_value *cg_mean(cg_graph *g, cg_value *x, cg_shape axes, int keep); /* scale o
  * s; an empty segment's mean is 0; rows past the last offset belong to none. -> [S, D] */
 cg_value *cg_segment_mean(cg_graph *g, cg_value *x, cg_value *offset);
 
-/* --- matrices ---------------------------------------------------------------------------------- */
+/* --- matrices --------------------------------------------------------------------------------- */
 /* op(a) · op(b) over the last two axes; transpose_x swaps them first. Leading axes equal. */
 cg_value *cg_matmul(cg_graph *g, cg_value *a, cg_value *b, int transpose_a, int transpose_b);
 /* x [..., K], weight [N, K], bias [N] or NULL -> [..., N] */
@@ -51,13 +51,13 @@ cg_value *cg_linear(cg_graph *g, cg_value *x, cg_value *weight, cg_value *bias);
 /* table [V, D], id i32 [R] -> [R, D]. A run fails where an id is outside 0…V-1. */
 cg_value *cg_embedding(cg_graph *g, cg_value *table, cg_value *id);
 
-/* --- pictures ---------------------------------------------------------------------------------- */
+/* --- pictures --------------------------------------------------------------------------------- */
 /* x [N, H, W, C], weight [O, C, kh, kw] -> [N, H', W', O]; the same padding on all four sides */
 cg_value *cg_conv2d(cg_graph *g, cg_value *x, cg_value *weight, int64_t stride, int64_t padding);
 /* kernel × kernel means with that stride, no padding; rows and columns left over are not read */
 cg_value *cg_avg_pool(cg_graph *g, cg_value *x, int64_t kernel, int64_t stride);
 
-/* --- norms ------------------------------------------------------------------------------------- */
+/* --- norms ------------------------------------------------------------------------------------ */
 /* Over all axes but the last (x [..., C]). out: y, the batch's mean [C] and biased variance [C]. */
 typedef struct cg_batch_norm_result {
     cg_value *y, *mean, *var;
@@ -70,7 +70,7 @@ cg_value *cg_batch_norm_inference(cg_graph *g, cg_value *x, cg_value *gain, cg_v
 cg_value *cg_layer_norm(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias, float eps);
 cg_value *cg_l2norm(cg_graph *g, cg_value *x, float eps);
 
-/* --- attention and losses ----------------------------------------------------------------------- */
+/* --- attention and losses --------------------------------------------------------------------- */
 /* Multi-head attention over packed sequences. q [Rq, heads·d], k [Rk, heads·d], v [Rk, heads·e];
  * q_offset, k_offset i32 [S+1]: sequence s attends from its rows of q to its rows of k and v.
  * o = softmax(scale · q kᵀ) v -> [Rq, heads·e]. Rows of no sequence give 0. */

@@ -18,6 +18,7 @@
 #include "ops/ops.h"
 #include "ops/simd_math.h"
 
+#include <float.h>
 #include <math.h>
 
 typedef struct cross_entropy_attr {
@@ -87,7 +88,7 @@ CG_KERNEL static void columns_forward(const float *logits, int64_t height, int64
     float top[COLUMNS], sum[COLUMNS], next[COLUMNS];
     int64_t n = end - begin;
     for (int64_t j = 0; j < n; j++) {
-        top[j] = logits[begin + j];
+        top[j] = -FLT_MAX; /* finite: where only -inf has come, x - top is -inf and not NaN */
         sum[j] = 0;
     }
     for (int64_t r = 0; r < height; r += ROWS) {

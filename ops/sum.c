@@ -60,8 +60,7 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[0] = cg_broadcast(g, cg_reshape(g, dy[0], kept), *x);
 }
 
-/* --- the forms it takes ------------------------------------------------------------------------
- */
+/* --- the forms it takes ----------------------------------------------------------------------- */
 
 /* x's dimensions, without those of 1, neighbours merged that are alike. */
 typedef struct groups {

@@ -11,20 +11,22 @@ cd "$(dirname "$0")/.."
 
 # What is trained, and how; `clipgraph train --help` explains each.
 model=emoji-resnet-cbow
-epochs=20
+epochs=36
 batch=256
-learning_rate=1e-3
-weight_decay=0.05
-warmup=100
+learning_rate=2e-3
+weight_decay=0.2
+warmup=50
+clip=1
 augmentation=(
-    --aug-scale "0.6,1.2"
-    --aug-ratio 1.2
-    --aug-shift 0.1
-    --aug-rotation 15
-    --aug-gain 0.2
-    --aug-saturation 0.3
+    --aug-scale "0.6,1.4"
+    --aug-ratio 1.3
+    --aug-shift 0.06
+    --aug-rotation 18
+    --aug-gain 0.3
+    --aug-saturation 0.6
 )
-val_every=4 # epochs
+val_every=9  # epochs
+save_every=3 # epochs
 
 # What is asked of the model at the end.
 labels="dog,cat,duck,red apple,birthday cake,fire engine,airplane,bicycle,sunflower,hourglass"
@@ -74,7 +76,8 @@ train() {
     "$clipgraph" train --name "$name" --seed "$seed" --model "$model" \
         --train-data "$data/train.tsv" --val-data "$data/style.tsv" --val-frequency "$val_every" \
         --epochs "$epochs" --batch-size "$batch" --lr "$learning_rate" --wd "$weight_decay" \
-        --warmup "$warmup" "${augmentation[@]}"
+        --warmup "$warmup" --grad-clip-norm "$clip" --save-frequency "$save_every" \
+        "${augmentation[@]}"
 }
 
 say "Packages and the program"

@@ -23,7 +23,7 @@ static cg_status path_in(const char *folder, const char *name, char path[PATH_RO
                                   : cg_error(CG_EINVAL, "%s/%s: the path is too long", folder, name);
 }
 
-/* --- writing ------------------------------------------------------------------------------------ */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 /* Takes over j (which may be NULL, when memory was out). */
 static cg_status save_json(const char *folder, const char *name, json_t *j) {
@@ -89,7 +89,7 @@ cg_status cg_checkpoint_save(const char *folder, const cg_checkpoint *c) {
     return cg_error_in(s, "checkpoint %s", folder);
 }
 
-/* --- reading ------------------------------------------------------------------------------------ */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 static cg_status load_json(const char *folder, const char *name, json_t **out) {
     char path[PATH_ROOM];
@@ -146,8 +146,8 @@ static cg_status parse_state(const char *folder, const json_t *j, cg_train_state
     return CG_OK;
 }
 
-/* The moments under the names of their parameters, through a store's own reader: each is found by
- * name, with the shape of its parameter. */
+/* The first or the second moments (`which`): each is found by the name of its parameter, and must
+ * have its shape. */
 static cg_status load_moment(const char *path, const cg_safetensors *file, const cg_params *params,
                              int which, float *moment) {
     for (int i = 0; i < cg_params_count(params); i++) {
@@ -182,42 +182,84 @@ cg_status cg_checkpoint_state(const char *folder, const cg_params *params, cg_tr
     return s;
 }
 
-/* --- finding ------------------------------------------------------------------------------------ */
+/* --- finding ---------------------------------------------------------------------------------- */
 
-static int is_checkpoint(const char *folder) {
+static int has(const char *folder, const char *name) {
     char path[PATH_ROOM];
     struct stat st;
-    return path_in(folder, "open_clip_config.json", path) == CG_OK && stat(path, &st) == 0;
+    return path_in(folder, name, path) == CG_OK && stat(path, &st) == 0;
 }
 
-/* The number N of a name step-N, or -1. */
+static int is_checkpoint(const char *folder) {
+    return has(folder, "open_clip_config.json") && has(folder, "open_clip_model.safetensors");
+}
+
+/* The number N of a name step-N as it is written here; -1 for other names. */
 static int64_t step_of(const char *name) {
+    char same[32];
     int64_t n;
-    int used = 0;
-    return sscanf(name, "step-%" SCNd64 "%n", &n, &used) == 1 && !name[used] && n >= 0 ? n : -1;
+    if (sscanf(name, "step-%" SCNd64, &n) != 1 || n < 0) return -1;
+    snprintf(same, sizeof same, "step-%" PRId64, n);
+    return strcmp(name, same) == 0 ? n : -1;
+}
+
+cg_status cg_checkpoint_path(const char *run, int64_t step, char *path, size_t size) {
+    int n = snprintf(path, size, "%s/checkpoints/step-%" PRId64, run, step);
+    return n > 0 && (size_t)n < size ? CG_OK : cg_error(CG_EINVAL, "%s: the path is too long", run);
+}
+
+static int newest_first(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x < y) - (x > y);
+}
+
+/* Appends the step of run/checkpoints/name where that is a whole checkpoint. */
+static cg_status list_entry(const char *run, const char *name, int64_t **steps, int64_t *n) {
+    char path[PATH_ROOM];
+    int64_t step = step_of(name);
+    if (step < 0) return CG_OK;
+    CG_TRY(cg_checkpoint_path(run, step, path, sizeof path));
+    if (!is_checkpoint(path)) return CG_OK;
+    int64_t *grown = realloc(*steps, (size_t)(*n + 1) * sizeof *grown);
+    if (!grown) return cg_error(CG_ENOMEM, "no memory to list the checkpoints of %s", run);
+    *steps = grown;
+    grown[(*n)++] = step;
+    return CG_OK;
+}
+
+cg_status cg_checkpoint_list(const char *run, int64_t **steps, int64_t *n) {
+    char path[PATH_ROOM];
+    cg_status s = path_in(run, "checkpoints", path);
+    *steps = NULL;
+    *n = 0;
+    DIR *d = s == CG_OK ? opendir(path) : NULL;
+    for (struct dirent *e; d && s == CG_OK && (e = readdir(d));)
+        s = list_entry(run, e->d_name, steps, n);
+    if (d) closedir(d);
+    if (s != CG_OK) {
+        free(*steps);
+        *steps = NULL;
+        *n = 0;
+    }
+    if (*n) qsort(*steps, (size_t)*n, sizeof **steps, newest_first);
+    return s;
 }
 
 cg_status cg_checkpoint_find(const char *run, char **folder) {
-    char parent[PATH_ROOM], path[PATH_ROOM];
-    int64_t newest = -1;
+    char path[PATH_ROOM];
+    int64_t *steps, n;
     *folder = NULL;
-    if (is_checkpoint(run)) {
-        *folder = strdup(run);
-        return *folder ? CG_OK : cg_error(CG_ENOMEM, "no memory for a path");
+    int itself = is_checkpoint(run);
+    if (!itself) {
+        CG_TRY(cg_checkpoint_list(run, &steps, &n));
+        cg_status s = n ? cg_checkpoint_path(run, steps[0], path, sizeof path)
+                        : cg_error(CG_ENOTFOUND,
+                                   "%s: neither a checkpoint (open_clip_config.json and "
+                                   "open_clip_model.safetensors) nor a run (checkpoints/step-N)",
+                                   run);
+        free(steps);
+        CG_TRY(s);
     }
-    CG_TRY(path_in(run, "checkpoints", parent));
-    DIR *d = opendir(parent);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        int64_t n = step_of(e->d_name);
-        if (n > newest && path_in(parent, e->d_name, path) == CG_OK && is_checkpoint(path))
-            newest = n;
-    }
-    if (d) closedir(d);
-    if (newest < 0)
-        return cg_error(CG_ENOTFOUND,
-                        "%s: neither a checkpoint (open_clip_config.json) nor a run "
-                        "(checkpoints/step-N)", run);
-    snprintf(path, sizeof path, "%.3500s/step-%" PRId64, parent, newest);
-    *folder = strdup(path);
+    *folder = strdup(itself ? run : path);
     return *folder ? CG_OK : cg_error(CG_ENOMEM, "no memory for a path");
 }

@@ -49,8 +49,15 @@ cg_status cg_checkpoint_tokenizer(const char *folder, cg_tokenizer **out);
 cg_status cg_checkpoint_state(const char *folder, const cg_params *params, cg_train_state *state,
                               float *moment[2]);
 
-/* The newest checkpoint of a run (`run`/checkpoints/step-N with the largest N that is whole), or
- * `run` itself where it is a checkpoint; allocated, the caller frees it. errors  CG_ENOTFOUND */
+/* The steps of which a run has a checkpoint (`run`/checkpoints/step-N with a description and
+ * weights), newest first; allocated, the caller frees it. None where there is no such folder. */
+cg_status cg_checkpoint_list(const char *run, int64_t **steps, int64_t *n);
+
+/* Where the checkpoint of a step belongs. errors  CG_EINVAL: the path is too long */
+cg_status cg_checkpoint_path(const char *run, int64_t step, char *path, size_t size);
+
+/* The newest checkpoint of a run, or `run` itself where it is a checkpoint; allocated, the caller
+ * frees it. errors  CG_ENOTFOUND */
 cg_status cg_checkpoint_find(const char *run, char **folder);
 
 #endif

@@ -1,5 +1,6 @@
 #include "serialize/params_io.h"
 
+#include "graph/nearest.h"
 #include "serialize/safetensors.h"
 
 #include <stdarg.h>
@@ -9,7 +10,7 @@
 
 enum {
     NAMES_SHOWN = 4,  /* in a message, before "and N more" */
-    NAME_LIMIT = 200, /* longer names are not compared, and are cut in messages */
+    NAME_LIMIT = 200, /* longer names are cut in messages */
     TEXT = 900,
 };
 
@@ -54,37 +55,14 @@ __attribute__((format(printf, 2, 3))) static void put(text *t, const char *forma
     if (n > 0) t->n += (size_t)n < TEXT - t->n ? (size_t)n : TEXT - t->n - 1;
 }
 
-static int min3(int a, int b, int c) {
-    int m = a < b ? a : b;
-    return m < c ? m : c;
-}
-
-/* Levenshtein's distance; -1 where a name is too long to bother. */
-static int distance(const char *a, const char *b) {
-    int row[NAME_LIMIT + 1];
-    size_t la = strlen(a), lb = strlen(b);
-    if (la > NAME_LIMIT || lb > NAME_LIMIT) return -1;
-    for (int j = 0; j <= (int)lb; j++) row[j] = j;
-    for (int i = 1; i <= (int)la; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= (int)lb; j++) {
-            int replaced = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            row[j] = min3(row[j] + 1, row[j - 1] + 1, replaced);
-        }
-    }
-    return row[lb];
-}
-
 /* The parameter that the file lacks and whose name is nearest; NULL: none is near. */
 static const char *nearest(const cg_params *p, const unsigned char *found, const char *name) {
     const char *best = NULL;
     int least = (int)strlen(name) / 3 + 1;
     for (int i = 0; i < cg_params_count(p); i++) {
         const char *candidate = cg_params_at(p, i)->name;
-        int d = found[i] ? -1 : distance(name, candidate);
-        if (d >= 0 && d < least) {
+        int d = found[i] ? CG_FAR : cg_edit_distance(name, candidate);
+        if (d < least) {
             least = d;
             best = candidate;
         }

@@ -1,5 +1,6 @@
 #include "serialize/preprocess_json.h"
 
+#include "graph/decimal.h"
 #include "graph/nearest.h"
 
 #include <math.h>
@@ -101,22 +102,11 @@ cg_status cg_preprocess_parse(const char *name, const json_t *json, cg_preproces
     return CG_OK;
 }
 
-/* The decimal that was meant by a float: 0.48145466, not 0.48145464062690735. */
-static double decimal(float x) {
-    char text[32];
-    double y = (double)x;
-    for (int digits = 6; digits < 10; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, (double)x);
-        if (sscanf(text, "%lf", &y) == 1 && (float)y == x) break;
-    }
-    return y;
-}
-
 json_t *cg_preprocess_json(const cg_preprocess *p) {
     return json_pack("{s:i, s:s, s:[f,f,f], s:[f,f,f], s:s, s:s, s:[i,i,i]}", "size", p->size,
-                     "mode", "RGB", "mean", decimal(p->mean[0]), decimal(p->mean[1]),
-                     decimal(p->mean[2]), "std", decimal(p->std[0]), decimal(p->std[1]),
-                     decimal(p->std[2]), "interpolation", interpolations[p->interpolation],
+                     "mode", "RGB", "mean", cg_decimal(p->mean[0]), cg_decimal(p->mean[1]),
+                     cg_decimal(p->mean[2]), "std", cg_decimal(p->std[0]), cg_decimal(p->std[1]),
+                     cg_decimal(p->std[2]), "interpolation", interpolations[p->interpolation],
                      "resize_mode", resize_modes[p->resize_mode], "fill_color", p->fill[0],
                      p->fill[1], p->fill[2]);
 }

@@ -223,10 +223,10 @@ static void test_folder(void **state) {
 
 static void test_held_out(void **state) {
     (void)state;
-    int of_shape[CG_N_SHAPES] = {0}, of_colour[CG_N_COLOURS] = {0}, all = 0;
-    for (int s = 0; s < CG_N_SHAPES; s++)
+    int of_shape[CG_N_FIGURES] = {0}, of_colour[CG_N_COLOURS] = {0}, all = 0;
+    for (int s = 0; s < CG_N_FIGURES; s++)
         for (int c = 0; c < CG_N_COLOURS; c++) {
-            int held = cg_scene_held_out((cg_shape)s, c);
+            int held = cg_scene_held_out((cg_figure)s, c);
             of_shape[s] += held;
             of_colour[c] += held;
             all += held;
@@ -289,7 +289,7 @@ static void test_synthetic(void **state) {
 static void test_scene_colour(void **state) {
     (void)state;
     for (uint64_t i = 0; i < 50; i++) {
-        cg_scene s = {.relation = CG_ALONE, .n = 1, .size = {2}, .shape = {CG_SHAPE_CIRCLE}};
+        cg_scene s = {.relation = CG_ALONE, .n = 1, .size = {2}, .shape = {CG_FIGURE_CIRCLE}};
         cg_rng r = cg_rng_at(2, CG_RNG_TEST, 0, i);
         cg_image image;
         assert_int_equal(cg_image_alloc(64, 64, &image), CG_OK);

@@ -335,8 +335,8 @@ static void mistakes_are_named(void **state) {
         {added_integers, CG_EDTYPE, "output y: only f32 is added to memory, this is i32"},
         {update_of_an_input, CG_EINVAL, "an update wants a parameter and a value"},
         {update_of_another_shape, CG_ESHAPE, "update of w: found [2, 3], wanted [2]"},
-        {null_operand, CG_EINVAL, "add: add: operand 0 is NULL"},
-        {too_few_operands, CG_EINVAL, "add: add: has 1 operands, wanted 2 to 2"},
+        {null_operand, CG_EINVAL, "add: operand 0 is NULL"},
+        {too_few_operands, CG_EINVAL, "add: has 1 operand, wanted 2"},
         {long_scope, CG_EINVAL, "scope part0/part1/"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -366,7 +366,7 @@ static void foreign_values_and_no_store(void **state) {
     cg_value *theirs = cg_input(other, "x", CG_F32, two_by_three);
     assert_null(add(f->g, input(f), theirs));
     assert_failed(cg_graph_status(f->g), CG_EINVAL,
-                  "add: add: operand 1 is a value of another graph");
+                  "add: operand 1 is a value of another graph");
     cg_graph_free(other);
 }
 

@@ -4,14 +4,10 @@
 
 #include <string.h>
 
-static size_t aligned(size_t bytes) {
-    return (bytes + 63) / 64 * 64;
-}
-
 static void count_bytes(const cg_params *params, const cg_graph *g, int training, cg_account *out) {
     for (int i = 0; i < cg_params_count(params); i++) {
         const cg_param *p = cg_params_at(params, i);
-        size_t bytes = aligned((size_t)p->count * cg_dtype_size(p->dtype));
+        size_t bytes = cg_align64((size_t)p->count * cg_dtype_size(p->dtype));
         out->params += bytes;
         if (!training || !p->trainable) continue;
         out->gradients += bytes;

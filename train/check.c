@@ -18,8 +18,7 @@ cg_check_options cg_check_options_default(void) {
         .batch = 4, .step = 3e-4, .tolerance = 2e-2, .floor = 5e-2, .attempts = 8};
 }
 
-/* --- made-up numbers ---------------------------------------------------------------------------
- */
+/* --- made-up numbers -------------------------------------------------------------------------- */
 
 static int ends_with(const char *s, const char *end) {
     size_t n = strlen(s), m = strlen(end);
@@ -101,8 +100,7 @@ static cg_status pairs_make(const cg_clip_desc *d, int64_t n, uint64_t seed, pai
     return CG_OK;
 }
 
-/* --- the check ---------------------------------------------------------------------------------
- */
+/* --- the check -------------------------------------------------------------------------------- */
 
 typedef struct check {
     cg_runner *runner;

@@ -239,7 +239,7 @@ cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_eval
 
 enum { SIDE = 16, PIXELS = SIDE * SIDE * 3 };
 
-/* All pictures of a dataset at 16 × 16; have[i] 0: it could not be read. */
+/* All captioned pictures of a dataset at 16 × 16; have[i] 0: no caption, or not readable. */
 static cg_status thumbnails(const cg_dataset *d, int workers, float **pixels, char **have) {
     *pixels = malloc((size_t)d->size * PIXELS * sizeof **pixels + 1);
     *have = calloc((size_t)d->size + 1, 1);
@@ -247,7 +247,7 @@ static cg_status thumbnails(const cg_dataset *d, int workers, float **pixels, ch
 #pragma omp parallel for num_threads(workers) schedule(dynamic, 16)
     for (int64_t i = 0; i < d->size; i++) {
         cg_image full = {0}, small = {0};
-        if (d->ops->image(d, i, &full) == CG_OK &&
+        if (d->caption[i][0] && d->ops->image(d, i, &full) == CG_OK &&
             cg_resize(&full, SIDE, SIDE, CG_BICUBIC, &small) == CG_OK) {
             for (int k = 0; k < PIXELS; k++) (*pixels)[i * PIXELS + k] = small.rgb[k];
             (*have)[i] = 1;

@@ -10,8 +10,7 @@ static double dot(const float *a, const float *b, int64_t n) {
     return sum;
 }
 
-/* --- labels ------------------------------------------------------------------------------------
- */
+/* --- labels ----------------------------------------------------------------------------------- */
 
 /* The template with the label in place of its first {}; NULL: no memory. */
 static char *fill(const char *template_text, const char *label) {
@@ -77,8 +76,7 @@ cg_status cg_match_labels(cg_runner *r, const cg_tokenizer *t, const char *const
     return s;
 }
 
-/* --- scores ------------------------------------------------------------------------------------
- */
+/* --- scores ----------------------------------------------------------------------------------- */
 
 void cg_match_probabilities(const float *query, const float *row, int64_t n, int64_t width,
                             double temperature, double *probability) {

@@ -37,70 +37,53 @@ static cg_status make_folders(const char *path) {
     return CG_OK;
 }
 
-/* --- checkpoints -------------------------------------------------------------------------------- */
+/* --- checkpoints ----------------------------------------------------------------------------- */
 
 cg_status cg_run_folder_checkpoint(const cg_run_folder *f, int64_t step, char *path, size_t size) {
-    int n = snprintf(path, size, "%s/checkpoints/step-%" PRId64, f->path, step);
-    return n > 0 && (size_t)n < size ? CG_OK
-                                     : cg_error(CG_EINVAL, "%s: the path is too long", f->path);
+    return cg_checkpoint_path(f->path, step, path, size);
 }
 
-static int by_number(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
-    return (x < y) - (x > y);
-}
-
-/* The steps that have a checkpoint, newest first; allocated. */
-static int64_t *list_checkpoints(const cg_run_folder *f, int64_t *n) {
+void cg_run_folder_prune(const cg_run_folder *f, int64_t keep) {
+    int64_t n, *steps;
     char path[PATH_ROOM];
-    int64_t *list = NULL, step;
-    *n = 0;
-    snprintf(path, sizeof path, "%s/checkpoints", f->path);
-    DIR *d = opendir(path);
+    if (keep <= 0 || cg_checkpoint_list(f->path, &steps, &n) != CG_OK) return;
+    for (int64_t i = keep; i < n; i++)
+        if (cg_checkpoint_path(f->path, steps[i], path, sizeof path) == CG_OK)
+            cg_folder_remove(path);
+    free(steps);
+}
+
+/* Removes what a crash has left behind while it wrote or removed a checkpoint. */
+static void sweep(const char *checkpoints) {
+    char path[PATH_ROOM];
+    DIR *d = opendir(checkpoints);
     for (struct dirent *e; d && (e = readdir(d));) {
-        int used = 0;
-        if (sscanf(e->d_name, "step-%" SCNd64 "%n", &step, &used) != 1 || e->d_name[used]) continue;
-        int64_t *grown = realloc(list, (size_t)(*n + 1) * sizeof *list);
-        if (!grown) break;
-        list = grown;
-        list[(*n)++] = step;
+        if (strncmp(e->d_name, "step-", 5) != 0 || !cg_file_is_temporary(e->d_name)) continue;
+        int n = snprintf(path, sizeof path, "%s/%s", checkpoints, e->d_name);
+        if (n > 0 && (size_t)n < sizeof path) cg_folder_remove(path);
     }
     if (d) closedir(d);
-    if (*n) qsort(list, (size_t)*n, sizeof *list, by_number);
-    return list;
 }
 
-/* Removes a checkpoint: a folder of plain files. */
-static cg_status remove_folder(const char *folder) {
-    char path[PATH_ROOM];
-    DIR *d = opendir(folder);
-    if (!d) return failed(folder);
-    for (struct dirent *e; (e = readdir(d));) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        int n = snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
-        if (n < 0 || (size_t)n >= sizeof path || unlink(path) != 0) {
-            closedir(d);
-            return failed(folder);
-        }
-    }
-    closedir(d);
-    return rmdir(folder) == 0 ? CG_OK : failed(folder);
+/* A new run wants none, a resumed one none that is newer: the steps made again would mix with
+ * them, and `latest` would name the wrong one. */
+static cg_status check_checkpoints(const char *run, int64_t step) {
+    int64_t n, *steps;
+    CG_TRY(cg_checkpoint_list(run, &steps, &n));
+    int64_t newest = n ? steps[0] : -1;
+    free(steps);
+    if (newest >= 0 && step < 0)
+        return cg_error(CG_EINVAL, "%s has checkpoints of an earlier run: resume it, or choose "
+                                   "another name", run);
+    if (newest > step)
+        return cg_error(CG_EINVAL,
+                        "%s has a checkpoint of step %" PRId64 ", newer than step %" PRId64
+                        " that is resumed: resume that one, or choose another name",
+                        run, newest, step);
+    return CG_OK;
 }
 
-cg_status cg_run_folder_prune(const cg_run_folder *f, int64_t keep) {
-    int64_t n;
-    char path[PATH_ROOM];
-    int64_t *list = list_checkpoints(f, &n);
-    cg_status s = CG_OK;
-    for (int64_t i = keep; keep > 0 && i < n && s == CG_OK; i++) {
-        s = cg_run_folder_checkpoint(f, list[i], path, sizeof path);
-        if (s == CG_OK) s = remove_folder(path);
-    }
-    free(list);
-    return s;
-}
-
-/* --- metrics ------------------------------------------------------------------------------------ */
+/* --- metrics ---------------------------------------------------------------------------------- */
 
 static cg_status log_line(cg_run_folder *f, json_t *j) {
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
@@ -163,7 +146,7 @@ static cg_status rewind_metrics(const char *path, int64_t step) {
     return s;
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static cg_status save_config(const cg_run_folder *f, const struct json_t *config) {
     char path[PATH_ROOM];
@@ -177,15 +160,12 @@ static cg_status save_config(const cg_run_folder *f, const struct json_t *config
 
 static cg_status open_all(cg_run_folder *f, const struct json_t *config, int64_t step) {
     char path[PATH_ROOM];
-    int64_t n;
     snprintf(path, sizeof path, "%s/config.json", f->path);
     int old = step >= 0 && access(path, F_OK) == 0; /* one resumed elsewhere has none yet */
     snprintf(path, sizeof path, "%s/checkpoints", f->path);
     CG_TRY(make_folders(path));
-    free(list_checkpoints(f, &n));
-    if (step < 0 && n > 0)
-        return cg_error(CG_EINVAL, "%s has checkpoints of an earlier run: resume it, or choose "
-                                   "another name", f->path);
+    CG_TRY(check_checkpoints(f->path, step));
+    sweep(path);
     snprintf(path, sizeof path, "%s/metrics.jsonl", f->path);
     if (!old && config) CG_TRY(save_config(f, config));
     CG_TRY(rewind_metrics(path, step));

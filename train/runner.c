@@ -67,6 +67,7 @@ static cg_status use(cg_runner *r, entry wanted) {
     entry *e = find(r, &wanted);
     if (!e) {
         e = oldest(r);
+        cg_exec_forget(r->exec); /* its plan may be the one that goes */
         entry_free(e);
         *e = wanted;
         cg_status s = build(r, e);

@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 
 typedef struct trainer {
@@ -71,9 +70,7 @@ static cg_status load_resumed(trainer *t, const char *resume) {
     const cg_train_options *o = t->o;
     cg_params *params = cg_runner_params(t->r);
     float *moment[] = {cg_optimizer_moment(t->optimizer, 0), cg_optimizer_moment(t->optimizer, 1)};
-    CG_TRY(cg_checkpoint_weights(resume, params));
     CG_TRY(cg_checkpoint_state(resume, params, &t->state, moment));
-    cg_optimizer_set_steps(t->optimizer, t->state.step);
     if (t->state.batch_size != o->batch_size)
         return cg_error(CG_EINVAL,
                         "resuming: batch size %" PRId64 ", but the checkpoint was made with %" PRId64,
@@ -82,7 +79,8 @@ static cg_status load_resumed(trainer *t, const char *resume) {
         return cg_error(CG_EINVAL,
                         "resuming: seed %" PRIu64 ", but the checkpoint was made with %" PRIu64,
                         o->seed, t->state.seed);
-    return CG_OK;
+    cg_optimizer_set_steps(t->optimizer, t->state.step);
+    return cg_checkpoint_weights(resume, params);
 }
 
 static cg_status start(trainer *t, const char *resume) {
@@ -137,7 +135,8 @@ static cg_status step(trainer *t, const cg_batch *b, cg_train_progress *p) {
         t->state.epoch++;
     }
     *p = (cg_train_progress){.step = t->state.step, .total_steps = t->total_steps,
-                             .epoch = t->state.epoch, .epochs = t->o->epochs, .loss = loss,
+                             .epoch = (t->state.step - 1) / t->state.steps_per_epoch,
+                             .epochs = t->o->epochs, .loss = loss,
                              .temperature = cg_runner_temperature(t->r), .lr = lr,
                              .gradient_norm = norm};
     return CG_OK;
@@ -164,11 +163,11 @@ static cg_status save(trainer *t) {
                        .moment = {cg_optimizer_moment(t->optimizer, 0),
                                   cg_optimizer_moment(t->optimizer, 1)}};
     CG_TRY(cg_run_folder_checkpoint(t->folder, t->state.step, path, sizeof path));
-    if (strcmp(path, t->result->checkpoint) == 0) return CG_OK; /* nothing has changed since */
     CG_TRY(cg_checkpoint_save(path, &c));
     snprintf(t->result->checkpoint, sizeof t->result->checkpoint, "%s", path);
     if (t->watch->saved) t->watch->saved(t->watch->user, path);
-    return cg_run_folder_prune(t->folder, t->o->keep);
+    cg_run_folder_prune(t->folder, t->o->keep);
+    return CG_OK;
 }
 
 static cg_status evaluate(trainer *t) {
@@ -194,7 +193,8 @@ static cg_status after_step(trainer *t, const cg_train_progress *p, int *stop) {
     if (done || (each > 0 && p->step % each == 0)) CG_TRY(cg_run_folder_log_step(t->folder, p));
     *stop = t->watch->stop && t->watch->stop(t->watch->user);
     if (done || *stop || due(t, t->o->save_every)) CG_TRY(save(t));
-    if (t->val && (done || (!*stop && due(t, t->o->val_every)))) CG_TRY(evaluate(t));
+    /* also when stopping: a resumed run does not come back to this step */
+    if (t->val && (done || due(t, t->o->val_every))) CG_TRY(evaluate(t));
     return CG_OK;
 }
 

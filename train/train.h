@@ -34,7 +34,8 @@ typedef struct cg_train_options {
 
 /* What a progress line shows. */
 typedef struct cg_train_progress {
-    int64_t step, total_steps, epoch, epochs;
+    int64_t step, total_steps; /* made so far, and of the run */
+    int64_t epoch, epochs;     /* that this step belongs to, from 0; an epoch is total / epochs */
     double loss, temperature, lr, gradient_norm;
     double pairs_per_second, seconds_left;
 } cg_train_progress;

@@ -12,11 +12,24 @@ static uint64_t hash_node(const cg_node *n) {
     return h ^ (h >> 29);
 }
 
+static int same_field(const cg_attr_field *f, const void *a, const void *b) {
+    const char *x = (const char *)a + f->offset, *y = (const char *)b + f->offset;
+    switch (f->type) {
+    case CG_ATTR_INT: return memcmp(x, y, sizeof(int64_t)) == 0;
+    case CG_ATTR_FLOAT: return memcmp(x, y, sizeof(float)) == 0; /* 0 and -0 differ */
+    case CG_ATTR_SHAPE:
+        return cg_shape_equal((const cg_shape *)(const void *)x, (const cg_shape *)(const void *)y);
+    }
+    return 0;
+}
+
 static int same_node(const cg_node *a, const cg_node *b) {
     if (a->op != b->op || a->n_in != b->n_in) return 0;
     for (int i = 0; i < a->n_in; i++)
         if (a->in[i] != b->in[i]) return 0;
-    return memcmp(a->attr, b->attr, a->op->attr_size) == 0;
+    for (const cg_attr_field *f = a->op->attr; f && f->name; f++)
+        if (!same_field(f, a->attr, b->attr)) return 0;
+    return 1;
 }
 
 static int same_constant(const cg_value *a, const cg_value *b) {
