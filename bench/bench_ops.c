@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- the table ----------------------------------------------------------------------------------
- */
+/* --- the table -------------------------------------------------------------------------------- */
 
 typedef struct work {
     const char *name;
@@ -128,8 +127,7 @@ static const work table[] = {
     {"cross-entropy 4096", cross_entropy, {4096}},
 };
 
-/* --- one measurement ----------------------------------------------------------------------------
- */
+/* --- one measurement -------------------------------------------------------------------------- */
 
 typedef struct arguments {
     const char *filter;
@@ -246,8 +244,7 @@ static cg_status measure(cg_context *ctx, const work *w, int gradients, double b
     return s;
 }
 
-/* --- the report ---------------------------------------------------------------------------------
- */
+/* --- the report ------------------------------------------------------------------------------- */
 
 static void print_result(const machine *m, const result *r) {
     double flops = r->flops / r->seconds, bytes = r->bytes / r->seconds;

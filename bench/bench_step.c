@@ -53,8 +53,7 @@ static void job_free(job *j) {
     cg_context_free(j->ctx);
 }
 
-/* --- memory -------------------------------------------------------------------------------------
- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 /* "VmRSS" or "VmHWM", in bytes; 0 where the system does not tell. */
 static size_t resident(const char *key) {
@@ -67,8 +66,7 @@ static size_t resident(const char *key) {
     return (size_t)kib << 10;
 }
 
-/* --- the batch ----------------------------------------------------------------------------------
- */
+/* --- the batch -------------------------------------------------------------------------------- */
 
 static cg_status make_captions(cg_batch *b, const cg_text_desc *text, int64_t mean) {
     int64_t most = text->context_length - 2;
@@ -104,8 +102,7 @@ static cg_status make_batch(job *j) {
     return make_captions(&j->batch, &j->desc.text, j->a->tokens);
 }
 
-/* --- steps --------------------------------------------------------------------------------------
- */
+/* --- steps ------------------------------------------------------------------------------------ */
 
 static cg_status prepare(job *j) {
     const cg_adamw adamw = {
@@ -149,8 +146,7 @@ static cg_status measure(job *j) {
     return cg_peak_measure(j->ctx, j->a->gemm, &j->peak);
 }
 
-/* --- the report ---------------------------------------------------------------------------------
- */
+/* --- the report ------------------------------------------------------------------------------- */
 
 static json_t *report(job *j) {
     cg_plan_report plan;

@@ -6,8 +6,7 @@
 
 #include <stdlib.h>
 
-/* --- registers ---------------------------------------------------------------------------------
- */
+/* --- registers -------------------------------------------------------------------------------- */
 
 enum { CHAINS = 12 }; /* hide the latency of 2 pipes × 4 to 5 cycles, and fit 16 registers */
 
@@ -74,8 +73,7 @@ static double register_flops(level l, int threads) {
     return best;
 }
 
-/* --- a matrix product --------------------------------------------------------------------------
- */
+/* --- a matrix product ------------------------------------------------------------------------- */
 
 static cg_status time_gemm(cg_exec *e, int64_t n, double *best) {
     double begun = cg_bench_now(), last;
@@ -130,8 +128,7 @@ cg_status cg_peak_measure(cg_context *ctx, int64_t gemm, cg_peak *out) {
     return CG_OK;
 }
 
-/* --- memory ------------------------------------------------------------------------------------
- */
+/* --- memory ----------------------------------------------------------------------------------- */
 
 cg_status cg_peak_bandwidth(cg_context *ctx, double *out) {
     int64_t n = INT64_C(1) << 25; /* 128 MiB each */

@@ -113,8 +113,7 @@ static const struct argp parser = {
     NULL,
     NULL};
 
-/* --- what is inspected -------------------------------------------------------------------------
- */
+/* --- what is inspected ------------------------------------------------------------------------ */
 
 typedef struct inspected {
     char *path; /* the description or the checkpoint */
@@ -180,8 +179,7 @@ static cg_status plan_all(inspected *m) {
     return cg_account_plan(m->ctx, &m->desc, &texts, 0, &m->texts);
 }
 
-/* --- numbers as people read them ---------------------------------------------------------------
- */
+/* --- numbers as people read them -------------------------------------------------------------- */
 
 static const char *bytes_text(size_t bytes, char text[32]) {
     static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
@@ -204,8 +202,7 @@ static const char *count_text(int64_t n, char text[32]) {
     return text;
 }
 
-/* --- as text -----------------------------------------------------------------------------------
- */
+/* --- as text ---------------------------------------------------------------------------------- */
 
 typedef struct sums {
     int64_t params, flops;
@@ -295,8 +292,7 @@ static void print_text(const arguments *a, const inspected *m) {
     print_memory(m);
 }
 
-/* --- as JSON -----------------------------------------------------------------------------------
- */
+/* --- as JSON ---------------------------------------------------------------------------------- */
 
 static json_t *layers_json(const inspected *m) {
     json_t *list = json_array();
@@ -341,8 +337,7 @@ static cg_status print_json(const arguments *a, const inspected *m) {
     return text ? CG_OK : cg_error(CG_EFORMAT, "%s: the path is not UTF-8", m->path);
 }
 
-/* -----------------------------------------------------------------------------------------------
- */
+/* ---------------------------------------------------------------------------------------------- */
 
 static cg_status print_graph(const arguments *a, const inspected *m) {
     char *text;

@@ -104,8 +104,7 @@ static void candidates_free(candidates *c) {
     cli_lines_free(&c->lines);
 }
 
-/* --- an index ----------------------------------------------------------------------------------
- */
+/* --- an index --------------------------------------------------------------------------------- */
 
 static cg_status check_index(const char *npy, const char *txt, const candidates *c, int64_t width) {
     const cg_shape *shape = &c->npy.shape;
@@ -146,8 +145,7 @@ static cg_status load_index(const arguments *a, int64_t width, candidates *c) {
     return CG_OK;
 }
 
-/* --- a folder ----------------------------------------------------------------------------------
- */
+/* --- a folder --------------------------------------------------------------------------------- */
 
 static cg_status embed_folder(const arguments *a, cli_model *m, candidates *c) {
     CG_TRY(cli_embed_pictures("search", m, &a->run, c->folder, &c->embedded));
@@ -159,8 +157,7 @@ static cg_status embed_folder(const arguments *a, cli_model *m, candidates *c) {
     return CG_OK;
 }
 
-/* --- the query ---------------------------------------------------------------------------------
- */
+/* --- the query -------------------------------------------------------------------------------- */
 
 static cg_status embed_query(const arguments *a, cli_model *m, float **out) {
     cg_embeddings e = {0};
@@ -184,8 +181,7 @@ static cg_status embed_query(const arguments *a, cli_model *m, float **out) {
     return s;
 }
 
-/* --- results -----------------------------------------------------------------------------------
- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 static cg_status print_json(const arguments *a, const candidates *c, const double *score,
                             const int64_t *best, int64_t n) {

@@ -9,8 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* --- texts -------------------------------------------------------------------------------------
- */
+/* --- texts ------------------------------------------------------------------------------------ */
 
 void cli_lines_free(cli_lines *l) {
     free(l->line);
@@ -58,8 +57,7 @@ cg_status cli_lines_split(const char *text, cli_lines *out) {
     return s;
 }
 
-/* --- pictures ----------------------------------------------------------------------------------
- */
+/* --- pictures --------------------------------------------------------------------------------- */
 
 static cg_status append(cg_dataset *d, int64_t *capacity, const char *path) {
     return cg_dataset_append(d, capacity, strdup(path), calloc(1, 1));

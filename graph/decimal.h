@@ -1,4 +1,4 @@
-/* The decimal that was meant by a float: 0.48145466, not 0.48145464062690735. */
+/* A float in as few digits as say it: 0.48145467, not 0.48145467042922974. */
 #ifndef CG_DECIMAL_H
 #define CG_DECIMAL_H
 

@@ -1,6 +1,7 @@
 /* Execution: resolves where every value is, runs the kernels, delivers the outputs. */
 #include "graph/exec.h"
 
+#include "graph/clock.h"
 #include "graph/exec_private.h"
 #include "graph/plan_private.h"
 
@@ -8,7 +9,6 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 cg_status cg_exec_create(cg_exec **out) {
     *out = calloc(1, sizeof **out);
@@ -89,7 +89,7 @@ const void *cg_exec_output(const cg_exec *e, const char *name) {
     return o && o->mode == CG_KEEP ? e->address[o->value->id] : NULL;
 }
 
-/* --- a run ------------------------------------------------------------------------------------ */
+/* --- a run ------------------------------------------------------------------------------- */
 
 static cg_status check_read(const cg_exec *e, const cg_value *v) {
     if (v->kind == CG_VALUE_RESULT || e->address[v->id] || cg_shape_count(&v->shape) == 0)
@@ -153,19 +153,13 @@ static void flush(cg_exec *e, int list) {
     }
 }
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 static cg_status run_all(cg_exec *e) {
     const cg_graph *g = e->plan->graph;
     for (int i = 0; i < g->n_node; i++) {
-        double start = e->profiling ? now() : 0;
+        double start = e->profiling ? cg_now() : 0;
         CG_TRY(run_node(e, i));
         flush(e, i);
-        if (e->profiling) cg_profile_add(e, i, now() - start);
+        if (e->profiling) cg_profile_add(e, i, cg_now() - start);
     }
     flush(e, g->n_node);
     if (e->profiling) e->profiled_runs++;

@@ -160,10 +160,8 @@ static cg_status wrong_count(const cg_op *op, int n_in) {
     return cg_error(CG_EINVAL, "has %d operand%s, wanted %s", n_in, n_in == 1 ? "" : "s", wanted);
 }
 
-static cg_status check_operands(const cg_graph *g, const cg_op *op, int n_in,
-                                cg_value *const *in) {
-    if (n_in < op->min_in || (op->max_in >= 0 && n_in > op->max_in))
-        return wrong_count(op, n_in);
+static cg_status check_operands(const cg_graph *g, const cg_op *op, int n_in, cg_value *const *in) {
+    if (n_in < op->min_in || (op->max_in >= 0 && n_in > op->max_in)) return wrong_count(op, n_in);
     for (int i = 0; i < n_in; i++) {
         if (!in[i]) return cg_error(CG_EINVAL, "operand %d is NULL", i);
         if (in[i]->id >= g->n_value || g->value[in[i]->id] != in[i])
@@ -250,8 +248,8 @@ void cg_graph_output(cg_graph *g, const char *name, cg_value *v, cg_output_mode 
     else if (cg_graph_find_output(g, name))
         cg_graph_fail(g, cg_error(CG_EINVAL, "output %s is declared twice", name));
     else
-        output_add(g, (cg_output){.name = cg_arena_string(&g->arena, name), .value = v,
-                                  .mode = mode});
+        output_add(g,
+                   (cg_output){.name = cg_arena_string(&g->arena, name), .value = v, .mode = mode});
 }
 
 void cg_graph_update(cg_graph *g, cg_value *parameter, cg_value *v) {
@@ -271,7 +269,9 @@ void cg_graph_update(cg_graph *g, cg_value *parameter, cg_value *v) {
                                   cg_shape_print(&v->shape, found),
                                   cg_shape_print(&parameter->shape, wanted)));
     } else
-        output_add(g, (cg_output){.name = parameter->name, .value = v, .mode = CG_UPDATE,
+        output_add(g, (cg_output){.name = parameter->name,
+                                  .value = v,
+                                  .mode = CG_UPDATE,
                                   .param = parameter->param});
 }
 

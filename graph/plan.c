@@ -103,8 +103,7 @@ static void locate_all(liveness *l) {
     cg_plan *p = l->p;
     const cg_graph *g = p->graph;
     for (int i = 0; i < g->n_value; i++)
-        if (g->value[i]->kind != CG_VALUE_RESULT)
-            p->location[i] = (cg_location){CG_PLACE_SELF, i};
+        if (g->value[i]->kind != CG_VALUE_RESULT) p->location[i] = (cg_location){CG_PLACE_SELF, i};
     for (int i = 0; i < g->n_node; i++) {
         const cg_node *n = g->node[i];
         if (n->n_in + n->n_out > p->max_io) p->max_io = n->n_in + n->n_out;
@@ -150,8 +149,8 @@ static cg_status prepare_all(cg_plan *p) {
             cg_status s = n->op->prepare(&prep);
             if (s != CG_OK) return cg_error_in(s, "%s: %s", n->name, n->op->name);
         }
-        p->step[i] = (cg_step){.state = prep.state, .impl = prep.impl ? prep.impl : "",
-                               .scratch = -1};
+        p->step[i] =
+            (cg_step){.state = prep.state, .impl = prep.impl ? prep.impl : "", .scratch = -1};
         if (prep.scratch) p->step[i].scratch = new_storage(p, cg_align64(prep.scratch), i);
         if (prep.scratch > p->report.scratch_bytes) p->report.scratch_bytes = prep.scratch;
     }

@@ -9,7 +9,9 @@
 static void print_value(FILE *f, const cg_value *v) {
     switch (v->kind) {
     case CG_VALUE_INPUT:
-    case CG_VALUE_PARAM: fputs(v->name, f); break;
+    case CG_VALUE_PARAM:
+        fputs(v->name, f);
+        break;
     case CG_VALUE_CONSTANT:
         if (v->dtype == CG_F32 && v->shape.rank == 0)
             fprintf(f, "%g", (double)*(const float *)v->data);
@@ -33,11 +35,14 @@ static void print_attributes(FILE *f, const cg_node *n, const char *separator) {
         char shape[CG_SHAPE_TEXT];
         fputs(separator, f);
         switch (a->type) {
-        case CG_ATTR_INT: fprintf(f, "%s=%" PRId64, a->name, *(const int64_t *)(const void *)at); break;
-        case CG_ATTR_FLOAT: fprintf(f, "%s=%g", a->name, (double)*(const float *)(const void *)at); break;
+        case CG_ATTR_INT:
+            fprintf(f, "%s=%" PRId64, a->name, *(const int64_t *)(const void *)at);
+            break;
+        case CG_ATTR_FLOAT:
+            fprintf(f, "%s=%g", a->name, (double)*(const float *)(const void *)at);
+            break;
         case CG_ATTR_SHAPE:
-            fprintf(f, "%s=%s", a->name,
-                    cg_shape_print((const cg_shape *)(const void *)at, shape));
+            fprintf(f, "%s=%s", a->name, cg_shape_print((const cg_shape *)(const void *)at, shape));
         }
     }
 }
@@ -82,7 +87,9 @@ cg_status cg_graph_text(const cg_graph *g, char **text) {
         const cg_value *v = g->value[i];
         if (v->kind == CG_VALUE_RESULT) continue;
         if (v->kind == CG_VALUE_CONSTANT && v->shape.rank == 0 && v->dtype == CG_F32) continue;
-        fputs(v->kind == CG_VALUE_INPUT ? "input " : v->kind == CG_VALUE_PARAM ? "parameter " : "",
+        fputs(v->kind == CG_VALUE_INPUT   ? "input "
+              : v->kind == CG_VALUE_PARAM ? "parameter "
+                                          : "",
               f);
         print_value(f, v);
         fputs(" : ", f);
@@ -127,8 +134,10 @@ static void boxes_free(boxes *b) {
 
 static cg_status boxes_make(const cg_graph *g, int collapse, boxes *b) {
     size_t n = (size_t)g->n_node + 1;
-    *b = (boxes){.name = calloc(n, sizeof *b->name), .first = calloc(n, sizeof(int)),
-                 .count = calloc(n, sizeof(int)), .of_node = calloc(n, sizeof(int))};
+    *b = (boxes){.name = calloc(n, sizeof *b->name),
+                 .first = calloc(n, sizeof(int)),
+                 .count = calloc(n, sizeof(int)),
+                 .of_node = calloc(n, sizeof(int))};
     if (!b->name || !b->first || !b->count || !b->of_node) {
         boxes_free(b);
         return cg_error(CG_ENOMEM, "no memory to draw a graph");

@@ -58,10 +58,14 @@ static const char *const arch_names[] = {"transformer", "cbow", NULL};
 
 cg_clip_desc cg_clip_desc_default(void) {
     return (cg_clip_desc){
-        .vision = {.image_size = 224, .layers = {12}, .n_layers = 1, .width = 768,
-                   .head_width = 64},
-        .text = {.text_arch = CG_TEXT_TRANSFORMER, .context_length = 77, .vocab_size = 49408,
-                 .width = 512, .heads = 8, .layers = 12},
+        .vision =
+            {.image_size = 224, .layers = {12}, .n_layers = 1, .width = 768, .head_width = 64},
+        .text = {.text_arch = CG_TEXT_TRANSFORMER,
+                 .context_length = 77,
+                 .vocab_size = 49408,
+                 .width = 512,
+                 .heads = 8,
+                 .layers = 12},
         .init_logit_scale = 2.6592600f, /* ln(1/0.07) */
     };
 }
@@ -70,7 +74,7 @@ cg_clip_desc cg_clip_desc_default(void) {
 
 static cg_status wrong_type(const char *path, const char *wanted, const json_t *found) {
     static const char *const type[] = {"an object", "a list", "a string", "a whole number",
-                                       "a number", "true", "false", "null"};
+                                       "a number",  "true",   "false",    "null"};
     return cg_error(CG_EINVAL, "%s: found %s, wanted %s", path, type[json_typeof(found)], wanted);
 }
 
@@ -136,12 +140,18 @@ static cg_status read_object(const char *path, const key *keys, const json_t *j,
 static cg_status read_key(const char *path, const key *k, const json_t *j, void *object) {
     void *at = (char *)object + k->offset;
     switch (k->type) {
-    case INT: return read_int(path, k, j, at);
-    case FLOAT: return read_float(path, k, j, at);
-    case LAYERS: return read_layers(path, k, j, object);
-    case TEXT_ARCH: return read_arch(path, j, at);
-    case VISION: return read_object(path, vision_keys, j, at);
-    default: return read_object(path, text_keys, j, at);
+    case INT:
+        return read_int(path, k, j, at);
+    case FLOAT:
+        return read_float(path, k, j, at);
+    case LAYERS:
+        return read_layers(path, k, j, object);
+    case TEXT_ARCH:
+        return read_arch(path, j, at);
+    case VISION:
+        return read_object(path, vision_keys, j, at);
+    default:
+        return read_object(path, text_keys, j, at);
     }
 }
 
@@ -220,12 +230,24 @@ static cg_status check_object(const char *path, const key *keys, const void *obj
         cg_status s = CG_OK;
         snprintf(inner, sizeof inner, "%s: %s", path, k->name);
         switch (k->type) {
-        case INT: s = check_int(inner, k, *(const int64_t *)at); break;
-        case FLOAT: s = check_float(inner, k, (double)*(const float *)at); break;
-        case LAYERS: s = check_layers(inner, k, object); break;
-        case TEXT_ARCH: s = check_arch(inner, *(const cg_text_arch *)at); break;
-        case VISION: s = check_object(inner, vision_keys, at); break;
-        case TEXT: s = check_object(inner, text_keys, at); break;
+        case INT:
+            s = check_int(inner, k, *(const int64_t *)at);
+            break;
+        case FLOAT:
+            s = check_float(inner, k, (double)*(const float *)at);
+            break;
+        case LAYERS:
+            s = check_layers(inner, k, object);
+            break;
+        case TEXT_ARCH:
+            s = check_arch(inner, *(const cg_text_arch *)at);
+            break;
+        case VISION:
+            s = check_object(inner, vision_keys, at);
+            break;
+        case TEXT:
+            s = check_object(inner, text_keys, at);
+            break;
         }
         CG_TRY(s);
     }
@@ -254,15 +276,20 @@ static json_t *write_key(const key *k, const void *object) {
     const void *at = (const char *)object + k->offset;
     const cg_vision_desc *v = object;
     switch (k->type) {
-    case INT: return json_integer(*(const int64_t *)at);
-    case FLOAT: return json_real(cg_decimal(*(const float *)at));
+    case INT:
+        return json_integer(*(const int64_t *)at);
+    case FLOAT:
+        return json_real(cg_decimal(*(const float *)at));
     case LAYERS:
         if (v->n_layers == 1) return json_integer(v->layers[0]);
         return json_pack("[I,I,I,I]", (json_int_t)v->layers[0], (json_int_t)v->layers[1],
                          (json_int_t)v->layers[2], (json_int_t)v->layers[3]);
-    case TEXT_ARCH: return json_string(arch_names[*(const cg_text_arch *)at]);
-    case VISION: return write_object(vision_keys, at);
-    default: return write_object(text_keys, at);
+    case TEXT_ARCH:
+        return json_string(arch_names[*(const cg_text_arch *)at]);
+    case VISION:
+        return write_object(vision_keys, at);
+    default:
+        return write_object(text_keys, at);
     }
 }
 

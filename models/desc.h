@@ -20,11 +20,11 @@ struct json_t;
 typedef enum cg_text_arch { CG_TEXT_TRANSFORMER, CG_TEXT_CBOW } cg_text_arch;
 
 typedef struct cg_vision_desc {
-    int64_t image_size;  /* pixels a side; a multiple of 32 for a ResNet */
-    int64_t layers[4];   /* ResNet: bottlenecks of each stage; ViT: layers[0] blocks */
-    int64_t n_layers;    /* 4: a ResNet; 1: a ViT */
-    int64_t width;       /* ResNet: stem width (features / 32); ViT: token width */
-    int64_t head_width;  /* channels of an attention head */
+    int64_t image_size; /* pixels a side; a multiple of 32 for a ResNet */
+    int64_t layers[4];  /* ResNet: bottlenecks of each stage; ViT: layers[0] blocks */
+    int64_t n_layers;   /* 4: a ResNet; 1: a ViT */
+    int64_t width;      /* ResNet: stem width (features / 32); ViT: token width */
+    int64_t head_width; /* channels of an attention head */
 } cg_vision_desc;
 
 typedef struct cg_text_desc {
@@ -57,7 +57,8 @@ cg_status cg_clip_desc_load(const char *path, cg_clip_desc *out);
 /* The description as a new JSON object, every key written; NULL when memory is out. */
 struct json_t *cg_clip_desc_json(const cg_clip_desc *d);
 
-/* Checks each size against its range, and sizes against one another; called by parse. errors  CG_EINVAL, CG_EUNSUPPORTED */
+/* Checks each size against its range, and sizes against one another; called by parse.
+ * errors  CG_EINVAL, CG_EUNSUPPORTED */
 cg_status cg_clip_desc_check(const char *name, const cg_clip_desc *d);
 
 #endif

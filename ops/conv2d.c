@@ -211,7 +211,8 @@ static cg_status prepare(cg_prep *p) {
     p->impl = s->impl;
     s->matrix_at = cg_align64(cg_dnn_scratch(s->dnn));
     s->patch_at = s->matrix_at;
-    if (s->expand) s->patch_at += cg_align64((size_t)cg_conv_matrix_count(&s->matrix) * sizeof(float));
+    if (s->expand)
+        s->patch_at += cg_align64((size_t)cg_conv_matrix_count(&s->matrix) * sizeof(float));
     p->scratch = s->patch_at;
     const cg_dnn_conv *m = &s->matrix;
     if (s->patch) p->scratch += (size_t)(m->n * m->h * m->w * m->c) * sizeof(float);

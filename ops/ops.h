@@ -29,7 +29,7 @@ cg_value *cg_relu(cg_graph *g, cg_value *x);
 cg_value *cg_dropout(cg_graph *g, cg_value *x, cg_value *step, cg_value *sample, float p);
 
 /* --- shapes ----------------------------------------------------------------------------------- */
-cg_value *cg_reshape(cg_graph *g, cg_value *x, cg_shape shape); /* one dimension may be -1 */
+cg_value *cg_reshape(cg_graph *g, cg_value *x, cg_shape shape);  /* one dimension may be -1 */
 cg_value *cg_transpose(cg_graph *g, cg_value *x, cg_shape axes); /* out dim i = x dim axes[i] */
 cg_value *cg_concat(cg_graph *g, int n, cg_value *const *x, int axis);
 cg_value *cg_slice(cg_graph *g, cg_value *x, int axis, int64_t start, int64_t length);

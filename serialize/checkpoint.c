@@ -19,8 +19,9 @@ static const char *const moment_names[] = {"exp_avg", "exp_avg_sq"};
 
 static cg_status path_in(const char *folder, const char *name, char path[PATH_ROOM]) {
     int n = snprintf(path, PATH_ROOM, "%s/%s", folder, name);
-    return n > 0 && n < PATH_ROOM ? CG_OK
-                                  : cg_error(CG_EINVAL, "%s/%s: the path is too long", folder, name);
+    return n > 0 && n < PATH_ROOM
+               ? CG_OK
+               : cg_error(CG_EINVAL, "the path is too long: %s/%s", folder, name);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -29,7 +30,8 @@ static cg_status path_in(const char *folder, const char *name, char path[PATH_RO
 static cg_status save_json(const char *folder, const char *name, json_t *j) {
     char path[PATH_ROOM];
     char *text = j ? json_dumps(j, JSON_INDENT(2)) : NULL;
-    cg_status s = text ? path_in(folder, name, path) : cg_error(CG_ENOMEM, "no memory for %s", name);
+    cg_status s =
+        text ? path_in(folder, name, path) : cg_error(CG_ENOMEM, "no memory for %s", name);
     if (s == CG_OK) s = cg_file_save(path, text, strlen(text));
     free(text);
     json_decref(j);
@@ -55,9 +57,9 @@ static cg_status save_moments(const char *folder, const cg_checkpoint *c) {
             const cg_param *p = cg_params_at(c->params, i);
             if (!p->trainable) continue;
             snprintf(name[count], sizeof *name, "%s.%s", moment_names[k], p->name);
-            tensor[count] = (cg_tensor){name[count], CG_F32, p->shape,
-                                        c->moment[k] + p->offset / sizeof(float),
-                                        (size_t)p->count * sizeof(float)};
+            tensor[count] =
+                (cg_tensor){name[count], CG_F32, p->shape, c->moment[k] + p->offset / sizeof(float),
+                            (size_t)p->count * sizeof(float)};
             count++;
         }
     if (s == CG_OK) s = cg_safetensors_save(path, tensor, count, NULL, 0);
@@ -96,7 +98,8 @@ static cg_status load_json(const char *folder, const char *name, json_t **out) {
     json_error_t error;
     CG_TRY(path_in(folder, name, path));
     FILE *f = fopen(path, "rb");
-    if (!f) return cg_error(errno == ENOENT ? CG_ENOTFOUND : CG_EIO, "%s: %s", path, strerror(errno));
+    if (!f)
+        return cg_error(errno == ENOENT ? CG_ENOTFOUND : CG_EIO, "%s: %s", path, strerror(errno));
     *out = json_loadf(f, JSON_REJECT_DUPLICATES, &error);
     fclose(f);
     return *out ? CG_OK : cg_error(CG_EFORMAT, "%s: line %d: %s", path, error.line, error.text);
@@ -114,8 +117,9 @@ cg_status cg_checkpoint_config(const char *folder, cg_clip_desc *desc, cg_prepro
             preprocess->size = (int)desc->vision.image_size;
     }
     if (s == CG_OK && preprocess->size != desc->vision.image_size)
-        s = cg_error(CG_EINVAL, "%s: preprocess_cfg: size %d, but the model's image_size is %" PRId64,
-                     name, preprocess->size, desc->vision.image_size);
+        s = cg_error(CG_EINVAL,
+                     "%s: preprocess_cfg: size %d, but the model's image_size is %" PRId64, name,
+                     preprocess->size, desc->vision.image_size);
     json_decref(j);
     return s;
 }
@@ -205,7 +209,7 @@ static int64_t step_of(const char *name) {
 
 cg_status cg_checkpoint_path(const char *run, int64_t step, char *path, size_t size) {
     int n = snprintf(path, size, "%s/checkpoints/step-%" PRId64, run, step);
-    return n > 0 && (size_t)n < size ? CG_OK : cg_error(CG_EINVAL, "%s: the path is too long", run);
+    return n > 0 && (size_t)n < size ? CG_OK : cg_error(CG_EINVAL, "the path is too long: %s", run);
 }
 
 static int newest_first(const void *a, const void *b) {

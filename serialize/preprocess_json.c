@@ -51,8 +51,10 @@ static cg_status read_size(const char *name, const json_t *j, int *out) {
     const json_t *other = json_is_array(j) ? json_array_get(j, 1) : j;
     json_int_t x = json_integer_value(side);
     if (!json_is_integer(side) || x != json_integer_value(other) || x < 1 || x > 4096)
-        return cg_error(CG_EINVAL, "%s: size: wanted a whole number from 1 to 4096, or two equal "
-                                   "ones", name);
+        return cg_error(CG_EINVAL,
+                        "%s: size: wanted a whole number from 1 to 4096, or two equal "
+                        "ones",
+                        name);
     *out = (int)x;
     return CG_OK;
 }

@@ -24,8 +24,7 @@ enum { WIDTH = 32, PICTURES = 4 };
 static char folder[64];
 static char out[1 << 20], err[1 << 16]; /* what the program printed */
 
-/* -- running ------------------------------------------------------------------------------------
- */
+/* -- running ----------------------------------------------------------------------------------- */
 
 static void read_file(const char *name, char *text, size_t size) {
     char path[128];
@@ -82,8 +81,7 @@ static json_t *json_of(const char *arguments) {
     return j;
 }
 
-/* -- the folder: pictures, texts, a model ---------------------------------------------------------
- */
+/* -- the folder: pictures, texts, a model ------------------------------------------------------ */
 
 static void draw(const char *name, int red, int green, int blue, int square) {
     char path[128];
@@ -141,8 +139,7 @@ static int clean(void **state) {
     return system(command);
 }
 
-/* -- classify -----------------------------------------------------------------------------------
- */
+/* -- classify ---------------------------------------------------------------------------------- */
 
 static void classify_prints_probabilities(void **state) {
     (void)state;
@@ -192,8 +189,7 @@ static void templates_are_averaged(void **state) {
     assert_true(fabs(p[0] - p[1]) > 1e-5);
 }
 
-/* -- embed and search ---------------------------------------------------------------------------
- */
+/* -- embed and search -------------------------------------------------------------------------- */
 
 static void check_rows(const char *name, int64_t rows) {
     char path[128];
@@ -276,8 +272,7 @@ static void unreadable_pictures_are_left_out(void **state) {
     assert_non_null(strstr(err, "mixed/cut.png"));
 }
 
-/* -- inspect ------------------------------------------------------------------------------------
- */
+/* -- inspect ----------------------------------------------------------------------------------- */
 
 static int64_t number(const json_t *j, const char *group, const char *key) {
     return json_integer_value(json_object_get(json_object_get(j, group), key));
@@ -330,8 +325,7 @@ static void inspect_prints(void **state) {
     assert_string_equal(out + strlen(out) - 2, "}\n");
 }
 
-/* -- check-grad ---------------------------------------------------------------------------------
- */
+/* -- check-grad -------------------------------------------------------------------------------- */
 
 static void check_grad_agrees(void **state) {
     (void)state;
@@ -346,8 +340,7 @@ static void check_grad_agrees(void **state) {
     assert_non_null(strstr(out, " gradients agree within 1e-09 "));
 }
 
-/* -- what can be wrong --------------------------------------------------------------------------
- */
+/* -- what can be wrong ------------------------------------------------------------------------- */
 
 static void bad_command_lines(void **state) {
     (void)state;

@@ -74,6 +74,43 @@ static void commits(void **state) {
     assert_int_equal(cg_file_commit(NULL), CG_OK);
 }
 
+static void removes(void **state) {
+    (void)state;
+    const char *path = path_of("old");
+    char inside[600];
+    assert_int_equal(mkdir(path, 0777), 0);
+    snprintf(inside, sizeof inside, "%s/in", path);
+    assert_int_equal(mkdir(inside, 0777), 0);
+    snprintf(inside, sizeof inside, "%s/in/a", path);
+    assert_int_equal(cg_file_save(inside, "x", 1), CG_OK);
+    int before = entries(cg_folder_path(scratch));
+    assert_int_equal(cg_folder_remove(path), CG_OK);
+    assert_int_equal(entries(cg_folder_path(scratch)), before - 1);
+    assert_int_equal(cg_folder_remove(path), CG_ENOTFOUND);
+    assert_non_null(strstr(cg_error_message(), "cannot remove "));
+    assert_int_equal(cg_file_save(path, "x", 1), CG_OK); /* a file */
+    assert_int_equal(cg_folder_remove(path), CG_OK);
+    assert_int_equal(entries(cg_folder_path(scratch)), before - 1);
+}
+
+static void knows_its_temporary_names(void **state) {
+    (void)state;
+    const char *path = cg_folder_path(scratch);
+    assert_true(cg_file_is_temporary(path));
+    assert_true(cg_file_is_temporary("step-4.tmp-0123456789abcdef"));
+    assert_true(cg_file_is_temporary("a.tmp-0123456789abcdef.tmp-0123456789abcdef"));
+    static const char *const others[] = {"",
+                                         "step-4",
+                                         "step-4.tmp-",
+                                         ".tmp-0123456789abcdef",
+                                         "step-4.tmp-0123456789abcde",
+                                         "step-4.tmp-0123456789abcdeF",
+                                         "step-4.tmp-0123456789abcdef0",
+                                         "step-4_tmp-0123456789abcdef"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        assert_false(cg_file_is_temporary(others[i]));
+}
+
 static void writes_sizes_around_the_buffer(void **state) {
     (void)state;
     static unsigned char data[300000];
@@ -210,6 +247,8 @@ static void folder_does_not_replace_a_file(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commits),
+        cmocka_unit_test(removes),
+        cmocka_unit_test(knows_its_temporary_names),
         cmocka_unit_test(writes_sizes_around_the_buffer),
         cmocka_unit_test(abandons),
         cmocka_unit_test(full_disk_leaves_the_old_file),

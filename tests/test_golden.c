@@ -30,8 +30,7 @@ enum { MAX_BATCH = 16 };
 
 static const double embedding_tolerance = 1e-5;
 
-/* --- the golden file ----------------------------------------------------------------------------
- */
+/* --- the golden file -------------------------------------------------------------------------- */
 
 static struct {
     cg_safetensors *file;
@@ -123,8 +122,7 @@ static int close_golden(void **state) {
     return 0;
 }
 
-/* --- judging ------------------------------------------------------------------------------------
- */
+/* --- judging ---------------------------------------------------------------------------------- */
 
 /* The largest part of what is allowed, and how many exceed it. */
 typedef struct verdict {
@@ -178,8 +176,7 @@ static void judge_gradient(verdict *v, const cg_param *p, const float *found, co
           part * length_of(wanted, p->count) + 1e-7 * golden.gradient_norm);
 }
 
-/* --- the model ----------------------------------------------------------------------------------
- */
+/* --- the model -------------------------------------------------------------------------------- */
 
 typedef struct setting {
     int backward; /* batch statistics, loss and gradients; 0: inference */
@@ -316,8 +313,7 @@ static const float *gradient(const model *m, const cg_param *p) {
     return m->gradient + p->offset / sizeof(float);
 }
 
-/* --- against PyTorch ----------------------------------------------------------------------------
- */
+/* --- against PyTorch -------------------------------------------------------------------------- */
 
 static void the_hash_is_the_same_on_both_sides(void **state) {
     (void)state;
@@ -399,8 +395,7 @@ static void inference(void **state) {
     pronounce(&v);
 }
 
-/* --- ten steps of training, through the runner --------------------------------------------------
- */
+/* --- ten steps of training, through the runner ------------------------------------------------ */
 
 static cg_adamw adamw(void) {
     return (cg_adamw){.beta1 = (float)training("beta1"),
@@ -453,8 +448,7 @@ static void ten_losses(void **state) {
     pronounce(&v);
 }
 
-/* --- against itself -----------------------------------------------------------------------------
- */
+/* --- against itself --------------------------------------------------------------------------- */
 
 /* Whether a kernel's name is that of oneDNN's scalar reference: "ref", "ref:any", "gemm ref:any".
  */

@@ -198,8 +198,7 @@ static void derivatives_are_of_fourth_order(void **state) {
     assert_float_equal(cg_derivative(cubic, NULL, .5), 3, 1e-12); /* exact up to t⁴ */
 }
 
-/* -- a whole model ------------------------------------------------------------------------------
- */
+/* -- a whole model ----------------------------------------------------------------------------- */
 
 /* What `inspect` shows is what a step then takes. */
 static void plans_are_as_announced(cg_context *ctx, cg_runner *runner) {

@@ -30,8 +30,9 @@ static const struct {
 enum { FOLDERS = sizeof rules / sizeof *rules };
 
 /* The status target: what every folder may use. */
-static const char *const status_headers[] = {"graph/status.h", "graph/rng.h", "graph/file.h",
-                                             "graph/nearest.h", "graph/decimal.h", "graph/clock.h", NULL};
+static const char *const status_headers[] = {
+    "graph/status.h", "graph/rng.h", "graph/file.h", "graph/nearest.h", "graph/decimal.h",
+    "graph/clock.h",  NULL};
 
 /* Kept apart, each with the one folder, or files, that may include them. */
 static const struct {

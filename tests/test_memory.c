@@ -47,8 +47,7 @@ static cg_clip_desc description(void) {
     return d;
 }
 
-/* --- the child ----------------------------------------------------------------------------------
- */
+/* --- the child -------------------------------------------------------------------------------- */
 
 typedef struct measured {
     int ok;
@@ -130,8 +129,7 @@ static void child(int out) {
     _exit(write(out, &m, sizeof m) == (ssize_t)sizeof m ? 0 : 1);
 }
 
-/* --- the tests ----------------------------------------------------------------------------------
- */
+/* --- the tests -------------------------------------------------------------------------------- */
 
 static void test_planned_is_measured(void **state) {
     (void)state;

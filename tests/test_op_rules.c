@@ -75,6 +75,24 @@ static void test_labels(void **state) {
     assert_non_null(strstr(cg_error_message(), "label[2] is 2, wanted 0 to 1"));
 }
 
+/* Columns are read in tiles of rows: one that is all -inf, and the first, leaves the rest right. */
+static void test_masked_rows(void **state) {
+    (void)state;
+    enum { TALL = 70, MASKED = 40 }; /* more than a tile of 32 */
+    float x[TALL * 2], loss[2];
+    int32_t label[2] = {MASKED, TALL - 1};
+    for (int i = 0; i < TALL; i++)
+        for (int j = 0; j < 2; j++) x[2 * i + j] = i < MASKED ? -INFINITY : (float)(j ? -1e4 : 3);
+    cg_graph *g = graph();
+    cg_value *logits = cg_input(g, "x", CG_F32, CG_SHAPE(TALL, 2));
+    cg_value *l = cg_input(g, "label", CG_I32, CG_SHAPE(2));
+    assert_int_equal(run(g, cg_softmax_cross_entropy(g, logits, l, 0),
+                         (input[]){{"x", x}, {"label", label}}, 2, loss, sizeof loss),
+                     CG_OK);
+    cg_graph_free(g);
+    for (int j = 0; j < 2; j++) assert_true(fabs((double)loss[j] - log(TALL - MASKED)) < 1e-5);
+}
+
 /* --- attention -------------------------------------------------------------------------------- */
 
 static cg_status attend(const int32_t *q_offset, const int32_t *k_offset, float *o) {
@@ -220,7 +238,8 @@ static void test_exp(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_labels),  cmocka_unit_test(test_offsets), cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_labels),  cmocka_unit_test(test_masked_rows),
+        cmocka_unit_test(test_offsets), cmocka_unit_test(test_kept),
         cmocka_unit_test(test_dropout), cmocka_unit_test(test_exp),
     };
     return cmocka_run_group_tests_name("op rules", tests, NULL, NULL);

@@ -273,8 +273,7 @@ static void test_bad_values(void **state) {
     refuse_run(cg_segment_mean, (int32_t[]){-1, 1, 4}, "offset -1 at position 0, wanted 0 to 4");
 }
 
-/* --- what is not a number ----------------------------------------------------------------------
- */
+/* --- what is not a number --------------------------------------------------------------------- */
 
 static void test_nan(void **state) {
     (void)state;
@@ -327,8 +326,7 @@ static void test_coverage(void **state) {
     if (missing[0]) fail_msg("%s", missing);
 }
 
-/* --- the list of tests -------------------------------------------------------------------------
- */
+/* --- the list of tests ------------------------------------------------------------------------ */
 
 typedef struct test_list {
     struct CMUnitTest *test;

@@ -1,20 +1,14 @@
 #include "train/evaluate.h"
 
+#include "graph/clock.h"
 #include "ops/kernel.h"
 
 #include <inttypes.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* --- embeddings --------------------------------------------------------------------------------- */
+/* --- embeddings -------------------------------------------------------------------------- */
 
 void cg_embeddings_free(cg_embeddings *e) {
     free(e->row);
@@ -86,7 +80,7 @@ cg_status cg_embed_texts(cg_runner *r, const cg_tokenizer *t, const char *const 
     return s;
 }
 
-/* --- ranking ------------------------------------------------------------------------------------ */
+/* --- ranking ----------------------------------------------------------------------------- */
 
 CG_KERNEL static float dot(const float *a, const float *b, int64_t n) {
     float sum = 0;
@@ -225,17 +219,17 @@ cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_eval
     const char **caption;
     int32_t *number;
     int64_t n_captions;
-    double begun = now();
+    double begun = cg_now();
     *out = (cg_retrieval){0};
     CG_TRY(distinct_captions(d, &caption, &number, &n_captions));
     cg_status s = rank(r, d, o, caption, number, n_captions, out, report);
     free(caption);
     free(number);
-    out->seconds = now() - begun;
+    out->seconds = cg_now() - begun;
     return s;
 }
 
-/* --- the pixels' nearest neighbour --------------------------------------------------------------- */
+/* --- the pixels' nearest neighbour ------------------------------------------------------- */
 
 enum { SIDE = 16, PIXELS = SIDE * SIDE * 3 };
 
@@ -349,7 +343,7 @@ cg_status cg_evaluate_pixels(const cg_dataset *train, const cg_dataset *test, in
                              cg_retrieval *out) {
     float *pixels[2] = {NULL};
     char *have[2] = {NULL};
-    double begun = now();
+    double begun = cg_now();
     *out = (cg_retrieval){0};
     int32_t *id = shared_captions(train, test);
     cg_status s = id ? CG_OK : cg_error(CG_ENOMEM, "no memory to match captions");
@@ -361,6 +355,6 @@ cg_status cg_evaluate_pixels(const cg_dataset *train, const cg_dataset *test, in
         free(have[k]);
     }
     free(id);
-    out->seconds = now() - begun;
+    out->seconds = cg_now() - begun;
     return s;
 }

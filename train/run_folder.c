@@ -37,7 +37,7 @@ static cg_status make_folders(const char *path) {
     return CG_OK;
 }
 
-/* --- checkpoints ----------------------------------------------------------------------------- */
+/* --- checkpoints ------------------------------------------------------------------------- */
 
 cg_status cg_run_folder_checkpoint(const cg_run_folder *f, int64_t step, char *path, size_t size) {
     return cg_checkpoint_path(f->path, step, path, size);
@@ -73,8 +73,10 @@ static cg_status check_checkpoints(const char *run, int64_t step) {
     int64_t newest = n ? steps[0] : -1;
     free(steps);
     if (newest >= 0 && step < 0)
-        return cg_error(CG_EINVAL, "%s has checkpoints of an earlier run: resume it, or choose "
-                                   "another name", run);
+        return cg_error(CG_EINVAL,
+                        "%s has checkpoints of an earlier run: resume it, or choose "
+                        "another name",
+                        run);
     if (newest > step)
         return cg_error(CG_EINVAL,
                         "%s has a checkpoint of step %" PRId64 ", newer than step %" PRId64
@@ -83,7 +85,7 @@ static cg_status check_checkpoints(const char *run, int64_t step) {
     return CG_OK;
 }
 
-/* --- metrics ---------------------------------------------------------------------------------- */
+/* --- metrics ----------------------------------------------------------------------------- */
 
 static cg_status log_line(cg_run_folder *f, json_t *j) {
     char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
@@ -99,10 +101,10 @@ static cg_status log_line(cg_run_folder *f, json_t *j) {
 }
 
 cg_status cg_run_folder_log_step(cg_run_folder *f, const cg_train_progress *p) {
-    return log_line(f, json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)p->step,
-                                 "loss", p->loss, "temperature", p->temperature, "lr", p->lr,
-                                 "gradient_norm", p->gradient_norm, "pairs_per_second",
-                                 p->pairs_per_second));
+    return log_line(f,
+                    json_pack("{s:I, s:f, s:f, s:f, s:f, s:f}", "step", (json_int_t)p->step, "loss",
+                              p->loss, "temperature", p->temperature, "lr", p->lr, "gradient_norm",
+                              p->gradient_norm, "pairs_per_second", p->pairs_per_second));
 }
 
 static json_t *recall_json(const cg_recall *r) {
@@ -146,7 +148,7 @@ static cg_status rewind_metrics(const char *path, int64_t step) {
     return s;
 }
 
-/* --- life ------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------- */
 
 static cg_status save_config(const cg_run_folder *f, const struct json_t *config) {
     char path[PATH_ROOM];

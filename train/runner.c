@@ -29,7 +29,7 @@ struct cg_runner {
     int64_t token_room, offset_room;
 };
 
-/* --- plans -------------------------------------------------------------------------------------- */
+/* --- plans ------------------------------------------------------------------------------- */
 
 static void entry_free(entry *e) {
     cg_plan_free(e->plan);
@@ -83,7 +83,7 @@ static cg_status use(cg_runner *r, entry wanted) {
     return cg_exec_use(r->exec, e->plan);
 }
 
-/* --- life --------------------------------------------------------------------------------------- */
+/* --- life -------------------------------------------------------------------------------- */
 
 /* Declares the parameters by building the whole model once, at the smallest size. */
 static cg_status declare(cg_runner *r) {
@@ -133,7 +133,7 @@ cg_context *cg_runner_context(const cg_runner *r) {
     return r->ctx;
 }
 
-/* --- captions ----------------------------------------------------------------------------------- */
+/* --- captions ---------------------------------------------------------------------------- */
 
 static int room(int32_t **list, int64_t *have, int64_t wanted) {
     if (wanted <= *have) return 1;
@@ -173,7 +173,7 @@ static cg_status bind_texts(cg_runner *r) {
     return cg_exec_bind_input(r->exec, "token_offset", r->offset);
 }
 
-/* --- runs --------------------------------------------------------------------------------------- */
+/* --- runs -------------------------------------------------------------------------------- */
 
 static cg_status bind_gradients(cg_runner *r, float *gradient) {
     const cg_graph *g = r->current->graph;

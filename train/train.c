@@ -1,5 +1,6 @@
 #include "train/train.h"
 
+#include "graph/clock.h"
 #include "graph/op.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
@@ -8,7 +9,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 typedef struct trainer {
     cg_runner *r;
@@ -27,13 +27,7 @@ typedef struct trainer {
     int64_t timed; /* steps that went into it */
 } trainer;
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* --- the start ---------------------------------------------------------------------------------- */
+/* --- the start --------------------------------------------------------------------------- */
 
 static cg_status open_loader(trainer *t) {
     const cg_train_options *o = t->o;
@@ -95,7 +89,7 @@ static cg_status start(trainer *t, const char *resume) {
     return cg_run_folder_open(o->folder, o->config, resume ? t->state.step : -1, &t->folder);
 }
 
-/* --- a step ------------------------------------------------------------------------------------- */
+/* --- a step ------------------------------------------------------------------------------ */
 
 static cg_status nonfinite(trainer *t, const char *what) {
     cg_nonfinite bad;
@@ -153,7 +147,7 @@ static void measure(trainer *t, double seconds, cg_train_progress *p) {
     p->seconds_left = (double)(p->total_steps - p->step) * (double)t->o->batch_size / t->rate;
 }
 
-/* --- between steps ------------------------------------------------------------------------------ */
+/* --- between steps ----------------------------------------------------------------------- */
 
 static cg_status save(trainer *t) {
     char path[sizeof t->result->checkpoint];
@@ -200,11 +194,11 @@ static cg_status after_step(trainer *t, const cg_train_progress *p, int *stop) {
 
 static cg_status loop(trainer *t) {
     int stop = 0, empty = 0;
-    double begun = now();
+    double begun = cg_now();
     while (t->state.step < t->total_steps && !stop) {
         const cg_batch *b;
         cg_train_progress p = {0};
-        double from = now();
+        double from = cg_now();
         CG_TRY(cg_loader_next(t->loader, &b));
         if (!b) { /* the end of an epoch */
             if (empty++)
@@ -218,11 +212,11 @@ static cg_status loop(trainer *t) {
             t->state.batch = b->number;
         }
         CG_TRY(step(t, b, &p));
-        measure(t, now() - from, &p);
+        measure(t, cg_now() - from, &p);
         t->result->loss = p.loss;
         CG_TRY(after_step(t, &p, &stop));
     }
-    t->result->seconds = now() - begun;
+    t->result->seconds = cg_now() - begun;
     t->result->stopped = stop && t->state.step < t->total_steps;
     return CG_OK;
 }

@@ -15,8 +15,10 @@ static uint64_t hash_node(const cg_node *n) {
 static int same_field(const cg_attr_field *f, const void *a, const void *b) {
     const char *x = (const char *)a + f->offset, *y = (const char *)b + f->offset;
     switch (f->type) {
-    case CG_ATTR_INT: return memcmp(x, y, sizeof(int64_t)) == 0;
-    case CG_ATTR_FLOAT: return memcmp(x, y, sizeof(float)) == 0; /* 0 and -0 differ */
+    case CG_ATTR_INT:
+        return memcmp(x, y, sizeof(int64_t)) == 0;
+    case CG_ATTR_FLOAT:
+        return memcmp(x, y, sizeof(float)) == 0; /* 0 and -0 differ */
     case CG_ATTR_SHAPE:
         return cg_shape_equal((const cg_shape *)(const void *)x, (const cg_shape *)(const void *)y);
     }
@@ -35,8 +37,8 @@ static int same_node(const cg_node *a, const cg_node *b) {
 static int same_constant(const cg_value *a, const cg_value *b) {
     return a->kind == CG_VALUE_CONSTANT && b->kind == CG_VALUE_CONSTANT && a->dtype == b->dtype &&
            cg_shape_equal(&a->shape, &b->shape) &&
-           memcmp(a->data, b->data,
-                  (size_t)cg_shape_count(&a->shape) * cg_dtype_size(a->dtype)) == 0;
+           memcmp(a->data, b->data, (size_t)cg_shape_count(&a->shape) * cg_dtype_size(a->dtype)) ==
+               0;
 }
 
 static void merge_constants(cg_graph *g) {

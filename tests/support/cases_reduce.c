@@ -17,8 +17,7 @@
 #define I64(n)                                                                                     \
     { CG_I64, CG_SHAPE(n), CG_FILL_INTEGER, 0, 9, 0 }
 
-/* --- sum and mean ------------------------------------------------------------------------------
- */
+/* --- sum and mean ----------------------------------------------------------------------------- */
 
 /* Axes are bits here. */
 static void reduce(cg_case_data *d, unsigned axes) {
@@ -85,8 +84,7 @@ static void reference_mean_1(cg_case_data *d) {
         d->out[0][i] /= (double)d->in_shape[0].dim[1];
 }
 
-/* --- segment_mean and embedding -----------------------------------------------------------------
- */
+/* --- segment_mean and embedding --------------------------------------------------------------- */
 
 static void build_segment_mean(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_segment_mean(g, in[0], in[1]);
