@@ -23,7 +23,10 @@ typedef struct arguments {
 static const struct argp_option options[] = {
     {"checkpoint", KEY_CHECKPOINT, "FOLDER", 0, "the model: a run, a checkpoint, or a hub folder",
      0},
-    {"labels", KEY_LABELS, "A,B,C", 0, "the labels, between commas", 0},
+    {"labels", KEY_LABELS, "A,B,C", 0,
+     "the labels, between commas (one that has a comma: in "
+     "--labels-file)",
+     0},
     {"labels-file", KEY_FILE, "FILE", 0, "the labels, one per line", 0},
     {"template", KEY_TEMPLATE, "TEXT", 0,
      "the sentence a label stands in, in place of {} (default: the label alone). Several may be "
@@ -89,8 +92,8 @@ static const struct argp parser = {
 
 enum { BAR = 24 };
 
-static void print_text(const char *path, const cli_lines *labels, const double *p,
-                       const int64_t *best, int64_t n) {
+static int print_text(const char *path, const cli_lines *labels, const double *p,
+                      const int64_t *best, int64_t n) {
     printf("%s\n", path);
     for (int64_t k = 0; k < n; k++) {
         char bar[BAR + 1];
@@ -100,10 +103,12 @@ static void print_text(const char *path, const cli_lines *labels, const double *
         bar[BAR] = '\0';
         printf("  %5.1f %%  %s  %s\n", 100 * p[best[k]], bar, labels->line[best[k]]);
     }
+    return 1;
 }
 
-static void print_json(const char *path, const cli_lines *labels, const double *p,
-                       const int64_t *best, int64_t n) {
+/* 0: the line cannot be JSON; jansson takes UTF-8 only, names of files may be anything. */
+static int print_json(const char *path, const cli_lines *labels, const double *p,
+                      const int64_t *best, int64_t n) {
     json_t *list = json_array();
     for (int64_t k = 0; k < n; k++)
         json_array_append_new(list, json_pack("{s:s, s:f}", "label", labels->line[best[k]],
@@ -113,10 +118,11 @@ static void print_json(const char *path, const cli_lines *labels, const double *
     char *text = whole ? json_dumps(line, JSON_COMPACT) : NULL;
     if (text)
         puts(text);
-    else /* jansson takes UTF-8 only, names of files may be anything */
+    else
         fprintf(stderr, "clipgraph classify: %s: its name or a label is not UTF-8\n", path);
     free(text);
     json_decref(line);
+    return text != NULL;
 }
 
 static cg_status print_all(const arguments *a, const cli_model *m, const cg_dataset *d,
@@ -125,14 +131,18 @@ static cg_status print_all(const arguments *a, const cli_model *m, const cg_data
     double *p = malloc((size_t)labels->n * sizeof *p);
     int64_t *best = malloc((size_t)top * sizeof *best);
     cg_status s = p && best ? CG_OK : cg_error(CG_ENOMEM, "no memory to rank labels");
+    int64_t failed = 0;
     for (int64_t i = 0; i < e->n && s == CG_OK; i++) {
         const char *path = d->path[e->index[i]];
         cg_match_probabilities(e->row + i * e->width, label, labels->n, e->width,
                                cg_runner_temperature(m->runner), p);
         cg_match_best(p, labels->n, top, best);
         if (!a->run.json && i) putchar('\n');
-        (a->run.json ? print_json : print_text)(path, labels, p, best, top);
+        failed += !(a->run.json ? print_json : print_text)(path, labels, p, best, top);
     }
+    if (failed)
+        s = cg_error(CG_EFORMAT, "%" PRId64 " of %" PRId64 " pictures could not be printed as JSON",
+                     failed, e->n);
     free(p);
     free(best);
     return s;
@@ -145,6 +155,8 @@ static cg_status classify(const arguments *a, cli_model *m, const cg_dataset *d,
     int64_t cut = 0;
     cg_status s = cg_match_labels(m->runner, m->tokenizer, (const char *const *)labels->line,
                                   labels->n, a->template_text, a->n_templates, &label, &cut);
+    if (s == CG_OK)
+        s = cli_check_embeddings("labels", label, labels->n * cg_runner_desc(m->runner)->embed_dim);
     if (s == CG_OK && cut)
         fprintf(stderr,
                 "clipgraph classify: %" PRId64 " of %" PRId64 " texts cut to the model's %" PRId64

@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_CHECKPOINT = 1, KEY_TABLE, KEY_TEXTS, KEY_OUT, KEY_IMAGE };
+enum { KEY_CHECKPOINT = 1, KEY_TABLE, KEY_TEXTS, KEY_OUT, KEY_IMAGE, KEY_SEPARATOR };
+enum { PATH_ROOM = 4096 };
 
 typedef struct arguments {
     cli_run run;
     const char *checkpoint, *table, *texts, *image_column;
+    char separator; /* of the table; 0: as the header line has it */
     char *out;
     char **path;
     int n_paths;
@@ -23,6 +25,8 @@ static const struct argp_option options[] = {
      0},
     {"table", KEY_TABLE, "FILE", 0, "embed the pictures of a table", 0},
     {"csv-img-key", KEY_IMAGE, "NAME", 0, "the table's column of pictures (default filepath)", 0},
+    {"csv-separator", KEY_SEPARATOR, "C", 0,
+     "a character, tab or comma (default: what the header line has: a tab, else a comma)", 0},
     {"texts", KEY_TEXTS, "FILE", 0, "embed texts, one per line", 0},
     {"out", KEY_OUT, "PREFIX", 0, "write PREFIX.npy and PREFIX.txt", 0},
     {0},
@@ -45,6 +49,9 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case KEY_IMAGE:
         a->image_column = text;
+        return 0;
+    case KEY_SEPARATOR:
+        a->separator = cli_separator(state, "csv-separator", text);
         return 0;
     case KEY_OUT:
         a->out = text;
@@ -78,21 +85,44 @@ static const struct argp parser = {
     NULL,
     NULL};
 
+/* Names the two files. errors  CG_EINVAL: too long */
+static cg_status name_files(const char *prefix, char npy[PATH_ROOM], char txt[PATH_ROOM]) {
+    if (snprintf(npy, PATH_ROOM, "%s.npy", prefix) >= PATH_ROOM ||
+        snprintf(txt, PATH_ROOM, "%s.txt", prefix) >= PATH_ROOM)
+        return cg_error(CG_EINVAL, "--out: the path is too long");
+    return CG_OK;
+}
+
+/* Can they be written? Better known before hours of embedding. */
+static cg_status check_place(const char *prefix) {
+    char path[2][PATH_ROOM];
+    CG_TRY(name_files(prefix, path[0], path[1]));
+    for (int i = 0; i < 2; i++) {
+        cg_file *f;
+        CG_TRY(cg_file_create(path[i], &f));
+        cg_file_abandon(f);
+    }
+    return CG_OK;
+}
+
+/* A name takes one line of PREFIX.txt. */
+static cg_status check_names(char *const *name, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (strpbrk(name[i], "\r\n"))
+            return cg_error(CG_EFORMAT, "%s: a name with a line end", name[i]);
+    return CG_OK;
+}
+
 /* Both files are complete before the first of them takes its place. */
 static cg_status save(const char *prefix, const float *row, int64_t n, int64_t width,
                       char *const *name, const int64_t *index) {
-    char npy[4096], txt[4096];
+    char npy[PATH_ROOM], txt[PATH_ROOM];
     cg_file *rows = NULL, *names = NULL;
-    if (snprintf(npy, sizeof npy, "%s.npy", prefix) >= (int)sizeof npy ||
-        snprintf(txt, sizeof txt, "%s.txt", prefix) >= (int)sizeof txt)
-        return cg_error(CG_EINVAL, "--out: the path is too long");
+    CG_TRY(name_files(prefix, npy, txt));
     cg_status s = cg_npy_create(npy, CG_F32, &CG_SHAPE(n, width), &rows);
     if (s == CG_OK) s = cg_file_create(txt, &names);
-    for (int64_t i = 0; i < n && s == CG_OK; i++) {
-        const char *line = name[index ? index[i] : i];
-        s = strpbrk(line, "\r\n") ? cg_error(CG_EINVAL, "%s: a name with a line end", line)
-                                  : cg_file_printf(names, "%s\n", line);
-    }
+    for (int64_t i = 0; i < n && s == CG_OK; i++)
+        s = cg_file_printf(names, "%s\n", name[index ? index[i] : i]);
     if (s == CG_OK) s = cg_file_write(rows, row, (size_t)(n * width) * sizeof *row);
     if (s != CG_OK) {
         cg_file_abandon(rows);
@@ -128,9 +158,13 @@ static cg_status finish(const arguments *a, const float *row, int64_t n, int64_t
 static cg_status embed_pictures(const arguments *a, cli_model *m) {
     cg_dataset *d = NULL;
     cg_embeddings e = {0};
-    cg_table_options columns = {.image_column = a->image_column};
+    const char *image = a->image_column ? a->image_column : "filepath";
+    /* captions are not read, and need not be there */
+    cg_table_options columns = {
+        .image_column = image, .caption_column = image, .separator = a->separator};
     CG_TRY(a->table ? cli_table(a->table, columns, &d) : cli_pictures(a->path, a->n_paths, &d));
-    cg_status s = cli_model_load(a->checkpoint, &a->run, m);
+    cg_status s = check_names(d->path, d->size);
+    if (s == CG_OK) s = cli_model_load(a->checkpoint, &a->run, m);
     if (s == CG_OK) s = cli_embed_pictures("embed", m, &a->run, d, &e);
     if (s == CG_OK) s = finish(a, e.row, e.n, e.width, d->path, e.index, d->size - e.n);
     cg_embeddings_free(&e);
@@ -147,6 +181,8 @@ static cg_status embed_texts(const arguments *a, cli_model *m) {
                       : cg_error(CG_EFORMAT, "%s: has no text in it", a->texts);
     if (s == CG_OK)
         s = cg_embed_texts(m->runner, m->tokenizer, (const char *const *)l.line, l.n, &row, &cut);
+    if (s == CG_OK)
+        s = cli_check_embeddings("texts", row, l.n * cg_runner_desc(m->runner)->embed_dim);
     if (s == CG_OK && cut)
         fprintf(stderr,
                 "clipgraph embed: %" PRId64 " of %" PRId64 " texts cut to the model's %" PRId64
@@ -164,7 +200,8 @@ int cli_embed(int argc, char **argv) {
     cli_parse(&parser, argc, argv, &a);
     size_t n = strlen(a.out);
     if (n > 4 && strcmp(a.out + n - 4, ".npy") == 0) a.out[n - 4] = '\0';
-    cg_status s = a.texts ? embed_texts(&a, &m) : embed_pictures(&a, &m);
+    cg_status s = check_place(a.out);
+    if (s == CG_OK) s = a.texts ? embed_texts(&a, &m) : embed_pictures(&a, &m);
     cli_model_free(&m);
     return s == CG_OK ? 0 : cli_fail("embed", s);
 }

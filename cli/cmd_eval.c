@@ -159,7 +159,7 @@ static const char doc[] =
     "\n"
     "Examples:\n"
     "  clipgraph eval --checkpoint logs/NAME --val-data test.csv\n"
-    "  clipgraph eval --checkpoint logs/NAME --val-data easy=a.csv \n"
+    "  clipgraph eval --checkpoint logs/NAME --val-data easy=a.csv \\\n"
     "      --val-data hard=b.csv --baseline pixels --train-data c.csv\n"
     "\n"
     "Exit codes: 0 done; 1 failed; 2 wrong usage.";

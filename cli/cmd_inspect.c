@@ -91,6 +91,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case ARGP_KEY_SUCCESS:
         if (a->gradients && a->inference) argp_error(state, "--gradients: inference has none");
+        if (a->graph && a->json) argp_error(state, "--graph and --json exclude each other");
         if ((a->gradients || a->collapse) && !a->graph)
             argp_error(state, "--gradients and --collapse go with --graph");
         return 0;

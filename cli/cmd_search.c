@@ -64,6 +64,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         if (!a->checkpoint) argp_error(state, "no model: give --checkpoint FOLDER");
         if (!a->folder == !a->index) argp_error(state, "where? give either a folder or --index");
         if (!a->text == !a->image) argp_error(state, "for what? give either --text or --image");
+        if (a->text && !a->text[0]) argp_error(state, "for what? the text is empty");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -169,7 +170,7 @@ static cg_status embed_query(const arguments *a, cli_model *m, float **out) {
             fprintf(stderr,
                     "clipgraph search: the text was cut to the model's %" PRId64 " tokens\n",
                     cg_runner_desc(m->runner)->text.context_length);
-        return CG_OK;
+        return cli_check_embeddings("text", *out, cg_runner_desc(m->runner)->embed_dim);
     }
     CG_TRY(cli_pictures(&a->image, 1, &d));
     cg_status s = d->size == 1 ? cli_embed_pictures("search", m, &a->run, d, &e)
@@ -226,8 +227,8 @@ static cg_status search(const arguments *a, cli_model *m, candidates *c) {
     CG_TRY(cli_model_load(a->checkpoint, &a->run, m));
     int64_t width = cg_runner_desc(m->runner)->embed_dim;
     if (a->index) CG_TRY(load_index(a, width, c));
-    CG_TRY(embed_query(a, m, &query));
-    cg_status s = a->folder ? embed_folder(a, m, c) : CG_OK;
+    cg_status s = embed_query(a, m, &query);
+    if (s == CG_OK && a->folder) s = embed_folder(a, m, c);
     if (s == CG_OK) s = print_results(a, c, query, width);
     free(query);
     return s;

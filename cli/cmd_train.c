@@ -107,13 +107,12 @@ static void print_next(const cli_job *j) {
     printf(" FOLDER \"a red circle\"\n");
 }
 
-static void print_end_json(const cli_job *j, const cg_train_result *r, double rate) {
+static void print_end_json(const cg_train_result *r, double rate) {
     json_t *o = json_pack("{s:s, s:I, s:I, s:b, s:f, s:f, s:f, s:s}", "event", "end", "step",
                           (json_int_t)r->step, "total_steps", (json_int_t)r->total_steps, "stopped",
                           r->stopped, "seconds", r->seconds, "loss", r->loss, "pairs_per_second",
                           rate, "checkpoint", r->checkpoint);
     if (o && r->val.images) json_object_set_new(o, "evaluation", cli_retrieval_json(&r->val));
-    (void)j;
     cli_show_json(o);
 }
 
@@ -121,13 +120,12 @@ static void print_end(const cli_job *j, const cg_train_result *r, int64_t from) 
     char time_text[32];
     double rate = r->seconds > 0 ? (double)((r->step - from) * j->a.batch_size) / r->seconds : 0;
     if (j->a.json) {
-        print_end_json(j, r, rate);
+        print_end_json(r, rate);
         return;
     }
-    if (r->step == from)
-        printf("done    nothing: the run has made its %" PRId64
-               " steps; more --epochs would go on\n",
-               r->total_steps);
+    if (r->step == from && !r->stopped)
+        printf("done    nothing: %" PRId64 " steps are made, and --epochs asks for %" PRId64 "\n",
+               r->step, r->total_steps);
     else
         printf("%s %" PRId64 " of %" PRId64 " steps, %s, %.0f pairs/s, loss %.4f\n",
                r->stopped ? "stopped" : "done   ", r->step, r->total_steps,

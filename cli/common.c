@@ -122,7 +122,7 @@ static error_t parse_run(int key, char *text, struct argp_state *state) {
         run->batch_size = cli_int(state, "batch-size", text, 1, 1 << 20);
         return 0;
     case KEY_THREADS:
-        run->threads = (int)cli_int(state, "threads", text, 1, 4096);
+        run->threads = (int)cli_int(state, "threads", text, 1, 1024);
         return 0;
     case KEY_WORKERS:
         run->workers = (int)cli_int(state, "workers", text, 1, 4096);
@@ -163,6 +163,20 @@ cg_status cli_held_out(int64_t image_size, cg_dataset **out) {
 
 /* --- a model from a checkpoint -------------------------------------------------------------- */
 
+/* A comparison with NaN is never true, so that a broken model would look like a perfect one. */
+static cg_status check_weights(const char *folder, const cg_params *params) {
+    for (int i = 0; i < cg_params_count(params); i++) {
+        const cg_param *p = cg_params_at(params, i);
+        const float *x = p->data;
+        for (int64_t k = 0; p->dtype == CG_F32 && k < p->count; k++)
+            if (!isfinite(x[k]))
+                return cg_error(CG_EFORMAT,
+                                "%s: %s, element %" PRId64 " is %g, not a finite number", folder,
+                                p->name, k, (double)x[k]);
+    }
+    return CG_OK;
+}
+
 static cg_status load(const char *checkpoint, const cli_run *run, cli_model *m) {
     cg_clip_desc desc;
     CG_TRY(cg_checkpoint_find(checkpoint, &m->folder));
@@ -170,6 +184,7 @@ static cg_status load(const char *checkpoint, const cli_run *run, cli_model *m) 
     CG_TRY(cg_context_create(run->threads, &m->ctx));
     CG_TRY(cg_runner_create(m->ctx, &desc, &m->runner));
     CG_TRY(cg_checkpoint_weights(m->folder, cg_runner_params(m->runner)));
+    CG_TRY(check_weights(m->folder, cg_runner_params(m->runner)));
     CG_TRY(cg_checkpoint_tokenizer(m->folder, &m->tokenizer));
     int have = cg_tokenizer_vocab_size(m->tokenizer);
     if (have <= desc.text.vocab_size) return CG_OK;

@@ -74,9 +74,9 @@ static cg_status unknown(const char *model, char folder[][PATH_ROOM], int folder
                  "file, or set CLIPGRAPH_CONFIGS",
                  model);
     else
-        cg_error(CG_EINVAL, "no model is called \"%s\"%s%s%s; there are: %s; or give a JSON file",
-                 model, nearest ? "; did you mean \"" : "", nearest ? nearest : "",
-                 nearest ? "\"?" : "", list);
+        cg_error(CG_EINVAL, "no model is called \"%s\"; %s%s%s: %s; or give a JSON file", model,
+                 nearest ? "did you mean \"" : "there are", nearest ? nearest : "",
+                 nearest ? "\"? There are" : "", list);
     free(name);
     return CG_EINVAL;
 }

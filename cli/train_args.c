@@ -117,7 +117,7 @@ static const train_option options[] = {
     WHOLE("log-every-n-steps", log_every, 1, 1e9, "steps between lines of metrics.jsonl (100)"),
 
     HEAD("Running:"),
-    WHOLE("threads", threads, 1, 4096, "of the model (one for each processor)"),
+    WHOLE("threads", threads, 1, 1024, "of the model (one for each processor)"),
     WHOLE("workers", workers, 1, 4096, "threads that read pictures (as many); the result does not "
           "depend on it"),
     PASSING("json", FLAG, json, NULL, "print one JSON object per line"),
@@ -228,8 +228,11 @@ static void read_option(const struct argp_state *state, const train_option *o, c
         break;
     }
     if (o->passing) return;
-    json_array_append_new(a->arguments, text ? json_sprintf("--%s=%s", o->name, text)
-                                             : json_sprintf("--%s", o->name));
+    json_t *argument =
+        text ? json_sprintf("--%s=%s", o->name, text) : json_sprintf("--%s", o->name);
+    if (!argument) /* a resumed run would miss it */
+        argp_error(state, "--%s: \"%s\" is not UTF-8, which config.json wants", o->name, text);
+    json_array_append_new(a->arguments, argument);
 }
 
 static error_t parse(int key, char *text, struct argp_state *state) {
@@ -325,6 +328,7 @@ const char *cli_train_args_clash(const cli_train_args *a) {
     if (a->aug_scale[0] > a->aug_scale[1]) return "--aug-scale MIN,MAX: MIN is larger than MAX";
     if (a->name && (!a->name[0] || strchr(a->name, '/') || a->name[0] == '.'))
         return "--name: wanted a folder's name, without slashes or a leading dot (see --logs)";
+    if (!a->logs[0]) return "--logs: the folder's name is empty";
     if (a->json && a->quiet) return "--json and --quiet exclude each other";
     return NULL;
 }

@@ -5,10 +5,12 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { DEFAULT_MAX_PIXELS = 100 * 1000 * 1000 };
 
@@ -139,8 +141,15 @@ static cg_status read_all(const char *path, FILE *file, uint8_t **bytes, size_t 
 
 cg_status cg_image_load(const char *path, const cg_decode_options *options, cg_image *out) {
     *out = (cg_image){0};
-    FILE *file = fopen(path, "rb");
-    if (!file) return cg_error(CG_EIO, "%s: %s", path, strerror(errno));
+    if (!path[0]) return cg_error(CG_EIO, "a picture's path is empty");
+    /* Not to wait for somebody to write into a pipe, before it is seen to be one. */
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    FILE *file = fd < 0 ? NULL : fdopen(fd, "rb");
+    if (!file) {
+        int why = errno;
+        if (fd >= 0) close(fd);
+        return cg_error(CG_EIO, "%s: %s", path, strerror(why));
+    }
     uint8_t *bytes = NULL;
     size_t size = 0;
     cg_status status = read_all(path, file, &bytes, &size);

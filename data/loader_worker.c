@@ -113,7 +113,8 @@ void *cg_loader_work(void *loader) {
     cg_loader *l = loader;
     /* Behind the consumer's threads, which compute in step and would all wait for one that lost
      * its processor. On Linux this is the calling thread's own priority; elsewhere it may fail. */
-    (void)setpriority(PRIO_PROCESS, 0, WORKER_NICE);
+    if (getpriority(PRIO_PROCESS, 0) < WORKER_NICE)
+        (void)setpriority(PRIO_PROCESS, 0, WORKER_NICE); /* root's could also go up */
     pthread_mutex_lock(&l->lock);
     while (!l->stop) {
         int marked = 0;

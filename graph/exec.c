@@ -127,8 +127,12 @@ static cg_status run_node(cg_exec *e, int i) {
     for (int k = 0; k < n->n_in; k++) e->io[k] = e->address[n->in[k]->id];
     for (int k = 0; k < n->n_out; k++) e->io[n->n_in + k] = e->address[n->out[k]->id];
     int scratch = p->step[i].scratch;
-    cg_task t = {.ctx = p->ctx, .threads = p->ctx->threads, .node = n, .state = p->step[i].state,
-                 .in = (const void *const *)e->io, .out = e->io + n->n_in,
+    cg_task t = {.ctx = p->ctx,
+                 .threads = p->ctx->threads,
+                 .node = n,
+                 .state = p->step[i].state,
+                 .in = (const void *const *)e->io,
+                 .out = e->io + n->n_in,
                  .scratch = scratch >= 0 ? e->memory + p->storage[scratch].offset : NULL};
     cg_status s = n->op->run(&t);
     return s == CG_OK ? CG_OK : cg_error_in(s, "%s: %s", n->name, n->op->name);
@@ -178,10 +182,11 @@ static cg_status run_checking(cg_exec *e, cg_nonfinite *out) {
     const cg_graph *g = e->plan->graph;
     for (int i = 0; i < g->n_value; i++) {
         const cg_value *v = g->value[i];
-        int64_t at = v->kind == CG_VALUE_RESULT ? -1 : first_nonfinite(v, (float *)(void *)e->address[i]);
+        int64_t at =
+            v->kind == CG_VALUE_RESULT ? -1 : first_nonfinite(v, (float *)(void *)e->address[i]);
         if (at < 0) continue;
-        *out = (cg_nonfinite){.name = v->name, .element = at,
-                              .value = ((float *)(void *)e->address[i])[at]};
+        *out = (cg_nonfinite){
+            .name = v->name, .element = at, .value = ((float *)(void *)e->address[i])[at]};
         return CG_OK;
     }
     for (int i = 0; i < g->n_node; i++) {

@@ -28,11 +28,12 @@ cg_status cg_exec_bind_input(cg_exec *e, const char *name, const void *data);
 cg_status cg_exec_bind_output(cg_exec *e, const char *name, void *data);
 
 /* Runs all nodes. After an error the outputs' memory is unspecified (CG_ADD may be half added), and
- * there is nothing to commit. errors  CG_EINVAL: an input, or an output in mode CG_SET or CG_ADD, is not bound;
- * whatever a kernel reports (named by node) */
+ * there is nothing to commit. errors  CG_EINVAL: an input, or an output in mode CG_SET or CG_ADD,
+ * is not bound; whatever a kernel reports (named by node) */
 cg_status cg_exec_run(cg_exec *e);
 
-/* Writes the CG_UPDATE outputs of the last run, which must have succeeded, into their parameters. */
+/* Writes the CG_UPDATE outputs of the last run, which must have succeeded, into their parameters.
+ */
 void cg_exec_commit(cg_exec *e);
 
 /* A CG_KEEP output's bytes after a run, valid until the next run or cg_exec_use; NULL: no such

@@ -48,8 +48,8 @@ struct cg_node {
     int n_in, n_out;
     cg_value **in; /* an optional operand that is absent is not counted */
     cg_value **out;
-    int id;        /* position in cg_graph.node */
-    int dead;      /* set by passes; gone after cg_graph_sweep */
+    int id;   /* position in cg_graph.node */
+    int dead; /* set by passes; gone after cg_graph_sweep */
 };
 
 /* How an output reaches the caller's memory. */
@@ -123,8 +123,7 @@ cg_value *cg_graph_find_input(const cg_graph *g, const char *name);
 /* Appends a node: infers its outputs' types, keeps the error where the op refuses. attr is
  * copied (may be NULL where the op has none); trailing NULLs of `in` are absent operands.
  * Returns NULL after a failure, also where an operand is NULL because of an earlier one. */
-cg_node *cg_node_add(cg_graph *g, const cg_op *op, const void *attr, int n_in,
-                     cg_value *const *in);
+cg_node *cg_node_add(cg_graph *g, const cg_op *op, const void *attr, int n_in, cg_value *const *in);
 
 /* The first output of cg_node_add, or NULL. */
 cg_value *cg_node_add1(cg_graph *g, const cg_op *op, const void *attr, int n_in,

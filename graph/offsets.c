@@ -58,7 +58,7 @@ static size_t place(cg_storage *const *order, int n, cg_storage **placed) {
 
 cg_status cg_offsets_choose(cg_storage *s, int n, size_t *arena_bytes) {
     static int (*const orders[])(const void *, const void *) = {by_size, by_birth, by_length,
-                                                                 by_area};
+                                                                by_area};
     cg_storage **order = malloc(((size_t)n + 1) * sizeof *order);
     cg_storage **placed = malloc(((size_t)n + 1) * sizeof *placed);
     size_t *best = malloc(((size_t)n + 1) * sizeof *best);

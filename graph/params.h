@@ -28,12 +28,12 @@ typedef struct cg_param {
     cg_dtype dtype;
     cg_shape shape;
     cg_param_spec spec;
-    int index;      /* order of declaration */
+    int index; /* order of declaration */
     int trainable;
-    int decay;      /* weight decay applies: trainable and rank ≥ 2 */
-    size_t offset;  /* bytes from the start of the block, a multiple of 64 */
-    int64_t count;  /* elements */
-    void *data;     /* in the block; NULL before cg_params_alloc */
+    int decay;     /* weight decay applies: trainable and rank ≥ 2 */
+    size_t offset; /* bytes from the start of the block, a multiple of 64 */
+    int64_t count; /* elements */
+    void *data;    /* in the block; NULL before cg_params_alloc */
 } cg_param;
 
 cg_status cg_params_create(cg_params **out);
@@ -57,7 +57,7 @@ int64_t cg_params_trained_elements(const cg_params *p); /* with padding; a param
                                                            starts at offset / 4 of such a block */
 int64_t cg_params_total(const cg_params *p);            /* true trained elements, no padding */
 float *cg_params_block(const cg_params *p);
-size_t cg_params_bytes(const cg_params *p);             /* of the whole block */
+size_t cg_params_bytes(const cg_params *p); /* of the whole block */
 
 /* Fills every parameter by its spec: element i of a parameter depends on (seed, name, i) only. */
 void cg_params_init(cg_params *p, uint64_t seed);

@@ -33,10 +33,10 @@ typedef struct cg_rng {
 cg_rng cg_rng_at(uint64_t seed, cg_rng_purpose purpose, uint64_t step, uint64_t sample);
 
 uint32_t cg_rng_u32(cg_rng *r);
-double cg_rng_uniform(cg_rng *r);                       /* [0, 1), 53 bits */
+double cg_rng_uniform(cg_rng *r);                        /* [0, 1), 53 bits */
 double cg_rng_range(cg_rng *r, double low, double high); /* [low, high) */
-double cg_rng_normal(cg_rng *r);                        /* mean 0, variance 1 (Box-Muller) */
-uint64_t cg_rng_below(cg_rng *r, uint64_t n);           /* 0 … n-1 without bias; n ≥ 1 */
+double cg_rng_normal(cg_rng *r);                         /* mean 0, variance 1 (Box-Muller) */
+uint64_t cg_rng_below(cg_rng *r, uint64_t n);            /* 0 … n-1 without bias; n ≥ 1 */
 
 /* Block `counter` of the stream: four words at once, for kernels. */
 void cg_rng_block(const cg_rng *r, uint64_t counter, uint32_t word[4]);

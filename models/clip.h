@@ -10,11 +10,11 @@
 
 /* What to build, and at which sizes. */
 typedef struct cg_clip_build {
-    int64_t images;   /* pictures in a batch; 0: no image tower */
-    int64_t texts;    /* captions in a batch; 0: no text tower */
-    int64_t rows;     /* token rows of all captions together, rounded up as cg_clip_rows does */
-    int training;     /* batch norm uses the batch's statistics and updates the running ones */
-    int loss;         /* temperature, logits and loss too: images = texts */
+    int64_t images; /* pictures in a batch; 0: no image tower */
+    int64_t texts;  /* captions in a batch; 0: no text tower */
+    int64_t rows;   /* token rows of all captions together, rounded up as cg_clip_rows does */
+    int training;   /* batch norm uses the batch's statistics and updates the running ones */
+    int loss;       /* temperature, logits and loss too: images = texts */
 } cg_clip_build;
 
 /* The values of a built model; NULL where not asked for. Inputs of the graph:

@@ -32,8 +32,11 @@ typedef struct bn_params {
 static bn_params bn_declare(cg_graph *g, const char *name, int64_t channels, float gain) {
     static const char *const part[] = {"weight", "bias", "running_mean", "running_var",
                                        "num_batches_tracked"};
-    cg_param_spec spec[] = {{.scale = gain}, {.scale = 0}, {.scale = 0, .state = 1},
-                            {.scale = 1, .state = 1}, {.state = 1, .dtype = CG_I64}};
+    cg_param_spec spec[] = {{.scale = gain},
+                            {.scale = 0},
+                            {.scale = 0, .state = 1},
+                            {.scale = 1, .state = 1},
+                            {.state = 1, .dtype = CG_I64}};
     cg_value *v[5];
     for (int i = 0; i < 5; i++) {
         char full[128];
@@ -52,8 +55,7 @@ static void update_running(cg_graph *g, cg_value *running, cg_value *batch, floa
 static cg_value *batch_norm(cg_graph *g, const char *name, cg_value *x, float gain, int training) {
     if (!x) return NULL;
     bn_params p = bn_declare(g, name, x->shape.dim[3], gain);
-    if (!training)
-        return cg_batch_norm_inference(g, x, p.gain, p.bias, p.mean, p.var, bn_eps);
+    if (!training) return cg_batch_norm_inference(g, x, p.gain, p.bias, p.mean, p.var, bn_eps);
     cg_batch_norm_result r = cg_batch_norm(g, x, p.gain, p.bias, bn_eps);
     float n = (float)(x->shape.dim[0] * x->shape.dim[1] * x->shape.dim[2]);
     int64_t one = 1;
@@ -124,8 +126,10 @@ static cg_value *pool_linear(cg_graph *g, const char *name, cg_value *x, int64_t
     snprintf(weight, sizeof weight, "visual.attnpool.%s.weight", name);
     snprintf(bias, sizeof bias, "visual.attnpool.%s.bias", name);
     cg_scope_push(g, "%s", name);
-    x = cg_linear(g, x, cg_parameter(g, weight, CG_SHAPE(out, in), (cg_param_spec){CG_INIT_NORMAL, std, 0, CG_F32}),
-                  cg_parameter(g, bias, CG_SHAPE(out), (cg_param_spec){CG_INIT_UNIFORM, std, 0, CG_F32}));
+    x = cg_linear(
+        g, x,
+        cg_parameter(g, weight, CG_SHAPE(out, in), (cg_param_spec){CG_INIT_NORMAL, std, 0, CG_F32}),
+        cg_parameter(g, bias, CG_SHAPE(out), (cg_param_spec){CG_INIT_UNIFORM, std, 0, CG_F32}));
     cg_scope_pop(g);
     return x;
 }

@@ -20,8 +20,7 @@ static cg_dnn_matmul sizes(const cg_node *n) {
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     static const char *const name[] = {"x", "weight", "bias"};
-    for (int i = 0; i < 3 && i < n->n_in; i++)
-        CG_TRY(cg_check_dtype(n->in[i], name[i], CG_F32));
+    for (int i = 0; i < 3 && i < n->n_in; i++) CG_TRY(cg_check_dtype(n->in[i], name[i], CG_F32));
     const cg_shape *x = &n->in[0]->shape, *w = &n->in[1]->shape;
     if (x->rank < 1) return cg_error(CG_ESHAPE, "x is a scalar, wanted rank 1 or more");
     CG_TRY(cg_check_rank(n->in[1], "weight", 2));

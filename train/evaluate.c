@@ -29,8 +29,10 @@ static cg_status embed_batches(cg_runner *r, cg_loader *l, cg_embeddings *out) {
 static cg_status embed_pairs(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
                              int need_caption, cg_embeddings *out, cg_loader_report *report) {
     cg_loader *l;
-    cg_loader_options options = {.batch = o->batch, .workers = o->workers,
-                                 .preprocess = o->preprocess, .need_caption = need_caption};
+    cg_loader_options options = {.batch = o->batch,
+                                 .workers = o->workers,
+                                 .preprocess = o->preprocess,
+                                 .need_caption = need_caption};
     *out = (cg_embeddings){.width = cg_runner_desc(r)->embed_dim};
     out->row = malloc((size_t)(d->size * out->width) * sizeof *out->row + 1);
     out->index = malloc((size_t)d->size * sizeof *out->index + 1);
@@ -146,7 +148,8 @@ void cg_rank_retrieval(const float *image, const int32_t *caption_of, int64_t n_
 #pragma omp parallel for num_threads(threads) reduction(+ : a1, a5, a10)
     for (int64_t i = 0; i < n_images; i++) {
         cg_recall one = {0};
-        count_rank(&one, captions_before(image + i * width, caption_of[i], text, n_captions, width));
+        count_rank(&one,
+                   captions_before(image + i * width, caption_of[i], text, n_captions, width));
         a1 += one.at1;
         a5 += one.at5;
         a10 += one.at10;
@@ -277,8 +280,9 @@ static int32_t *shared_captions(const cg_dataset *train, const cg_dataset *test)
             sorted[i] = (caption_number){test->caption[i], test->caption_id[i]};
         qsort(sorted, (size_t)test->size, sizeof *sorted, by_text);
         for (int64_t i = 0; i < train->size; i++) {
-            caption_number key = {train->caption[i], 0}, *found =
-                bsearch(&key, sorted, (size_t)test->size, sizeof *sorted, by_text);
+            caption_number key = {train->caption[i], 0},
+                           *found =
+                               bsearch(&key, sorted, (size_t)test->size, sizeof *sorted, by_text);
             id[i] = found ? found->id : -1;
         }
     } else {
@@ -319,10 +323,9 @@ static cg_status rank_pixels(const cg_dataset *train, const cg_dataset *test, co
 #pragma omp for
         for (int64_t i = 0; i < test->size; i++)
             if (have[1][i])
-                before[i] = pixels_before(pixels[1] + i * PIXELS, test->caption_id[i], pixels[0],
-                                          have[0], id, train->size,
-                                          nearest + (int64_t)me * test->n_captions,
-                                          test->n_captions);
+                before[i] = pixels_before(
+                    pixels[1] + i * PIXELS, test->caption_id[i], pixels[0], have[0], id,
+                    train->size, nearest + (int64_t)me * test->n_captions, test->n_captions);
     }
     for (int64_t i = 0; i < test->size; i++) {
         if (!have[1][i]) continue;

@@ -38,8 +38,7 @@ static void list_chunks(cg_optimizer *o) {
     }
 }
 
-cg_status cg_optimizer_create(cg_params *params, cg_adamw config, int threads,
-                              cg_optimizer **out) {
+cg_status cg_optimizer_create(cg_params *params, cg_adamw config, int threads, cg_optimizer **out) {
     cg_optimizer *o = *out = calloc(1, sizeof *o);
     if (!o) return cg_error(CG_ENOMEM, "no memory for an optimizer");
     *o = (cg_optimizer){.params = params, .config = config, .threads = threads};
@@ -84,9 +83,9 @@ double cg_optimizer_norm(const cg_optimizer *o, const float *gradient) {
 }
 
 typedef struct step_sizes {
-    float keep, clip;          /* 1 - lr · decay; factor of the gradient */
+    float keep, clip; /* 1 - lr · decay; factor of the gradient */
     float beta1, beta2, eps;
-    float rate, root2;         /* lr / (1 - β1^t); 1 / √(1 - β2^t) */
+    float rate, root2; /* lr / (1 - β1^t); 1 / √(1 - β2^t) */
 } step_sizes;
 
 CG_KERNEL static void update(float *x, float *m, float *v, const float *g, int64_t n,
@@ -105,7 +104,9 @@ void cg_optimizer_step(cg_optimizer *o, const float *gradient, double norm, doub
     double t = (double)++o->steps;
     double clip = a->clip_norm > 0 ? (double)a->clip_norm / (norm + 1e-6) : 1;
     step_sizes s = {.clip = (float)(clip < 1 ? clip : 1),
-                    .beta1 = a->beta1, .beta2 = a->beta2, .eps = a->eps,
+                    .beta1 = a->beta1,
+                    .beta2 = a->beta2,
+                    .eps = a->eps,
                     .rate = (float)(lr / (1 - pow((double)a->beta1, t))),
                     .root2 = (float)(1 / sqrt(1 - pow((double)a->beta2, t)))};
     float *block = cg_params_block(o->params);

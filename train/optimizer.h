@@ -16,8 +16,7 @@ typedef struct cg_adamw {
 typedef struct cg_optimizer cg_optimizer;
 
 /* params is borrowed and must be allocated. Moments start at zero. */
-cg_status cg_optimizer_create(cg_params *params, cg_adamw config, int threads,
-                              cg_optimizer **out);
+cg_status cg_optimizer_create(cg_params *params, cg_adamw config, int threads, cg_optimizer **out);
 void cg_optimizer_free(cg_optimizer *o);
 
 /* The gradient's length (of all parameters together), summed in double in a fixed order. */

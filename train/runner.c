@@ -39,8 +39,8 @@ static void entry_free(entry *e) {
 
 static cg_status build(cg_runner *r, entry *e) {
     int loss = e->purpose == BACKWARD || e->purpose == LOSS;
-    cg_clip_build b = {.images = e->images, .texts = e->texts, .rows = e->rows, .training = loss,
-                       .loss = loss};
+    cg_clip_build b = {
+        .images = e->images, .texts = e->texts, .rows = e->rows, .training = loss, .loss = loss};
     return cg_program_build(r->params, &r->desc, &b, e->purpose == BACKWARD, &e->graph);
 }
 
@@ -197,7 +197,9 @@ static double mean_of(const cg_runner *r, const char *output, int64_t n) {
 static cg_status run_pairs(cg_runner *r, const cg_batch *b, float *gradient, double *loss) {
     int64_t rows;
     CG_TRY(pack(r, b->token, b->offset, b->n, &rows));
-    CG_TRY(use(r, (entry){.purpose = gradient ? BACKWARD : LOSS, .images = b->n, .texts = b->n,
+    CG_TRY(use(r, (entry){.purpose = gradient ? BACKWARD : LOSS,
+                          .images = b->n,
+                          .texts = b->n,
                           .rows = rows}));
     CG_TRY(cg_exec_bind_input(r->exec, "image", b->image));
     CG_TRY(bind_texts(r));
@@ -207,8 +209,7 @@ static cg_status run_pairs(cg_runner *r, const cg_batch *b, float *gradient, dou
     return CG_OK;
 }
 
-cg_status cg_runner_backward(cg_runner *r, const cg_batch *batch, float *gradient,
-                             double *loss) {
+cg_status cg_runner_backward(cg_runner *r, const cg_batch *batch, float *gradient, double *loss) {
     return run_pairs(r, batch, gradient, loss);
 }
 
@@ -225,8 +226,7 @@ cg_status cg_runner_find_nonfinite(cg_runner *r, cg_nonfinite *out) {
 }
 
 static void copy_embeddings(const cg_runner *r, const char *output, int64_t n, float *out) {
-    memcpy(out, cg_exec_output(r->exec, output),
-           (size_t)(n * r->desc.embed_dim) * sizeof *out);
+    memcpy(out, cg_exec_output(r->exec, output), (size_t)(n * r->desc.embed_dim) * sizeof *out);
 }
 
 cg_status cg_runner_embed_images(cg_runner *r, const float *image, int64_t n, float *out) {

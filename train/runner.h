@@ -21,8 +21,7 @@ cg_context *cg_runner_context(const cg_runner *r);
 /* Forward and backward for a batch of pairs (batch->image and tokens are needed). gradient,
  * laid out as the trained block of the store, is set. The running statistics' next values wait
  * for cg_runner_commit. */
-cg_status cg_runner_backward(cg_runner *r, const cg_batch *batch, float *gradient,
-                             double *loss);
+cg_status cg_runner_backward(cg_runner *r, const cg_batch *batch, float *gradient, double *loss);
 void cg_runner_commit(cg_runner *r);
 
 /* After a backward whose loss or gradient was not finite: runs the batch again and names the first

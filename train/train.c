@@ -23,7 +23,7 @@ typedef struct trainer {
     float *gradient;
     cg_train_state state;
     int64_t total_steps;
-    double rate; /* pairs per second, smoothed */
+    double rate;   /* pairs per second, smoothed */
     int64_t timed; /* steps that went into it */
 } trainer;
 
@@ -67,7 +67,8 @@ static cg_status load_resumed(trainer *t, const char *resume) {
     CG_TRY(cg_checkpoint_state(resume, params, &t->state, moment));
     if (t->state.batch_size != o->batch_size)
         return cg_error(CG_EINVAL,
-                        "resuming: batch size %" PRId64 ", but the checkpoint was made with %" PRId64,
+                        "resuming: batch size %" PRId64
+                        ", but the checkpoint was made with %" PRId64,
                         o->batch_size, t->state.batch_size);
     if (t->state.seed != o->seed)
         return cg_error(CG_EINVAL,
@@ -97,8 +98,10 @@ static cg_status nonfinite(trainer *t, const char *what) {
     CG_TRY(cg_runner_find_nonfinite(t->r, &bad));
     const char *kept = t->result->checkpoint[0] ? t->result->checkpoint : "none yet";
     if (!bad.name)
-        return cg_error(CG_ENONFINITE, "step %" PRId64 ": the %s is not finite, though every node "
-                        "is; last checkpoint: %s", step, what, kept);
+        return cg_error(CG_ENONFINITE,
+                        "step %" PRId64 ": the %s is not finite, though every node "
+                        "is; last checkpoint: %s",
+                        step, what, kept);
     return cg_error(CG_ENONFINITE,
                     "step %" PRId64 ": the %s is not finite; first at %s%s%s, element %" PRId64
                     " is %g; last checkpoint: %s",
@@ -128,10 +131,13 @@ static cg_status step(trainer *t, const cg_batch *b, cg_train_progress *p) {
         t->state.batch = 0;
         t->state.epoch++;
     }
-    *p = (cg_train_progress){.step = t->state.step, .total_steps = t->total_steps,
+    *p = (cg_train_progress){.step = t->state.step,
+                             .total_steps = t->total_steps,
                              .epoch = (t->state.step - 1) / t->state.steps_per_epoch,
-                             .epochs = t->o->epochs, .loss = loss,
-                             .temperature = cg_runner_temperature(t->r), .lr = lr,
+                             .epochs = t->o->epochs,
+                             .loss = loss,
+                             .temperature = cg_runner_temperature(t->r),
+                             .lr = lr,
                              .gradient_norm = norm};
     return CG_OK;
 }
@@ -151,11 +157,13 @@ static void measure(trainer *t, double seconds, cg_train_progress *p) {
 
 static cg_status save(trainer *t) {
     char path[sizeof t->result->checkpoint];
-    cg_checkpoint c = {.desc = cg_runner_desc(t->r), .preprocess = &t->o->preprocess,
-                       .params = cg_runner_params(t->r), .tokenizer = t->tokenizer,
-                       .state = &t->state,
-                       .moment = {cg_optimizer_moment(t->optimizer, 0),
-                                  cg_optimizer_moment(t->optimizer, 1)}};
+    cg_checkpoint c = {
+        .desc = cg_runner_desc(t->r),
+        .preprocess = &t->o->preprocess,
+        .params = cg_runner_params(t->r),
+        .tokenizer = t->tokenizer,
+        .state = &t->state,
+        .moment = {cg_optimizer_moment(t->optimizer, 0), cg_optimizer_moment(t->optimizer, 1)}};
     CG_TRY(cg_run_folder_checkpoint(t->folder, t->state.step, path, sizeof path));
     CG_TRY(cg_checkpoint_save(path, &c));
     snprintf(t->result->checkpoint, sizeof t->result->checkpoint, "%s", path);
@@ -165,8 +173,10 @@ static cg_status save(trainer *t) {
 }
 
 static cg_status evaluate(trainer *t) {
-    cg_evaluate_options e = {.batch = t->o->batch_size, .workers = t->o->workers,
-                             .preprocess = t->o->preprocess, .tokenizer = t->tokenizer};
+    cg_evaluate_options e = {.batch = t->o->batch_size,
+                             .workers = t->o->workers,
+                             .preprocess = t->o->preprocess,
+                             .tokenizer = t->tokenizer};
     cg_retrieval *v = &t->result->val;
     CG_TRY(cg_evaluate_retrieval(t->r, t->val, &e, v, NULL));
     if (t->watch->evaluated) t->watch->evaluated(t->watch->user, t->state.step, v);
@@ -202,8 +212,9 @@ static cg_status loop(trainer *t) {
         CG_TRY(cg_loader_next(t->loader, &b));
         if (!b) { /* the end of an epoch */
             if (empty++)
-                return cg_error(CG_EINVAL, "an epoch gave no whole batch of %" PRId64
-                                " readable pairs", t->o->batch_size);
+                return cg_error(CG_EINVAL,
+                                "an epoch gave no whole batch of %" PRId64 " readable pairs",
+                                t->o->batch_size);
             continue;
         }
         empty = 0;
@@ -225,8 +236,13 @@ cg_status cg_train(cg_runner *r, const cg_dataset *train, const cg_dataset *val,
                    const cg_tokenizer *tokenizer, const cg_train_options *o, const char *resume,
                    const cg_train_watch *watch, cg_train_result *out) {
     static const cg_train_watch nobody = {0};
-    trainer t = {.r = r, .train = train, .val = val, .tokenizer = tokenizer, .o = o,
-                 .watch = watch ? watch : &nobody, .result = out};
+    trainer t = {.r = r,
+                 .train = train,
+                 .val = val,
+                 .tokenizer = tokenizer,
+                 .o = o,
+                 .watch = watch ? watch : &nobody,
+                 .result = out};
     *out = (cg_train_result){0};
     if (resume) snprintf(out->checkpoint, sizeof out->checkpoint, "%s", resume);
     cg_status s = start(&t, resume);

@@ -14,7 +14,7 @@
 struct json_t;
 
 typedef struct cg_train_options {
-    const char *folder;        /* LOGS/NAME */
+    const char *folder;          /* LOGS/NAME */
     const struct json_t *config; /* written to config.json at the start of a new run; may be NULL */
     int64_t batch_size, epochs, warmup; /* warmup in steps */
     double lr;
@@ -23,13 +23,13 @@ typedef struct cg_train_options {
     int workers;
     cg_preprocess preprocess;
     cg_augment augment;
-    int64_t cache_bytes;       /* of decoded pictures, see data/loader.h */
+    int64_t cache_bytes; /* of decoded pictures, see data/loader.h */
     int distinct_captions;
-    int64_t save_every;        /* epochs between checkpoints; the last is always saved */
-    int64_t keep;              /* newest checkpoints kept; 0: all */
-    int64_t val_every;         /* epochs between evaluations; 0: only at the end */
-    int64_t log_every;         /* steps between lines of metrics.jsonl; 0: the last step's only */
-    double learned_limit;      /* the log temperature is clamped to [0, this]; ln 100 */
+    int64_t save_every;   /* epochs between checkpoints; the last is always saved */
+    int64_t keep;         /* newest checkpoints kept; 0: all */
+    int64_t val_every;    /* epochs between evaluations; 0: only at the end */
+    int64_t log_every;    /* steps between lines of metrics.jsonl; 0: the last step's only */
+    double learned_limit; /* the log temperature is clamped to [0, this]; ln 100 */
 } cg_train_options;
 
 /* What a progress line shows. */
@@ -52,11 +52,11 @@ typedef struct cg_train_watch {
 /* Why and where a run ended. */
 typedef struct cg_train_result {
     int64_t step, total_steps;
-    int stopped;            /* the brake was pulled: resume to go on */
-    char checkpoint[4096];  /* the last one saved; "" if none */
+    int stopped;           /* the brake was pulled: resume to go on */
+    char checkpoint[4096]; /* the last one saved; "" if none */
     double seconds, loss;
     cg_loader_report loader;
-    cg_retrieval val;       /* the last evaluation; images 0: none */
+    cg_retrieval val; /* the last evaluation; images 0: none */
 } cg_train_result;
 
 /* Trains the runner's model on `train` from `resume` (a checkpoint folder; NULL: from the start,
