@@ -66,6 +66,13 @@ static void limit_spinning(char **argv) {
     execv(path, argv);
 }
 
+/* Results that did not arrive, on a full disk say, are a failure. */
+static int check_output(const char *name) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    fprintf(stderr, "clipgraph %s: the output could not be written\n", name);
+    return 1;
+}
+
 int main(int argc, char **argv) {
     limit_spinning(argv);
     argp_err_exit_status = 2;
@@ -89,7 +96,8 @@ int main(int argc, char **argv) {
         char full[64];
         snprintf(full, sizeof full, "clipgraph %s", name);
         argv[1] = full; /* messages begin with both words */
-        return commands[i].run(argc - 1, argv + 1);
+        int code = commands[i].run(argc - 1, argv + 1);
+        return code ? code : check_output(name);
     }
     return unknown(name);
 }

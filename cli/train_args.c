@@ -326,6 +326,10 @@ const char *cli_train_args_clash(const cli_train_args *a) {
     if (a->batch_size < 2)
         return "--batch-size 1 leaves nothing to contrast a pair with; give 2 or more";
     if (a->aug_scale[0] > a->aug_scale[1]) return "--aug-scale MIN,MAX: MIN is larger than MAX";
+    if (a->aug_scale[1] > 0 && a->aug_scale[0] < 1e-4)
+        return "--aug-scale MIN,MAX: MIN is below 0.0001 (0,0 is for no crop)";
+    if (a->aug_ratio > 0 && a->aug_ratio < 1)
+        return "--aug-ratio: wanted 1 or more, or 0 to keep the picture's";
     if (a->name && (!a->name[0] || strchr(a->name, '/') || a->name[0] == '.'))
         return "--name: wanted a folder's name, without slashes or a leading dot (see --logs)";
     if (!a->logs[0]) return "--logs: the folder's name is empty";

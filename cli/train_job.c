@@ -100,7 +100,12 @@ static json_t *stored_arguments(const char *checkpoint) {
     char run[CLI_PATH_ROOM], path[CLI_PATH_ROOM + 16];
     run_of(checkpoint, run);
     snprintf(path, sizeof path, "%s/config.json", run);
-    json_t *config = run[0] ? json_load_file(path, 0, NULL) : NULL;
+    json_error_t problem;
+    json_t *config = run[0] ? json_load_file(path, 0, &problem) : NULL;
+    if (run[0] && !config && exists(path))
+        fprintf(stderr,
+                "clipgraph train: warning: the run's options cannot be read: %s: line %d: %s\n",
+                path, problem.line, problem.text);
     json_t *list = json_incref(json_object_get(config, "arguments"));
     json_decref(config);
     return list;

@@ -2,14 +2,13 @@
 #include "data/bpe.h"
 #include "data/text.h"
 
+#include "graph/file.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* CLIP's pattern, for readers other than ours. */
 #define PATTERN                                                                                    \
@@ -68,36 +67,18 @@ static json_t *document(const cg_tokenizer *t) {
                      byte_level(), "model", model(t));
 }
 
-/* Writes beside the file, then renames: a reader sees the old file or the new one. */
-static cg_status write_atomically(const char *path, const char *text) {
-    char beside[PATH_MAX];
-    int length = snprintf(beside, sizeof beside, "%s.tmp.%ld", path, (long)getpid());
-    if (length < 0 || (size_t)length >= sizeof beside)
-        return cg_error(CG_EIO, "%s: the path is too long", path);
-    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (fd < 0) return cg_error(CG_EIO, "%s: %s", beside, strerror(errno));
-    FILE *f = fdopen(fd, "w");
-    int failed = !f;
-    if (f) {
-        failed = fputs(text, f) < 0 || fputc('\n', f) == EOF || fflush(f) || fsync(fd);
-        int saved = errno;
-        failed = fclose(f) || failed;
-        errno = saved;
-    } else {
-        close(fd);
-    }
-    if (!failed && rename(beside, path) == 0) return CG_OK;
-    cg_error(CG_EIO, "%s: %s", path, strerror(errno));
-    unlink(beside);
-    return CG_EIO;
-}
-
 cg_status cg_tokenizer_save(const cg_tokenizer *t, const char *path) {
     json_t *root = document(t);
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     if (!text) return cg_error(CG_ENOMEM, "%s: no memory to write the tokenizer", path);
-    cg_status status = write_atomically(path, text);
+    cg_file *f;
+    cg_status status = cg_file_create(path, &f);
+    if (status == CG_OK) {
+        cg_file_write(f, text, strlen(text)); /* an error sticks, and is the commit's */
+        cg_file_write(f, "\n", 1);
+        status = cg_file_commit(f);
+    }
     free(text);
     return status;
 }
