@@ -132,7 +132,7 @@ cg_status cli_embed_pictures(const char *command, cli_model *m, const cli_run *r
     cg_evaluate_options o = cli_evaluate_options(m, run);
     if (o.batch > d->size) o.batch = d->size;
     cg_status s = cg_embed_dataset(m->runner, d, &o, out, &left_out);
-    if (s == CG_EINVAL) return none_readable(d, s);
+    if (s == CG_EFORMAT) return none_readable(d, s);
     report(command, d->size, &left_out);
     return s == CG_OK ? cli_check_embeddings("pictures", out->row, out->n * out->width) : s;
 }

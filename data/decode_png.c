@@ -1,14 +1,12 @@
 /* PNG, in and out, by libspng: every bit depth and colour type, transparency by alpha or
  * palette or key colour, interlaced. 16 bits keep their high byte, as Pillow does. */
 #include "data/decode.h"
+#include "graph/file.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <spng.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { CHUNK_MAX = 64 << 20 }; /* of one metadata chunk and of all together, unpacked */
 
@@ -112,46 +110,6 @@ static cg_status encode(const char *path, const cg_image *image, void **bytes, s
                     spng_strerror(code));
 }
 
-/* Writes all and makes it durable; errno says why it failed. */
-static int write_durably(int file, const uint8_t *bytes, size_t size) {
-    while (size) {
-        ssize_t n = write(file, bytes, size);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return -1;
-        bytes += n;
-        size -= (size_t)n;
-    }
-    return fsync(file);
-}
-
-/* A new file beside path, with the permissions any new file gets (mkstemp's is private). */
-static int open_beside(const char *path, char *name, size_t room) {
-    int file = -1;
-    for (int attempt = 0; file < 0 && attempt < 1000; attempt++) {
-        snprintf(name, room, "%s.%ld.%d.tmp", path, (long)getpid(), attempt);
-        file = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (file < 0 && errno != EEXIST) break;
-    }
-    return file;
-}
-
-/* The name is new or holds the old file: never half of the new one. */
-static cg_status replace_file(const char *path, const void *bytes, size_t size) {
-    size_t room = strlen(path) + 40;
-    char *temporary = malloc(room);
-    if (!temporary) return cg_error(CG_ENOMEM, "%s: no memory for its name", path);
-    int file = open_beside(path, temporary, room);
-    int why = file < 0 ? errno : 0;
-    if (file >= 0) {
-        if (write_durably(file, bytes, size)) why = errno;
-        if (close(file) && !why) why = errno;
-        if (!why && rename(temporary, path)) why = errno;
-        if (why) unlink(temporary);
-    }
-    free(temporary);
-    return why ? cg_error(CG_EIO, "%s: %s", path, strerror(why)) : CG_OK;
-}
-
 cg_status cg_image_save_png(const char *path, const cg_image *image) {
     if (!image->rgb || image->width < 1 || image->height < 1)
         return cg_error(CG_EINVAL, "%s: a picture of %d x %d pixels cannot be saved", path,
@@ -159,7 +117,7 @@ cg_status cg_image_save_png(const char *path, const cg_image *image) {
     void *bytes = NULL;
     size_t size = 0;
     CG_TRY(encode(path, image, &bytes, &size));
-    cg_status status = replace_file(path, bytes, size);
+    cg_status status = cg_file_save(path, bytes, size);
     free(bytes);
     return status;
 }

@@ -62,7 +62,7 @@ int64_t cg_loader_batches(const cg_loader *l);
 
 /* The next batch, borrowed until the next call; *out is NULL at the end of the epoch, after
  * which calls go on with the next epoch. To be called by one thread at a time.
- * errors  CG_EINVAL: so many pairs were left out that an epoch had no batch; CG_ENOMEM */
+ * errors  CG_EFORMAT: so many pairs were left out that an epoch had no batch; CG_ENOMEM */
 cg_status cg_loader_next(cg_loader *l, const cg_batch **out);
 
 void cg_loader_get_report(const cg_loader *l, cg_loader_report *out);

@@ -137,7 +137,7 @@ static void end_epoch(cg_loader *l, cg_entry *e) {
     close_entry(l, e, 1);
     l->open = NULL;
     if (l->formed == 0) {
-        cg_loader_fail(l, cg_error(CG_EINVAL,
+        cg_loader_fail(l, cg_error(CG_EFORMAT,
                                    "loader: no batch of %lld in an epoch: %lld of %lld pairs "
                                    "cannot be read; the first: %s",
                                    (long long)l->o.batch, (long long)l->failed,

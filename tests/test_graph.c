@@ -302,7 +302,12 @@ static void update_of_an_input(cg_graph *g, cg_value *x) {
     cg_graph_update(g, x, x);
 }
 static void update_of_another_shape(cg_graph *g, cg_value *x) {
-    cg_graph_update(g, cg_parameter(g, "w", CG_SHAPE(2), (cg_param_spec){0}), x);
+    cg_graph_update(g, cg_parameter(g, "w", CG_SHAPE(2), (cg_param_spec){0}), scale(g, x, 2));
+}
+static void twice_an_update(cg_graph *g, cg_value *x) {
+    cg_value *w = cg_parameter(g, "w", two_by_three, (cg_param_spec){0});
+    cg_graph_update(g, w, scale(g, x, 2));
+    cg_graph_update(g, w, scale(g, x, 3));
 }
 static void null_operand(cg_graph *g, cg_value *x) {
     add(g, NULL, x);
@@ -330,6 +335,7 @@ static void mistakes_are_named(void **state) {
         {no_output, CG_EINVAL, "output y: no value, or not a mode for it"},
         {added_integers, CG_EDTYPE, "output y: only f32 is added to memory, this is i32"},
         {update_of_an_input, CG_EINVAL, "an update wants a parameter and a node's result"},
+        {twice_an_update, CG_EINVAL, "w is updated twice"},
         {update_of_another_shape, CG_ESHAPE, "update of w: found [2, 3], wanted [2]"},
         {null_operand, CG_EINVAL, "add: operand 0 is NULL"},
         {too_few_operands, CG_EINVAL, "add: has 1 operand, wanted 2"},

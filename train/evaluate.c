@@ -202,7 +202,7 @@ static cg_status rank(cg_runner *r, const cg_dataset *d, const cg_evaluate_optio
     float *text = NULL;
     CG_TRY(embed_pairs(r, d, o, 1, &e, report));
     cg_status s = e.n ? cg_embed_texts(r, o->tokenizer, caption, n_captions, &text, NULL)
-                      : cg_error(CG_EINVAL, "not one of %" PRId64 " pairs could be read", d->size);
+                      : cg_error(CG_EFORMAT, "not one of %" PRId64 " pairs could be read", d->size);
     int32_t *caption_of = malloc((size_t)e.n * sizeof *caption_of + 1);
     if (s == CG_OK && !caption_of) s = cg_error(CG_ENOMEM, "no memory to rank");
     if (s == CG_OK) {
@@ -334,7 +334,7 @@ static cg_status rank_pixels(const cg_dataset *train, const cg_dataset *test, co
     }
     free(nearest);
     free(before);
-    if (!out->images) return cg_error(CG_EINVAL, "not one picture could be read");
+    if (!out->images) return cg_error(CG_EFORMAT, "not one test picture could be read");
     divide(&out->image_to_text, out->images);
     out->captions = test->n_captions;
     out->chance = chance(test->n_captions);
@@ -351,6 +351,8 @@ cg_status cg_evaluate_pixels(const cg_dataset *train, const cg_dataset *test, in
     int32_t *id = shared_captions(train, test);
     cg_status s = id ? CG_OK : cg_error(CG_ENOMEM, "no memory to match captions");
     if (s == CG_OK) s = thumbnails(train, workers, &pixels[0], &have[0]);
+    if (s == CG_OK && !memchr(have[0], 1, (size_t)train->size))
+        s = cg_error(CG_EFORMAT, "not one training picture could be read");
     if (s == CG_OK) s = thumbnails(test, workers, &pixels[1], &have[1]);
     if (s == CG_OK) s = rank_pixels(train, test, id, pixels, have, workers, out);
     for (int k = 0; k < 2; k++) {

@@ -28,7 +28,7 @@ typedef struct cg_evaluate_options {
 } cg_evaluate_options;
 
 /* Embeds all pictures and distinct captions of a dataset and ranks them. report (may be NULL)
- * receives what the loader left out. errors  CG_EINVAL: no picture could be read */
+ * receives what the loader left out. errors  CG_EFORMAT: no picture could be read */
 cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
                                 cg_retrieval *out, cg_loader_report *report);
 
@@ -55,7 +55,8 @@ void cg_rank_retrieval(const float *image, const int32_t *caption_of, int64_t n_
 
 /* The nearest neighbour on 16 × 16 pixels: a test picture's candidates are ranked by the least
  * squared distance to a training picture of that caption. Fills out->image_to_text and chance. A
- * caption that the training set lacks is ranked last. */
+ * caption that the training set lacks is ranked last.
+ * errors  CG_EFORMAT: no training picture, or no test picture, could be read */
 cg_status cg_evaluate_pixels(const cg_dataset *train, const cg_dataset *test, int workers,
                              cg_retrieval *out);
 

@@ -78,9 +78,23 @@ static cg_status load_resumed(trainer *t, const char *resume) {
     return cg_checkpoint_weights(resume, params);
 }
 
+/* Validation data that cannot be read at all would end the run hours later, at its first use. */
+static cg_status check_validation(const cg_dataset *val) {
+    cg_status s = CG_OK;
+    for (int64_t i = 0; val && i < val->size; i++) {
+        cg_image image = {0};
+        s = val->ops->image(val, i, &image);
+        cg_image_free(&image);
+        if (s == CG_OK) break;
+    }
+    return s == CG_OK ? CG_OK
+                      : cg_error_in(CG_EFORMAT, "validation data: not one picture can be read");
+}
+
 static cg_status start(trainer *t, const char *resume) {
     const cg_train_options *o = t->o;
     cg_params *params = cg_runner_params(t->r);
+    CG_TRY(check_validation(t->val));
     t->state = (cg_train_state){.seed = o->seed, .batch_size = o->batch_size};
     t->gradient = calloc((size_t)cg_params_trained_elements(params) + 1, sizeof(float));
     if (!t->gradient) return cg_error(CG_ENOMEM, "no memory for the gradients");
@@ -178,7 +192,8 @@ static cg_status evaluate(trainer *t) {
                              .preprocess = t->o->preprocess,
                              .tokenizer = t->tokenizer};
     cg_retrieval *v = &t->result->val;
-    CG_TRY(cg_evaluate_retrieval(t->r, t->val, &e, v, NULL));
+    cg_status s = cg_evaluate_retrieval(t->r, t->val, &e, v, NULL);
+    if (s != CG_OK) return cg_error_in(s, "validation data, step %" PRId64, t->state.step);
     if (t->watch->evaluated) t->watch->evaluated(t->watch->user, t->state.step, v);
     return cg_run_folder_log_retrieval(t->folder, t->state.step, v);
 }
