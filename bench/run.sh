@@ -27,7 +27,7 @@ if ! "$python" -c 'import torch' 2>/dev/null; then
 fi
 # As the command line does for itself; set either variable to have it for both.
 as_cli=(env)
-[ -n "${GOMP_SPINCOUNT:-}${OMP_WAIT_POLICY:-}" ] || as_cli=(env GOMP_SPINCOUNT=2000)
+[ -n "${GOMP_SPINCOUNT:-}${OMP_WAIT_POLICY:-}" ] || as_cli=(env GOMP_SPINCOUNT=20000)
 mkdir -p "$out"
 raw=$(mktemp -d)
 trap 'rm -rf "$raw"' EXIT

@@ -61,7 +61,7 @@ static void limit_spinning(char **argv) {
     if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY")) return;
     char path[4096];
     ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (n <= 0 || setenv("GOMP_SPINCOUNT", "2000", 1) != 0) return; /* it runs as it is */
+    if (n <= 0 || setenv("GOMP_SPINCOUNT", "20000", 1) != 0) return; /* it runs as it is */
     path[n] = '\0';
     execv(path, argv);
 }

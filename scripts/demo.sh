@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 # What is trained, and how; `clipgraph train --help` explains each.
 model=emoji-resnet-cbow
-epochs=60
+epochs=56
 batch=256
 learning_rate=2e-3
 weight_decay=0.2
@@ -25,8 +25,8 @@ augmentation=(
     --aug-gain 0.3
     --aug-saturation 0.6
 )
-val_every=10 # epochs
-save_every=5 # epochs
+val_every=14 # epochs
+save_every=7 # epochs
 
 # What is asked of the model at the end.
 labels="dog,cat,duck,red apple,birthday cake,fire engine,airplane,bicycle,sunflower,hourglass"
