@@ -218,7 +218,7 @@ static void read_option(const struct argp_state *state, const train_option *o, c
         *(int *)at = 1;
         break;
     case CHAR:
-        *(int *)at = cli_separator(state, o->name, text);
+        *(int *)at = (unsigned char)cli_separator(state, o->name, text);
         break;
     case CHOICE:
         *(int *)at = read_choice(state, o, text);

@@ -178,7 +178,7 @@ static void encode_clean(const cg_tokenizer *t, const char *clean, word_state *w
         }
         for (int32_t i = 0; i >= 0 && !*truncated; i = w->next[i]) {
             if (*n < limit - 1)
-                ids[(*n)++] = w->symbol[i];
+                ids[(*n)++] = w->symbol[i]; /* NOLINT: merge_word has set what next[] leads to */
             else
                 *truncated = 1;
         }

@@ -230,12 +230,11 @@ cg_value *cg_node_add1(cg_graph *g, const cg_op *op, const void *attr, int n_in,
 
 static void output_add(cg_graph *g, cg_output o) {
     cg_output *list = reserve(g->output, g->n_output, &g->cap_output, sizeof *list);
-    if (!list || !o.name) {
+    if (list) g->output = list;
+    if (!list || !o.name)
         no_memory(g);
-        return;
-    }
-    g->output = list;
-    g->output[g->n_output++] = o;
+    else
+        g->output[g->n_output++] = o;
 }
 
 void cg_graph_output(cg_graph *g, const char *name, cg_value *v, cg_output_mode mode) {

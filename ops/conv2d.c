@@ -114,15 +114,12 @@ static cg_status infer_weights(const cg_node *n, cg_type *out) {
     return check_dy(x, &out[0].shape, n);
 }
 
-static const cg_op *const conv_op[] = {[CG_DNN_FORWARD] = &cg_op_conv2d,
-                                       [CG_DNN_DATA] = &cg_op_conv2d_grad_data,
-                                       [CG_DNN_WEIGHTS] = &cg_op_conv2d_grad_weights};
-
 static cg_dnn_conv geometry(const cg_node *n) {
     const cg_shape *a = &n->in[0]->shape, *b = &n->in[1]->shape, *c = &n->out[0]->shape;
     const conv_attr *attr = n->attr;
-    cg_dnn_direction direction = CG_DNN_FORWARD;
-    while (conv_op[direction] != n->op) direction++;
+    cg_dnn_direction direction = n->op == &cg_op_conv2d             ? CG_DNN_FORWARD
+                                 : n->op == &cg_op_conv2d_grad_data ? CG_DNN_DATA
+                                                                    : CG_DNN_WEIGHTS;
     const cg_shape *x = direction == CG_DNN_FORWARD ? a : direction == CG_DNN_DATA ? c : b;
     const cg_shape *y = direction == CG_DNN_FORWARD ? c : a;
     const cg_shape *w = direction == CG_DNN_WEIGHTS ? c : b;
