@@ -428,6 +428,50 @@ static void bad_indices(void **state) {
     fails("search " MODEL "--index i --text a", 1, "has no rows");
 }
 
+/* Weights that are not finite would rank everything alike: refused when the model is loaded. */
+static void weights_that_are_not_finite(void **state) {
+    (void)state;
+    char command[512], path[256];
+    snprintf(command, sizeof command,
+             "cd %s && cp -r \"$(ls -d logs/tiny/checkpoints/step-* | tail -n 1)\" broken", folder);
+    assert_int_equal(system(command), 0);
+    snprintf(path, sizeof path, "%s/broken/open_clip_model.safetensors", folder);
+    FILE *f = fopen(path, "r+b");
+    assert_non_null(f);
+    static const unsigned char nan_bytes[] = {0, 0, 0xc0, 0x7f};
+    assert_int_equal(fseek(f, -4, SEEK_END), 0); /* the last float of the file */
+    /* counters of batch norm are wider and stand first, so the end is f32 */
+    assert_int_equal(fwrite(nan_bytes, 1, 4, f), 4);
+    fclose(f);
+    fails("classify --checkpoint broken --labels red,blue photos", 1, "not a finite number");
+    fails("search --checkpoint broken --text red photos", 1, "not a finite number");
+}
+
+/* A pipe without a writer must not be waited for. */
+static void a_pipe_is_no_picture(void **state) {
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/pipe.png", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(run("classify " MODEL "--labels red,blue pipe.png"), 1);
+    assert_non_null(strstr(err, "pipe.png"));
+    assert_int_equal(unlink(path), 0);
+}
+
+/* What could not be printed is a failure, not a success. */
+static void results_that_cannot_be_written(void **state) {
+    (void)state;
+    char command[512];
+    snprintf(command, sizeof command,
+             "cd %s && %s search " MODEL "--text red photos >/dev/full 2>err.log", folder,
+             CG_CLI);
+    int status = system(command);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    read_file("err.log", err, sizeof err);
+    assert_non_null(strstr(err, "the output could not be written"));
+}
+
 static void help_is_there(void **state) {
     (void)state;
     static const char *const commands[] = {"classify", "search", "embed", "inspect", "check-grad"};
@@ -453,6 +497,9 @@ int main(void) {
         cmocka_unit_test(bad_command_lines),
         cmocka_unit_test(bad_files),
         cmocka_unit_test(bad_indices),
+        cmocka_unit_test(weights_that_are_not_finite),
+        cmocka_unit_test(a_pipe_is_no_picture),
+        cmocka_unit_test(results_that_cannot_be_written),
         cmocka_unit_test(help_is_there),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
