@@ -31,7 +31,7 @@ save_every=7 # epochs
 # What is asked of the model at the end.
 labels="dog,cat,duck,red apple,birthday cake,fire engine,airplane,bicycle,sunflower,hourglass"
 pictures=("dog face" "red apple" "fire engine" "duck" "birthday cake" "airplane") # their captions
-queries=("dog" "sad face" "yellow flower" "birthday")
+queries=("red apple" "rocket" "dog face" "sad face")
 
 data="data-cache/emoji"
 clipgraph=build/release/clipgraph
