@@ -463,8 +463,7 @@ static void results_that_cannot_be_written(void **state) {
     (void)state;
     char command[512];
     snprintf(command, sizeof command,
-             "cd %s && %s search " MODEL "--text red photos >/dev/full 2>err.log", folder,
-             CG_CLI);
+             "cd %s && %s search " MODEL "--text red photos >/dev/full 2>err.log", folder, CG_CLI);
     int status = system(command);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 1);
