@@ -1,11 +1,13 @@
 #include "ops/dnn.h"
 
-#include "ops/dnn_compat.h"
-
 #include <omp.h>
+#include <oneapi/dnnl/dnnl.h>
+#include <oneapi/dnnl/dnnl_debug.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "ops/dnn_compat.h" /* after oneDNN, whose version it reads */
 
 /* --- engine and errors ------------------------------------------------------------------------ */
 

@@ -4,8 +4,9 @@
 
 #include <stdlib.h>
 
-#include <oneapi/dnnl/dnnl.h>
-#include <oneapi/dnnl/dnnl_debug.h>
+#ifndef DNNL_VERSION_MAJOR
+#error "dnn.c, the only file that includes oneDNN, includes it before this"
+#endif
 
 #if DNNL_VERSION_MAJOR >= 3
 

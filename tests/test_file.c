@@ -176,7 +176,6 @@ static void full_disk_leaves_the_old_file(void **state) {
 
 static void device_is_written_in_place(void **state) {
     (void)state;
-    if (access("/dev/full", W_OK) != 0) skip();
     assert_int_equal(cg_file_save("/dev/full", "x", 1), CG_EIO);
     assert_string_equal(cg_error_message(), "cannot write /dev/full: No space left on device");
     assert_int_equal(cg_file_save("/dev/null", "x", 1), CG_OK);
