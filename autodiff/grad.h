@@ -10,6 +10,8 @@
 
 #include "graph/graph.h"
 
+CG_API_BEGIN
+
 /* grads[i] = Σ_o Σ seed[o] · d output[o] / d wrt[i], of wrt[i]'s shape.
  *
  * output  f32 values of the graph
@@ -20,5 +22,7 @@
  *         with the graph too */
 cg_status cg_grad(cg_graph *g, int n_output, cg_value *const *output, cg_value *const *seed,
                   int n_wrt, cg_value *const *wrt, cg_value **grads);
+
+CG_API_END
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "graph/params.h"
 
+CG_API_BEGIN
+
 /* f′(0) by the fourth-order central difference with step h:
  * (8 (f(h) − f(−h)) − (f(2h) − f(−2h))) / 12h. */
 double cg_derivative(double (*f)(void *user, double t), void *user, double h);
@@ -36,5 +38,7 @@ typedef struct cg_gradcheck {
  * ones only, and returns in *n how many. errors  CG_ENOMEM; CG_ENONFINITE: the loss was not
  * finite */
 cg_status cg_gradcheck_run(const cg_gradcheck *c, cg_gradcheck_row *row, int *n);
+
+CG_API_END
 
 #endif

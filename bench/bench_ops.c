@@ -80,8 +80,9 @@ static cg_value *attention_pool(cg_graph *g, const int64_t *d) {
     cg_value *x = operand(g, "x", CG_SHAPE(n * t, c));
     cg_value *q = layer(g, "q", operand(g, "mean", CG_SHAPE(n, c)), c, c);
     cg_value *k = layer(g, "k", x, c, c), *v = layer(g, "v", x, c, c);
-    cg_value *y = cg_attention(g, q, k, v, indices(g, n + 1, 1), indices(g, n + 1, t), c / d[3],
-                               1 / sqrtf((float)d[3]));
+    cg_value *y = cg_attention(g, q, k, v, indices(g, n + 1, 1), indices(g, n + 1, t),
+                               (cg_attention_options){.heads = c / d[3],
+                                                      .scale = 1 / sqrtf((float)d[3])});
     return layer(g, "c", y, c, d[4]);
 }
 

@@ -7,7 +7,7 @@
 #include "data/dataset.h"
 #include "serialize/checkpoint.h"
 #include "train/evaluate.h"
-#include "train/runner.h"
+#include "train/model.h"
 
 #include <argp.h>
 
@@ -60,22 +60,12 @@ typedef struct cli_run {
 } cli_run;
 extern const struct argp cli_run_argp;
 
-/* A model taken from a checkpoint (a folder made by `train`, a run's newest, or an open_clip hub
- * folder). */
-typedef struct cli_model {
-    cg_context *ctx;
-    cg_runner *runner;
-    cg_tokenizer *tokenizer;
-    cg_preprocess preprocess;
-    char *folder; /* the checkpoint really used */
-} cli_model;
-cg_status cli_model_load(const char *checkpoint, const cli_run *run, cli_model *out);
-void cli_model_free(cli_model *m);
-cg_evaluate_options cli_evaluate_options(const cli_model *m, const cli_run *run);
+/* How a model is evaluated, by those options. */
+cg_evaluate_options cli_evaluate_options(const cg_model *m, const cli_run *run);
 
 /* The file of a model description: `model` itself where it is a path (has a slash or ends in
- * .json), else NAME.json of the folders of descriptions ($CLIPGRAPH_CONFIGS, the one this program
- * was built with, those beside the executable). Allocated; the caller frees it.
+ * .json), else NAME.json of the folders of descriptions ($CLIPGRAPH_CONFIGS, those beside the
+ * executable, the one this program was built with). Allocated; the caller frees it.
  * errors  CG_EINVAL: no such name (names the nearest, or all) */
 cg_status cli_config_find(const char *model, char **path);
 

@@ -8,13 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { KEY_CHECKPOINT = 1, KEY_LABELS, KEY_FILE, KEY_TEMPLATE, KEY_TOP, MAX_TEMPLATES = 256 };
+enum { KEY_CHECKPOINT = 1, KEY_LABELS, KEY_FILE, KEY_TOP };
 
 typedef struct arguments {
     cli_run run;
     const char *checkpoint, *labels, *labels_file;
-    const char *template_text[MAX_TEMPLATES];
-    int n_templates;
+    cli_templates templates;
     int64_t top;
     char **path; /* in argv */
     int n_paths;
@@ -28,10 +27,6 @@ static const struct argp_option options[] = {
      "--labels-file)",
      0},
     {"labels-file", KEY_FILE, "FILE", 0, "the labels, one per line", 0},
-    {"template", KEY_TEMPLATE, "TEXT", 0,
-     "the sentence a label stands in, in place of {} (default: the label alone). Several may be "
-     "given: their embeddings are averaged",
-     0},
     {"top", KEY_TOP, "K", 0, "labels to print for a picture (default 5)", 0},
     {0},
 };
@@ -41,6 +36,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &a->run;
+        state->child_inputs[1] = &a->templates;
         return 0;
     case KEY_CHECKPOINT:
         a->checkpoint = text;
@@ -53,13 +49,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case KEY_TOP:
         a->top = cli_int(state, "top", text, 1, 1 << 20);
-        return 0;
-    case KEY_TEMPLATE:
-        if (!strstr(text, "{}"))
-            argp_error(state, "--template: \"%s\" has no {} for the label", text);
-        if (a->n_templates == MAX_TEMPLATES)
-            argp_error(state, "--template: more than %d", MAX_TEMPLATES);
-        a->template_text[a->n_templates++] = text;
         return 0;
     case ARGP_KEY_ARGS:
         a->path = state->argv + state->next;
@@ -76,7 +65,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     }
 }
 
-static const struct argp_child children[] = {{&cli_run_argp, 0, "Running:", 0}, {0}};
+static const struct argp_child children[] = {
+    {&cli_run_argp, 0, "Running:", 1}, {&cli_templates_argp, 0, NULL, 0}, {0}};
 static const struct argp parser = {
     options,
     parse,
@@ -125,7 +115,7 @@ static int print_json(const char *path, const cli_lines *labels, const double *p
     return text != NULL;
 }
 
-static cg_status print_all(const arguments *a, const cli_model *m, const cg_dataset *d,
+static cg_status print_all(const arguments *a, const cg_model *m, const cg_dataset *d,
                            const cg_embeddings *e, const cli_lines *labels, const float *label) {
     int64_t top = a->top < labels->n ? a->top : labels->n;
     double *p = malloc((size_t)labels->n * sizeof *p);
@@ -148,20 +138,21 @@ static cg_status print_all(const arguments *a, const cli_model *m, const cg_data
     return s;
 }
 
-static cg_status classify(const arguments *a, cli_model *m, const cg_dataset *d,
+static cg_status classify(const arguments *a, cg_model *m, const cg_dataset *d,
                           const cli_lines *labels) {
     cg_embeddings e = {0};
     float *label = NULL;
     int64_t cut = 0;
     cg_status s = cg_match_labels(m->runner, m->tokenizer, (const char *const *)labels->line,
-                                  labels->n, a->template_text, a->n_templates, &label, &cut);
+                                  labels->n, &a->templates.all, &label, &cut);
     if (s == CG_OK)
         s = cli_check_embeddings("labels", label, labels->n * cg_runner_desc(m->runner)->embed_dim);
     if (s == CG_OK && cut)
         fprintf(stderr,
                 "clipgraph classify: %" PRId64 " of %" PRId64 " texts cut to the model's %" PRId64
                 " tokens\n",
-                cut, labels->n * a->n_templates, cg_runner_desc(m->runner)->text.context_length);
+                cut, labels->n * (a->templates.all.n ? a->templates.all.n : 1),
+                cg_runner_desc(m->runner)->text.context_length);
     if (s == CG_OK) s = cli_embed_pictures("classify", m, &a->run, d, &e);
     if (s == CG_OK) s = print_all(a, m, d, &e, labels, label);
     cg_embeddings_free(&e);
@@ -169,31 +160,41 @@ static cg_status classify(const arguments *a, cli_model *m, const cg_dataset *d,
     return s;
 }
 
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
 /* A label given twice would share its probability with itself. */
 static cg_status check_labels(const cli_lines *labels) {
     if (labels->n == 0) return cg_error(CG_EINVAL, "no labels: the list is empty");
-    for (int64_t i = 0; i < labels->n; i++)
-        for (int64_t k = 0; k < i; k++)
-            if (strcmp(labels->line[i], labels->line[k]) == 0)
-                return cg_error(CG_EINVAL, "label \"%s\" is given twice", labels->line[i]);
-    return CG_OK;
+    char **sorted = malloc((size_t)labels->n * sizeof *sorted);
+    if (!sorted) return cg_error(CG_ENOMEM, "no memory for %" PRId64 " labels", labels->n);
+    memcpy(sorted, labels->line, (size_t)labels->n * sizeof *sorted);
+    qsort(sorted, (size_t)labels->n, sizeof *sorted, by_text);
+    cg_status s = CG_OK;
+    for (int64_t i = 1; i < labels->n && s == CG_OK; i++)
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            s = cg_error(CG_EINVAL, "label \"%s\" is given twice", sorted[i]);
+    free(sorted);
+    return s;
 }
 
 int cli_classify(int argc, char **argv) {
     arguments a = {.top = 5};
     cli_lines labels = {0};
-    cli_model m = {0};
+    cg_model m = {0};
     cg_dataset *d = NULL;
     cli_parse(&parser, argc, argv, &a);
-    if (!a.n_templates) a.template_text[a.n_templates++] = "{}";
     cg_status s =
         a.labels ? cli_lines_split(a.labels, &labels) : cli_lines_read(a.labels_file, 0, &labels);
     if (s == CG_OK) s = check_labels(&labels);
-    if (s == CG_OK) s = cli_pictures(a.path, a.n_paths, &d);
-    if (s == CG_OK) s = cli_model_load(a.checkpoint, &a.run, &m);
+    if (s == CG_OK) s = cli_templates_read(&a.templates);
+    if (s == CG_OK) s = cli_pictures("classify", a.path, a.n_paths, &d);
+    if (s == CG_OK) s = cg_model_load(a.checkpoint, a.run.threads, &m);
     if (s == CG_OK) s = classify(&a, &m, d, &labels);
     cg_dataset_free(d);
-    cli_model_free(&m);
+    cg_model_free(&m);
+    cli_templates_free(&a.templates);
     cli_lines_free(&labels);
     return s == CG_OK ? 0 : cli_fail("classify", s);
 }

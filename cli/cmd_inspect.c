@@ -157,11 +157,8 @@ static cg_status choose_sizes(const arguments *a, inspected *m) {
                         "--captions-tokens: found %" PRId64 ", the context length is %" PRId64,
                         m->tokens, most);
     int64_t read = m->tokens - (cg_clip_text_drops_specials(&m->desc) ? 2 : 0);
-    m->build = (cg_clip_build){.images = a->batch,
-                               .texts = a->batch,
-                               .rows = cg_clip_rows(a->batch * read),
-                               .training = 1,
-                               .loss = 1};
+    m->build = cg_clip_batch(&m->desc, a->batch, a->batch, a->batch * read);
+    m->build.training = m->build.loss = 1;
     return CG_OK;
 }
 
@@ -174,7 +171,8 @@ static cg_status build_graph(const arguments *a, inspected *m) {
 
 static cg_status plan_all(inspected *m) {
     cg_clip_build images = {.images = m->build.images};
-    cg_clip_build texts = {.texts = m->build.texts, .rows = m->build.rows};
+    cg_clip_build texts = m->build;
+    texts.images = texts.training = texts.loss = 0;
     CG_TRY(cg_account_plan(m->ctx, &m->desc, &m->build, 1, &m->training));
     CG_TRY(cg_account_plan(m->ctx, &m->desc, &images, 0, &m->images));
     return cg_account_plan(m->ctx, &m->desc, &texts, 0, &m->texts);
@@ -254,7 +252,7 @@ static void print_parameters(const inspected *m) {
     printf("\nParameters            %14s  in %d tensors\n", count_text(c->all, text), c->tensors);
     printf("  image tower         %14s\n", count_text(c->image, text));
     printf("  text tower          %14s\n", count_text(c->text, text));
-    printf("  temperature         %14s\n", count_text(c->temperature, text));
+    printf("  logit scale, bias   %14s\n", count_text(c->logits, text));
 }
 
 static void print_memory_row(const char *name, size_t a, size_t b, size_t c) {
@@ -328,7 +326,7 @@ static cg_status print_json(const arguments *a, const inspected *m) {
         cg_clip_desc_json(&m->desc), "batch_size", (json_int_t)m->build.images, "caption_tokens",
         (json_int_t)m->tokens, "layers", layers_json(m), "parameters", "all",
         (json_int_t)m->count.all, "image", (json_int_t)m->count.image, "text",
-        (json_int_t)m->count.text, "temperature", (json_int_t)m->count.temperature, "tensors",
+        (json_int_t)m->count.text, "logits", (json_int_t)m->count.logits, "tensors",
         m->count.tensors, "memory", "training_step", account_json(&m->training), "embed_images",
         account_json(&m->images), "embed_texts", account_json(&m->texts));
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;

@@ -148,7 +148,7 @@ static cg_status load_index(const arguments *a, int64_t width, candidates *c) {
 
 /* --- a folder --------------------------------------------------------------------------------- */
 
-static cg_status embed_folder(const arguments *a, cli_model *m, candidates *c) {
+static cg_status embed_folder(const arguments *a, cg_model *m, candidates *c) {
     CG_TRY(cli_embed_pictures("search", m, &a->run, c->folder, &c->embedded));
     c->row = c->embedded.row;
     c->n = c->embedded.n;
@@ -160,7 +160,7 @@ static cg_status embed_folder(const arguments *a, cli_model *m, candidates *c) {
 
 /* --- the query -------------------------------------------------------------------------------- */
 
-static cg_status embed_query(const arguments *a, cli_model *m, float **out) {
+static cg_status embed_query(const arguments *a, cg_model *m, float **out) {
     cg_embeddings e = {0};
     cg_dataset *d = NULL;
     int64_t cut = 0;
@@ -172,7 +172,7 @@ static cg_status embed_query(const arguments *a, cli_model *m, float **out) {
                     cg_runner_desc(m->runner)->text.context_length);
         return cli_check_embeddings("text", *out, cg_runner_desc(m->runner)->embed_dim);
     }
-    CG_TRY(cli_pictures(&a->image, 1, &d));
+    CG_TRY(cli_pictures("search", &a->image, 1, &d));
     cg_status s = d->size == 1 ? cli_embed_pictures("search", m, &a->run, d, &e)
                                : cg_error(CG_EINVAL, "--image: %s is a folder", a->image);
     cg_dataset_free(d);
@@ -221,10 +221,10 @@ static cg_status print_results(const arguments *a, const candidates *c, const fl
     return s;
 }
 
-static cg_status search(const arguments *a, cli_model *m, candidates *c) {
+static cg_status search(const arguments *a, cg_model *m, candidates *c) {
     float *query = NULL;
-    if (a->folder) CG_TRY(cli_pictures(&a->folder, 1, &c->folder));
-    CG_TRY(cli_model_load(a->checkpoint, &a->run, m));
+    if (a->folder) CG_TRY(cli_pictures("search", &a->folder, 1, &c->folder));
+    CG_TRY(cg_model_load(a->checkpoint, a->run.threads, m));
     int64_t width = cg_runner_desc(m->runner)->embed_dim;
     if (a->index) CG_TRY(load_index(a, width, c));
     cg_status s = embed_query(a, m, &query);
@@ -236,11 +236,11 @@ static cg_status search(const arguments *a, cli_model *m, candidates *c) {
 
 int cli_search(int argc, char **argv) {
     arguments a = {.top = 10};
-    cli_model m = {0};
+    cg_model m = {0};
     candidates c = {0};
     cli_parse(&parser, argc, argv, &a);
     cg_status s = search(&a, &m, &c);
     candidates_free(&c);
-    cli_model_free(&m);
+    cg_model_free(&m);
     return s == CG_OK ? 0 : cli_fail("search", s);
 }

@@ -52,8 +52,11 @@ static void print_start(cli_job *j) {
                                 (json_int_t)(j->steps * a->epochs), "resumed_from", j->resume));
         return;
     }
-    printf("data    %" PRId64 " pairs with %d distinct captions (%s)\n", j->train->size,
-           (int)j->train->n_captions, cli_job_synthetic(j) ? "synthetic" : a->train_data);
+    printf("data    %" PRId64 " pairs with %d distinct captions", j->train->size,
+           (int)j->train->n_captions);
+    if (j->templates.all.n)
+        printf(" in %d template%s", j->templates.all.n, j->templates.all.n == 1 ? "" : "s");
+    printf(" (%s)\n", cli_job_synthetic(j) ? "synthetic" : a->train_data);
     printf("model   %s: %.2f M parameters, pictures of %d x %d, vocabulary of %d\n", j->model,
            (double)parameters * 1e-6, j->preprocess.size, j->preprocess.size,
            cg_tokenizer_vocab_size(j->tokenizer));
@@ -99,7 +102,15 @@ static void print_next(const cli_job *j) {
     } else if (cli_job_synthetic(j))
         printf(" --dataset-type synthetic");
     else
-        printf(" --val-data TABLE");
+        printf(" --val-data DATA");
+    if (j->a.classes) {
+        printf(" --classes ");
+        print_word(stdout, j->a.classes);
+    }
+    if (j->a.templates) {
+        printf(" --templates ");
+        print_word(stdout, j->a.templates);
+    }
     printf("\n        clipgraph classify --checkpoint ");
     print_word(stdout, j->folder);
     printf(" --labels \"cat,dog\" PICTURE...\n        clipgraph search --checkpoint ");

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,54 +160,9 @@ cg_status cli_held_out(int64_t image_size, cg_dataset **out) {
     return cg_dataset_synthetic(&o, out);
 }
 
-/* --- a model from a checkpoint -------------------------------------------------------------- */
+/* --- evaluation ------------------------------------------------------------------------------ */
 
-/* A comparison with NaN is never true, so that a broken model would look like a perfect one. */
-static cg_status check_weights(const char *folder, const cg_params *params) {
-    for (int i = 0; i < cg_params_count(params); i++) {
-        const cg_param *p = cg_params_at(params, i);
-        const float *x = p->data;
-        for (int64_t k = 0; p->dtype == CG_F32 && k < p->count; k++)
-            if (!isfinite(x[k]))
-                return cg_error(CG_EFORMAT,
-                                "%s: %s, element %" PRId64 " is %g, not a finite number", folder,
-                                p->name, k, (double)x[k]);
-    }
-    return CG_OK;
-}
-
-static cg_status load(const char *checkpoint, const cli_run *run, cli_model *m) {
-    cg_clip_desc desc;
-    CG_TRY(cg_checkpoint_find(checkpoint, &m->folder));
-    CG_TRY(cg_checkpoint_config(m->folder, &desc, &m->preprocess));
-    CG_TRY(cg_context_create(run->threads, &m->ctx));
-    CG_TRY(cg_runner_create(m->ctx, &desc, &m->runner));
-    CG_TRY(cg_checkpoint_weights(m->folder, cg_runner_params(m->runner)));
-    CG_TRY(check_weights(m->folder, cg_runner_params(m->runner)));
-    CG_TRY(cg_checkpoint_tokenizer(m->folder, &m->tokenizer));
-    int have = cg_tokenizer_vocab_size(m->tokenizer);
-    if (have <= desc.text.vocab_size) return CG_OK;
-    return cg_error(CG_EFORMAT,
-                    "%s: tokenizer.json has ids up to %d, but the model's vocab_size is %" PRId64,
-                    m->folder, have - 1, desc.text.vocab_size);
-}
-
-cg_status cli_model_load(const char *checkpoint, const cli_run *run, cli_model *out) {
-    *out = (cli_model){0};
-    cg_status s = load(checkpoint, run, out);
-    if (s != CG_OK) cli_model_free(out);
-    return s;
-}
-
-void cli_model_free(cli_model *m) {
-    cg_tokenizer_free(m->tokenizer);
-    cg_runner_free(m->runner);
-    cg_context_free(m->ctx);
-    free(m->folder);
-    *m = (cli_model){0};
-}
-
-cg_evaluate_options cli_evaluate_options(const cli_model *m, const cli_run *run) {
+cg_evaluate_options cli_evaluate_options(const cg_model *m, const cli_run *run) {
     return (cg_evaluate_options){.batch = run->batch_size ? run->batch_size : 64,
                                  .workers = run->workers ? run->workers : m->ctx->threads,
                                  .preprocess = m->preprocess,

@@ -24,13 +24,14 @@ static int list_folders(char folder[MAX_FOLDERS][PATH_ROOM]) {
     const char *own = getenv("CLIPGRAPH_CONFIGS");
     char program[PATH_ROOM - 64];
     if (own && own[0]) snprintf(folder[n++], PATH_ROOM, "%s", own);
-    snprintf(folder[n++], PATH_ROOM, "%s", CG_CONFIG_DIR);
     ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (length <= 0) return n;
-    program[length] = '\0';
-    *strrchr(program, '/') = '\0';
-    for (size_t i = 0; i < sizeof beside / sizeof *beside && n < MAX_FOLDERS; i++)
-        snprintf(folder[n++], PATH_ROOM, "%s/%s", program, beside[i]);
+    if (length > 0) {
+        program[length] = '\0';
+        *strrchr(program, '/') = '\0';
+        for (size_t i = 0; i < sizeof beside / sizeof *beside; i++)
+            snprintf(folder[n++], PATH_ROOM, "%s/%s", program, beside[i]);
+    }
+    snprintf(folder[n++], PATH_ROOM, "%s", CG_CONFIG_DIR);
     return n;
 }
 

@@ -1,5 +1,6 @@
 #include "cli/inputs.h"
 
+#include "cli/data.h"
 #include "data/files.h"
 
 #include <errno.h>
@@ -58,19 +59,77 @@ cg_status cli_lines_split(const char *text, cli_lines *out) {
     return s;
 }
 
+/* --- templates -------------------------------------------------------------------------------- */
+
+enum { KEY_TEMPLATE = 2000, KEY_TEMPLATES };
+
+static const struct argp_option template_options[] = {
+    {"template", KEY_TEMPLATE, "TEXT", 0,
+     "the sentence a label stands in, in place of {} (default: the label alone). Several may be "
+     "given: their embeddings are averaged",
+     0},
+    {"templates", KEY_TEMPLATES, "FILE", 0, "the same from a file, one per line", 0},
+    {0},
+};
+
+static error_t parse_template(int key, char *text, struct argp_state *state) {
+    cli_templates *t = state->input;
+    if (!t) return ARGP_ERR_UNKNOWN;
+    switch (key) {
+    case KEY_TEMPLATE:
+        if (!strstr(text, "{}"))
+            argp_error(state, "--template: \"%s\" has no {} for the label", text);
+        if (t->n_given == CLI_TEMPLATES_GIVEN)
+            argp_error(state, "--template: more than %d; give --templates FILE",
+                       CLI_TEMPLATES_GIVEN);
+        t->given[t->n_given++] = text;
+        return 0;
+    case KEY_TEMPLATES:
+        t->path = text;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+const struct argp cli_templates_argp = {.options = template_options, .parser = parse_template};
+
+cg_status cli_templates_read(cli_templates *t) {
+    if (t->path) CG_TRY(cli_lines_read(t->path, 0, &t->file));
+    if (t->path && !t->file.n) return cg_error(CG_EFORMAT, "%s: no template in it", t->path);
+    if (t->file.n > 1 << 20)
+        return cg_error(CG_EFORMAT, "%s: %" PRId64 " templates, at most %d can be read", t->path,
+                        t->file.n, 1 << 20);
+    t->text = malloc(((size_t)t->n_given + (size_t)t->file.n + 1) * sizeof *t->text);
+    if (!t->text) return cg_error(CG_ENOMEM, "no memory for templates");
+    for (int i = 0; i < t->n_given; i++) t->text[i] = t->given[i];
+    for (int64_t i = 0; i < t->file.n; i++) t->text[t->n_given + i] = t->file.line[i];
+    t->all = (cg_templates){t->text, t->n_given + (int)t->file.n};
+    cg_status s = cg_templates_check(&t->all);
+    return s == CG_OK ? s : cg_error_in(s, "%s", t->path ? t->path : "--template");
+}
+
+void cli_templates_free(cli_templates *t) {
+    cli_lines_free(&t->file);
+    free(t->text);
+    *t = (cli_templates){0};
+}
+
 /* --- pictures --------------------------------------------------------------------------------- */
 
 static cg_status append(cg_dataset *d, int64_t *capacity, const char *path) {
     return cg_dataset_append(d, capacity, strdup(path), calloc(1, 1));
 }
 
-static cg_status append_argument(cg_dataset *d, int64_t *capacity, const char *path) {
+static cg_status append_argument(const char *command, cg_dataset *d, int64_t *capacity,
+                                 const char *path) {
     struct stat st;
     cg_dataset *inside;
     if (stat(path, &st) != 0)
         return cg_error(errno == ENOENT ? CG_ENOTFOUND : CG_EIO, "%s: %s", path, strerror(errno));
     if (!S_ISDIR(st.st_mode)) return append(d, capacity, path);
     CG_TRY(cg_dataset_folder(path, NULL, &inside));
+    cli_report_skipped(command, inside);
     cg_status s = CG_OK;
     for (int64_t i = 0; i < inside->size && s == CG_OK; i++)
         s = append(d, capacity, inside->path[i]);
@@ -78,12 +137,13 @@ static cg_status append_argument(cg_dataset *d, int64_t *capacity, const char *p
     return s;
 }
 
-cg_status cli_pictures(char *const *path, int n, cg_dataset **out) {
+cg_status cli_pictures(const char *command, char *const *path, int n, cg_dataset **out) {
     int64_t capacity = 0;
     cg_status s = CG_OK;
     *out = cg_dataset_files(NULL);
     if (!*out) return CG_ENOMEM;
-    for (int i = 0; i < n && s == CG_OK; i++) s = append_argument(*out, &capacity, path[i]);
+    for (int i = 0; i < n && s == CG_OK; i++)
+        s = append_argument(command, *out, &capacity, path[i]);
     if (s == CG_OK) s = cg_dataset_number_captions(*out);
     if (s == CG_OK) return CG_OK;
     cg_dataset_free(*out);
@@ -126,7 +186,7 @@ cg_status cli_check_embeddings(const char *what, const float *row, int64_t numbe
     return CG_OK;
 }
 
-cg_status cli_embed_pictures(const char *command, cli_model *m, const cli_run *run,
+cg_status cli_embed_pictures(const char *command, cg_model *m, const cli_run *run,
                              const cg_dataset *d, cg_embeddings *out) {
     cg_loader_report left_out = {0};
     cg_evaluate_options o = cli_evaluate_options(m, run);

@@ -18,13 +18,31 @@ cg_status cli_lines_read(const char *path, int keep_empty, cli_lines *out);
 cg_status cli_lines_split(const char *text, cli_lines *out);
 void cli_lines_free(cli_lines *l);
 
+/* --template TEXT (repeatable) and --templates FILE, a template per line: an argp child,
+ * {&cli_templates_argp, 0, NULL, 0}, with a cli_templates as its input. */
+enum { CLI_TEMPLATES_GIVEN = 256 };
+typedef struct cli_templates {
+    const char *given[CLI_TEMPLATES_GIVEN];
+    int n_given;
+    const char *path; /* of the file; NULL: none */
+    cli_lines file;
+    const char **text;
+    cg_templates all; /* those given, then the file's; n 0: none at all */
+} cli_templates;
+extern const struct argp cli_templates_argp;
+
+/* Fills `all` from what was given. errors  those of the file; CG_EINVAL: a template without {} */
+cg_status cli_templates_read(cli_templates *t);
+void cli_templates_free(cli_templates *t);
+
 /* A dataset of the pictures at n paths, in their order: files as they are, folders with all that
- * is in them. errors  CG_ENOTFOUND: no such file, no picture in a folder */
-cg_status cli_pictures(char *const *path, int n, cg_dataset **out);
+ * is in them. Warns on stderr about folders inside that cannot be searched.
+ * errors  CG_ENOTFOUND: no such file, no picture in a folder */
+cg_status cli_pictures(const char *command, char *const *path, int n, cg_dataset **out);
 
 /* Embeds a dataset's pictures and warns on stderr about those left out.
  * errors  CG_EFORMAT: not one could be read (the message is the first one's) */
-cg_status cli_embed_pictures(const char *command, cli_model *m, const cli_run *run,
+cg_status cli_embed_pictures(const char *command, cg_model *m, const cli_run *run,
                              const cg_dataset *d, cg_embeddings *out);
 
 /* Refuses embeddings that overflowed: `what` says whose they are. errors  CG_ENONFINITE */

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include "graph/nearest.h"
+#include "graph/version.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 #include "cli/train_args.h"
 
-#include "cli/cli.h"
+#include "cli/data.h"
 
 #include <jansson.h>
 #include <stdio.h>
@@ -53,19 +53,25 @@ static const char *const resize_modes[] = {"shortest", "longest", "squash", NULL
 /* clang-format off */
 static const train_option options[] = {
     HEAD("Data:"),
-    TEXT("train-data", train_data, "TABLE", "table of pictures and captions, with a header line; "
-         "relative paths in it are relative to it"),
-    TEXT("val-data", val_data, "TABLE", "table to evaluate on (synthetic data: held-out scenes)"),
-    TEXT("dataset-type", dataset_type, "csv|synthetic", "csv (the default), or synthetic: scenes "
-         "drawn on the fly, no files needed"),
+    TEXT("train-data", train_data, "DATA", "a table of pictures and captions (with a header line; "
+         "relative paths in it are relative to it), a folder with a folder of pictures for each "
+         "class, or IDX pictures (MNIST and its like)"),
+    TEXT("val-data", val_data, "DATA", "data to evaluate on (synthetic data: held-out scenes)"),
+    TEXT("dataset-type", dataset_type, CLI_DATA_TYPES, "what DATA is (auto: found out), or "
+         "synthetic: scenes drawn on the fly, no files needed"),
     WHOLE("train-num-samples", num_samples, 1, 1e9, "synthetic: pairs in an epoch (10000)"),
     TEXT("csv-img-key", image_column, "NAME", "column of the pictures' paths (filepath)"),
     TEXT("csv-caption-key", caption_column, "NAME", "column of the captions (title)"),
     MANY("csv-separator", CHAR, separator, 0, 0, "C", "a character, tab or comma (what the header "
          "line has: a tab, else a comma)"),
+    TEXT("classes", classes, "FILE", "the names of the classes, one per line; for a folder also "
+         "FOLDER<tab>NAME (the folders' names, underscores read as spaces; IDX: numbers)"),
+    TEXT("templates", templates, "FILE", "sentences with {} for the caption, one per line: each "
+         "pair is trained with one drawn anew in each epoch (the caption alone); validation takes "
+         "the first"),
     {"allow-repeated-captions", FLAG, AT(allow_repeated), 0, 0, NULL, "let a batch hold a caption "
      "twice; otherwise repeats are dealt to other batches, since they would be told apart as if "
-     "they differed", NULL, 0},
+     "they differed. Data with classes always may", NULL, 0},
     WHOLE("cache-mb", cache_mb, 0, 1e7, "keep decoded pictures up to N MB (512)"),
 
     HEAD("Model:"),
@@ -74,6 +80,13 @@ static const train_option options[] = {
           "description's); fewer where the captions do not hold as many"),
     WHOLE("context-length", context_length, 3, 1 << 20, "tokens read of a caption (the "
           "description's)"),
+    {"siglip", FLAG, AT(siglip), 0, 0, NULL, "the sigmoid loss: each pair judged by itself, a "
+     "temperature that starts at 10 and a bias at -10 (those of the description where it has them)",
+     NULL, 0},
+    {"force-quick-gelu", FLAG, AT(quick_gelu), 0, 0, NULL, "QuickGELU, the activation of OpenAI's "
+     "weights, in towers that name none", NULL, 0},
+    REAL("force-patch-dropout", patch_dropout, 0, 0.984375, "share of a ViT's patches left out in a "
+         "step (the description's)"),
 
     HEAD("Optimization:"),
     WHOLE("batch-size", batch_size, 1, 1 << 20, "pairs contrasted with one another (64)"),
@@ -82,9 +95,8 @@ static const train_option options[] = {
     WHOLE("warmup", warmup, 0, 1e12, "steps in which it rises (a tenth of all, at most 10000)"),
     REAL("wd", wd, 0, 1e6, "weight decay (0.2)"),
     REAL("beta1", beta1, 0, 0.999999, "AdamW (0.9)"),
-    REAL("beta2", beta2, 0, 0.9999999, "AdamW (0.98 where the model's name has \"vit\" in it, else "
-         "0.999)"),
-    REAL("eps", eps, 1e-30, 1, "AdamW (1e-6 where it has, else 1e-8)"),
+    REAL("beta2", beta2, 0, 0.9999999, "AdamW (0.98 for a ViT, else 0.999)"),
+    REAL("eps", eps, 1e-30, 1, "AdamW (1e-6 for a ViT, else 1e-8)"),
     REAL("grad-clip-norm", grad_clip_norm, 0, 1e30, "scale gradients down to this length (0: never)"),
     WHOLE("seed", seed, 0, 9e15, "of the start, the order, augmentation and scenes (0)"),
     MANY("precision", PRECISION, precision, 0, 0, "fp32", "only fp32 so far"),
@@ -131,7 +143,7 @@ _Static_assert((int)N_OPTIONS <= (int)CLI_TRAIN_OPTIONS, "given[] has a place fo
 
 static void set_defaults(cli_train_args *a) {
     cg_preprocess p = cg_preprocess_default();
-    *a = (cli_train_args){.dataset_type = "csv",
+    *a = (cli_train_args){.dataset_type = "auto",
                           .num_samples = 10000,
                           .batch_size = 64,
                           .epochs = 32,
@@ -141,6 +153,7 @@ static void set_defaults(cli_train_args *a) {
                           .beta1 = 0.9,
                           .beta2 = -1,
                           .eps = -1,
+                          .patch_dropout = -1,
                           .logs = "logs",
                           .save_frequency = 1,
                           .keep = 3,
@@ -262,6 +275,7 @@ static const char before[] =
     "Examples:\n"
     "  clipgraph train --dataset-type synthetic --model tiny-resnet-cbow --epochs 4\n"
     "  clipgraph train --train-data a.csv --val-data b.csv --model RN50-CBOW\n"
+    "  clipgraph train --train-data FOLDER-OF-CLASSES --templates a.txt --model RN50-CBOW\n"
     "  clipgraph train --resume logs/NAME\n"
     "\n"
     "Exit codes: 0 done; 1 failed; 2 wrong usage; 130 stopped by Ctrl-C, 143 by SIGTERM, both with "
@@ -312,16 +326,18 @@ int cli_train_args_given(const cli_train_args *a, const char *name) {
 const char *cli_train_args_clash(const cli_train_args *a) {
     int synthetic = strcmp(a->dataset_type, "synthetic") == 0;
     int columns = a->image_column || a->caption_column || a->separator;
-    if (!synthetic && strcmp(a->dataset_type, "csv") != 0)
-        return "--dataset-type: wanted csv or synthetic (webdataset and others are not available)";
+    if (cli_data_type_named(a->dataset_type) < 0)
+        return "--dataset-type: wanted " CLI_DATA_TYPES " (webdataset is not available)";
     if (synthetic && a->train_data)
         return "--train-data and --dataset-type synthetic exclude each other: give one of them";
     if (!synthetic && !a->train_data)
-        return "no data: give --train-data TABLE, or --dataset-type synthetic to try things out";
+        return "no data: give --train-data DATA, or --dataset-type synthetic to try things out";
     if (synthetic && columns && !a->val_data)
         return "--csv-... options are for tables, and synthetic data has none";
     if (!synthetic && cli_train_args_given(a, "train-num-samples"))
-        return "--train-num-samples is for --dataset-type synthetic; a table is read whole";
+        return "--train-num-samples is for --dataset-type synthetic; other data is read whole";
+    if (synthetic && (a->classes || a->templates))
+        return "--classes and --templates are for labelled data; drawn scenes have sentences";
     if (!a->resume && !a->model) return "no model: give --model NAME or FILE";
     if (a->batch_size < 2)
         return "--batch-size 1 leaves nothing to contrast a pair with; give 2 or more";

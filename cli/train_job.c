@@ -1,7 +1,8 @@
 #include "cli/train_job.h"
 
-#include "cli/cli.h"
+#include "cli/data.h"
 #include "data/epoch_plan.h"
+#include "graph/version.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -9,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -148,6 +148,12 @@ static cg_status load_description(const cli_job *j, cg_clip_desc *desc) {
     CG_TRY(s);
     if (j->a.context_length) desc->text.context_length = j->a.context_length;
     if (j->a.vocab_size) desc->text.vocab_size = j->a.vocab_size;
+    if (j->a.quick_gelu) desc->quick_gelu = 1;
+    if (j->a.patch_dropout >= 0) desc->vision.patch_dropout = (float)j->a.patch_dropout;
+    if (j->a.siglip && isnan(desc->init_logit_bias)) { /* as the paper starts it */
+        desc->init_logit_scale = logf(10);
+        desc->init_logit_bias = -10;
+    }
     return cg_clip_desc_check(j->a.model, desc);
 }
 
@@ -168,6 +174,15 @@ static cg_status check_resumed_model(const cli_job *j) {
                           j->a.model, j->resume);
 }
 
+/* Was the option given to this command, not only to the run that is resumed? */
+static int given_again(const cli_train_args *a, const char *option) {
+    int again = 0;
+    for (size_t i = json_array_size(a->stored); i < json_array_size(a->arguments); i++)
+        again |= strncmp(json_string_value(json_array_get(a->arguments, i)), option,
+                         strlen(option)) == 0;
+    return again;
+}
+
 static cg_status make_description(cli_job *j) {
     const cli_train_args *a = &j->a;
     if (!j->resume) {
@@ -178,11 +193,9 @@ static cg_status make_description(cli_job *j) {
         CG_TRY(cg_checkpoint_config(j->resume, &j->desc, &j->preprocess));
         CG_TRY(cg_checkpoint_tokenizer(j->resume, &j->tokenizer));
         /* an untouched description's file may be gone by now */
-        int touched = 0;
-        for (size_t i = json_array_size(a->stored); i < json_array_size(a->arguments); i++)
-            touched |=
-                strncmp(json_string_value(json_array_get(a->arguments, i)), "--model=", 8) == 0;
-        if (touched) CG_TRY(check_resumed_model(j));
+        if (given_again(a, "--model=")) CG_TRY(check_resumed_model(j));
+        if (given_again(a, "--vocab-size="))
+            return cg_error(CG_EINVAL, "--vocab-size: a resumed run keeps its tokenizer");
         if (a->context_length && a->context_length != j->desc.text.context_length)
             return cg_error(CG_EINVAL,
                             "--context-length %" PRId64 ", but the checkpoint's is %" PRId64,
@@ -199,11 +212,19 @@ static cg_status make_description(cli_job *j) {
     return CG_OK;
 }
 
-static cg_status load_table(const cli_job *j, const char *path, cg_dataset **out) {
-    cg_table_options o = {.image_column = j->a.image_column,
-                          .caption_column = j->a.caption_column,
-                          .separator = (char)j->a.separator};
-    return cli_table(path, o, out);
+static cg_status open_data(const cli_job *j, const char *path, cg_dataset **out) {
+    int synthetic = cli_job_synthetic(j); /* then --val-data is what it is */
+    cli_data o = {.type = synthetic ? CLI_DATA_AUTO : cli_data_type_named(j->a.dataset_type),
+                  .table = {.image_column = j->a.image_column,
+                            .caption_column = j->a.caption_column,
+                            .separator = (char)j->a.separator},
+                  .classes = j->a.classes};
+    return cli_data_open("train", path, &o, out);
+}
+
+/* Classes are few: a batch must hold their captions many times. */
+static int distinct_captions(const cli_job *j) {
+    return !j->a.allow_repeated && !j->train->classes.n;
 }
 
 /* Counts an epoch's steps, which the warm-up and the first lines printed need before any thread
@@ -211,7 +232,7 @@ static cg_status load_table(const cli_job *j, const char *path, cg_dataset **out
 static cg_status count_steps(cli_job *j) {
     cg_epoch_plan plan;
     int64_t batch = j->a.batch_size;
-    cg_status s = cg_epoch_plan_init(j->train, batch, !j->a.allow_repeated, 1, 1, &plan);
+    cg_status s = cg_epoch_plan_init(j->train, batch, distinct_captions(j), 1, 1, &plan);
     j->steps = plan.batches;
     int64_t pairs = plan.n;
     cg_epoch_plan_free(&plan);
@@ -233,24 +254,48 @@ static cg_status count_steps(cli_job *j) {
 
 static cg_status make_data(cli_job *j) {
     const cli_train_args *a = &j->a;
+    j->templates.path = a->templates;
+    CG_TRY(cli_templates_read(&j->templates));
     if (cli_job_synthetic(j)) {
         cg_synthetic_options o = {.seed = (uint64_t)a->seed,
                                   .size = a->num_samples,
                                   .image_size = (int)j->desc.vision.image_size};
         CG_TRY(cg_dataset_synthetic(&o, &j->train));
     } else
-        CG_TRY(load_table(j, a->train_data, &j->train));
+        CG_TRY(open_data(j, a->train_data, &j->train));
     if (a->val_data)
-        CG_TRY(load_table(j, a->val_data, &j->val));
+        CG_TRY(open_data(j, a->val_data, &j->val));
     else if (cli_job_synthetic(j))
         CG_TRY(cli_held_out(j->desc.vision.image_size, &j->val));
     return count_steps(j);
 }
 
+/* Learns the tokenizer from the captions; with templates from sentences in which each caption and
+ * each template stands at least once. */
+static cg_status learn_tokenizer(cli_job *j) {
+    const cg_dataset *d = j->train;
+    const cg_templates *t = &j->templates.all;
+    int vocab_size = (int)j->desc.text.vocab_size;
+    if (!t->n)
+        return cg_tokenizer_train((const char *const *)d->caption, (size_t)d->size, vocab_size,
+                                  &j->tokenizer);
+    int64_t n = d->size > t->n ? d->size : t->n;
+    char **text = calloc((size_t)n, sizeof *text);
+    cg_status s = text ? CG_OK : cg_error(CG_ENOMEM, "no memory for %" PRId64 " sentences", n);
+    for (int64_t i = 0; i < n && s == CG_OK; i++) {
+        text[i] = cg_template_fill(t->text[i % t->n], d->caption[i % d->size]);
+        if (!text[i]) s = cg_error(CG_ENOMEM, "no memory for %" PRId64 " sentences", n);
+    }
+    if (s == CG_OK)
+        s = cg_tokenizer_train((const char *const *)text, (size_t)n, vocab_size, &j->tokenizer);
+    for (int64_t i = 0; text && i < n; i++) free(text[i]);
+    free(text);
+    return s;
+}
+
 static cg_status make_model(cli_job *j) {
     if (!j->tokenizer) {
-        CG_TRY(cg_tokenizer_train((const char *const *)j->train->caption, (size_t)j->train->size,
-                                  (int)j->desc.text.vocab_size, &j->tokenizer));
+        CG_TRY(learn_tokenizer(j));
         j->desc.text.vocab_size = cg_tokenizer_vocab_size(j->tokenizer);
     }
     CG_TRY(cg_context_create((int)j->a.threads, &j->ctx));
@@ -261,18 +306,12 @@ static cg_status make_model(cli_job *j) {
 
 /* --- options -------------------------------------------------------------------------------- */
 
-/* As open_clip has it: a ViT wants a shorter memory of squares than a ResNet. */
-static int is_vit(const cli_job *j) {
-    for (const char *c = j->model; *c; c++)
-        if (strncasecmp(c, "vit", 3) == 0) return 1;
-    return 0;
-}
-
 static void settle_options(cli_job *j) {
     cli_train_args *a = &j->a;
     int64_t total = j->steps * a->epochs;
-    if (a->beta2 < 0) a->beta2 = is_vit(j) ? 0.98 : 0.999;
-    if (a->eps < 0) a->eps = is_vit(j) ? 1e-6 : 1e-8;
+    int vit = j->desc.vision.n_layers == 1; /* wants a shorter memory of squares than a ResNet */
+    if (a->beta2 < 0) a->beta2 = vit ? 0.98 : 0.999;
+    if (a->eps < 0) a->eps = vit ? 1e-6 : 1e-8;
     if (a->warmup < 0) a->warmup = total / 10 < 10000 ? total / 10 : 10000;
     if (a->warmup >= total)
         fprintf(stderr,
@@ -316,7 +355,8 @@ static void fill_options(cli_job *j) {
                     .saturation = a->aug_saturation,
                     .flip = a->aug_flip},
         .cache_bytes = a->cache_mb << 20,
-        .distinct_captions = !a->allow_repeated,
+        .distinct_captions = distinct_captions(j),
+        .templates = j->templates.all,
         .save_every = a->save_frequency,
         .keep = a->keep,
         .val_every = a->val_frequency,
@@ -341,6 +381,7 @@ void cli_job_free(cli_job *j) {
     cg_tokenizer_free(j->tokenizer);
     cg_dataset_free(j->val);
     cg_dataset_free(j->train);
+    cli_templates_free(&j->templates);
     json_decref(j->config);
     free(j->resume);
     cli_train_args_free(&j->a);

@@ -2,6 +2,7 @@
 #ifndef CG_CLI_TRAIN_JOB_H
 #define CG_CLI_TRAIN_JOB_H
 
+#include "cli/inputs.h"
 #include "cli/train_args.h"
 #include "data/dataset.h"
 #include "data/tokenizer.h"
@@ -18,6 +19,7 @@ typedef struct cli_job {
     char model[128];            /* its name */
     cg_clip_desc desc;
     cg_preprocess preprocess;
+    cli_templates templates;
     cg_dataset *train, *val;
     cg_tokenizer *tokenizer;
     cg_context *ctx;

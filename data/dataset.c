@@ -50,6 +50,15 @@ cg_status cg_dataset_number_captions(cg_dataset *d) {
     return CG_OK;
 }
 
+cg_status cg_dataset_skip(cg_dataset *d, const char *message) {
+    char **bigger = realloc(d->skipped, (size_t)(d->n_skipped + 1) * sizeof *bigger);
+    if (bigger) d->skipped = bigger;
+    char *copy = bigger ? strdup(message) : NULL;
+    if (!copy) return cg_error(CG_ENOMEM, "dataset: no memory");
+    d->skipped[d->n_skipped++] = copy;
+    return CG_OK;
+}
+
 void cg_dataset_free(cg_dataset *d) {
     if (!d) return;
     for (int64_t i = 0; i < d->size; i++) {
@@ -59,5 +68,8 @@ void cg_dataset_free(cg_dataset *d) {
     free(d->path);
     free(d->caption);
     free(d->caption_id);
+    for (int64_t i = 0; i < d->n_skipped; i++) free(d->skipped[i]);
+    free(d->skipped);
+    cg_classes_free(&d->classes);
     d->ops->free(d);
 }

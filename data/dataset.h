@@ -3,7 +3,10 @@
 #ifndef CG_DATA_DATASET_H
 #define CG_DATA_DATASET_H
 
+#include "data/classes.h"
 #include "data/image.h"
+
+CG_API_BEGIN
 
 typedef struct cg_dataset cg_dataset;
 
@@ -23,6 +26,9 @@ struct cg_dataset {
     int32_t n_captions;  /* distinct cleaned captions */
     char **path;         /* [size] for messages and result lists. Owned */
     int endless;         /* pair i of epoch e is pair e·size + i: image() takes those too */
+    cg_classes classes;  /* what captions can be, where they are classes; n 0: they are not. Owned */
+    char **skipped;      /* [n_skipped] messages: what could not be searched. Owned */
+    int64_t n_skipped;
 };
 
 typedef struct cg_table_options {
@@ -50,8 +56,27 @@ typedef struct cg_synthetic_options {
 cg_status cg_dataset_synthetic(const cg_synthetic_options *options, cg_dataset **out);
 
 /* All pictures below a folder (by content, hidden files left out), sorted by path, with empty
- * captions. errors  CG_EIO; CG_ENOTFOUND: no picture in it */
+ * captions. A folder inside that cannot be read is noted in `skipped`.
+ * errors  CG_EIO; CG_ENOTFOUND: no picture in it */
 cg_status cg_dataset_folder(const char *folder, const cg_decode_options *options, cg_dataset **out);
+
+/* A folder of folders, one for each class, with its pictures at any depth: their caption is the
+ * class. `classes` (NULL: the folders that hold a picture) says by its keys what each folder is
+ * called; otherwise it is called by its name, underscores read as spaces.
+ * errors  CG_EIO; CG_ENOTFOUND: no picture in a folder of it; CG_EFORMAT: two folders of one class,
+ *         or a folder with pictures that is not among `classes` */
+cg_status cg_dataset_class_folders(const char *folder, const cg_classes *classes,
+                             const cg_decode_options *options, cg_dataset **out);
+
+/* Grey pictures and labels in two IDX files (MNIST and its like), plain or gzipped; the labels'
+ * path is the pictures' with "images" and "idx3" in its name read as "labels" and "idx1". Label k
+ * is class k of `classes` (NULL: they are called by their numbers); its caption is the class.
+ * errors  CG_EIO; CG_EFORMAT: not such a file, cut short or too long, counts that differ, a label
+ *         beyond the classes; CG_EUNSUPPORTED: more than 8 GB; CG_ENOMEM */
+cg_status cg_dataset_idx(const char *images, const cg_classes *classes, cg_dataset **out);
+
+/* Does the file begin as IDX pictures do, plain or gzipped? 0 also where it cannot be read. */
+int cg_idx_begins(const char *path);
 
 void cg_dataset_free(cg_dataset *d); /* NULL is allowed */
 
@@ -62,5 +87,10 @@ cg_status cg_dataset_number_captions(cg_dataset *d);
 /* Appends a pair; takes both strings (also where it fails). *capacity starts at 0.
  * errors  CG_ENOMEM, also where a string is NULL */
 cg_status cg_dataset_append(cg_dataset *d, int64_t *capacity, char *path, char *caption);
+
+/* Notes in `skipped` what could not be searched, and why. errors  CG_ENOMEM */
+cg_status cg_dataset_skip(cg_dataset *d, const char *message);
+
+CG_API_END
 
 #endif

@@ -21,40 +21,54 @@ static int is_picture(const char *path) {
            (!memcmp(head, "RIFF", 4) && !memcmp(head + 8, "WEBP", 4));
 }
 
-static cg_status walk(cg_dataset *d, int64_t *capacity, const char *folder, int depth);
+/* A folder's path and a name in it; NULL: no memory (with a message). */
+static char *join(const char *folder, const char *file) {
+    size_t length = strlen(folder);
+    char *path = malloc(length + strlen(file) + 2);
+    int slash = length > 0 && folder[length - 1] != '/';
+    if (path)
+        sprintf(path, "%s%s%s", folder, slash ? "/" : "", file);
+    else
+        cg_error(CG_ENOMEM, "%s: no memory", folder);
+    return path;
+}
 
-/* Takes path. */
-static cg_status visit(cg_dataset *d, int64_t *capacity, char *path, int depth) {
+/* ---- all pictures below a folder ---- */
+
+/* Where the pictures found go; their captions are copies of one. */
+typedef struct search {
+    cg_dataset *d;
+    int64_t capacity;
+    const char *caption;
+} search;
+
+static cg_status walk(search *s, const char *folder, int depth);
+
+/* Takes path. A folder that cannot be read does not end the search. */
+static cg_status visit(search *s, char *path, int depth) {
     struct stat link, target;
     cg_status status = CG_OK;
     /* Links to folders are not followed: they may lead back up. */
     if (lstat(path, &link) == 0 && S_ISDIR(link.st_mode)) {
-        status = walk(d, capacity, path, depth + 1);
+        status = walk(s, path, depth + 1);
+        if (status == CG_EIO) status = cg_dataset_skip(s->d, cg_error_message());
     } else if (stat(path, &target) == 0 && S_ISREG(target.st_mode) && is_picture(path)) {
-        char *caption = calloc(1, 1);
-        return cg_dataset_append(d, capacity, path, caption);
+        return cg_dataset_append(s->d, &s->capacity, path, strdup(s->caption));
     }
     free(path);
     return status;
 }
 
-static cg_status walk(cg_dataset *d, int64_t *capacity, const char *folder, int depth) {
+static cg_status walk(search *s, const char *folder, int depth) {
     if (depth > DEEPEST) return cg_error(CG_EIO, "%s: more than %d folders deep", folder, DEEPEST);
     DIR *dir = opendir(folder);
     if (!dir) return cg_error(CG_EIO, "%s: %s", folder, strerror(errno));
     cg_status status = CG_OK;
     struct dirent *entry;
-    size_t length = strlen(folder);
     while (status == CG_OK && (errno = 0, entry = readdir(dir))) {
         if (entry->d_name[0] == '.') continue;
-        char *path = malloc(length + strlen(entry->d_name) + 2);
-        if (!path) {
-            status = cg_error(CG_ENOMEM, "%s: no memory", folder);
-            break;
-        }
-        int slash = length > 0 && folder[length - 1] != '/';
-        sprintf(path, "%s%s%s", folder, slash ? "/" : "", entry->d_name);
-        status = visit(d, capacity, path, depth);
+        char *path = join(folder, entry->d_name);
+        status = path ? visit(s, path, depth) : CG_ENOMEM;
     }
     if (status == CG_OK && errno) status = cg_error(CG_EIO, "%s: %s", folder, strerror(errno));
     closedir(dir);
@@ -65,23 +79,118 @@ static int by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-cg_status cg_dataset_folder(const char *folder, const cg_decode_options *options,
-                            cg_dataset **out) {
-    int64_t capacity = 0;
-    *out = NULL;
-    cg_dataset *d = cg_dataset_files(options);
-    if (!d) return CG_ENOMEM;
-    cg_status status = walk(d, &capacity, folder, 0);
-    if (status == CG_OK && d->size == 0)
-        status = cg_error(CG_ENOTFOUND, "%s: no picture in it (PNG, JPEG or WebP)", folder);
-    if (status == CG_OK) {
-        /* All captions are empty, so the paths alone can be sorted. */
-        qsort(d->path, (size_t)d->size, sizeof *d->path, by_name);
-        status = cg_dataset_number_captions(d);
-    }
+/* Puts the pictures from number `from` on in order: as they have one caption, only their paths. */
+static void sort_from(cg_dataset *d, int64_t from) {
+    if (d->size > from) qsort(d->path + from, (size_t)(d->size - from), sizeof *d->path, by_name);
+}
+
+static cg_status none_found(const cg_dataset *d, const char *folder, const char *where) {
+    return cg_error(CG_ENOTFOUND, "%s: no picture in %s (PNG, JPEG or WebP)%s%s", folder, where,
+                    d->n_skipped ? "; " : "", d->n_skipped ? d->skipped[0] : "");
+}
+
+/* Numbers the captions of a dataset that was filled with success, and hands it over. */
+static cg_status finish(cg_dataset *d, cg_status status, cg_dataset **out) {
+    if (status == CG_OK) status = cg_dataset_number_captions(d);
     if (status == CG_OK)
         *out = d;
     else
         cg_dataset_free(d);
     return status;
+}
+
+cg_status cg_dataset_folder(const char *folder, const cg_decode_options *options,
+                            cg_dataset **out) {
+    *out = NULL;
+    cg_dataset *d = cg_dataset_files(options);
+    if (!d) return CG_ENOMEM;
+    search s = {.d = d, .caption = ""};
+    cg_status status = walk(&s, folder, 0);
+    if (status == CG_OK && d->size == 0) status = none_found(d, folder, "it");
+    if (status == CG_OK) sort_from(d, 0);
+    return finish(d, status, out);
+}
+
+/* ---- a folder for each class ---- */
+
+/* The folders in a folder, also by links; sorted. The caller frees the names, whatever happens. */
+static cg_status list_folders(const char *folder, char ***list, int64_t *n) {
+    int64_t capacity = 0;
+    DIR *dir = opendir(folder);
+    if (!dir) return cg_error(CG_EIO, "%s: %s", folder, strerror(errno));
+    cg_status status = CG_OK;
+    struct dirent *entry;
+    while (status == CG_OK && (errno = 0, entry = readdir(dir))) {
+        struct stat st;
+        if (entry->d_name[0] == '.') continue;
+        char *path = join(folder, entry->d_name);
+        int is_folder = path && stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+        if (!path) status = CG_ENOMEM;
+        free(path);
+        if (!is_folder) continue;
+        if (*n == capacity) {
+            capacity = 2 * capacity + 64;
+            char **bigger = realloc(*list, (size_t)capacity * sizeof *bigger);
+            if (!bigger) status = cg_error(CG_ENOMEM, "%s: no memory", folder);
+            if (!bigger) break;
+            *list = bigger;
+        }
+        (*list)[*n] = strdup(entry->d_name);
+        if (!(*list)[(*n)++]) status = cg_error(CG_ENOMEM, "%s: no memory", folder);
+    }
+    if (status == CG_OK && errno) status = cg_error(CG_EIO, "%s: %s", folder, strerror(errno));
+    closedir(dir);
+    if (status == CG_OK && *n) qsort(*list, (size_t)*n, sizeof **list, by_name);
+    return status;
+}
+
+/* Makes a class of a folder's name: its number in d->classes. */
+static cg_status name_class(cg_dataset *d, const char *key, int32_t *class) {
+    char *name = strdup(key);
+    if (!name) return cg_error(CG_ENOMEM, "%s: no memory", key);
+    for (char *c = name; *c; c++)
+        if (*c == '_') *c = ' ';
+    cg_status status = cg_classes_add(&d->classes, key, name);
+    *class = d->classes.n - 1;
+    free(name);
+    return status;
+}
+
+/* Adds the pictures of one class's folder. `known`: the classes are given. */
+static cg_status add_class(search *s, const char *folder, const char *key, int known) {
+    cg_dataset *d = s->d;
+    int32_t class = known ? cg_classes_find_key(&d->classes, key) : -1;
+    int64_t from = d->size;
+    if (!known) CG_TRY(name_class(d, key, &class));
+    char *path = join(folder, key);
+    if (!path) return CG_ENOMEM;
+    s->caption = class < 0 ? "" : d->classes.at[class].caption;
+    cg_status status = walk(s, path, 0);
+    free(path);
+    if (status == CG_EIO) status = cg_dataset_skip(d, cg_error_message());
+    if (status == CG_OK && class < 0 && d->size > from)
+        status = cg_error(CG_EFORMAT, "%s: folder \"%s\" is not among the %d classes given", folder,
+                          key, (int)d->classes.n);
+    if (!known && d->size == from) cg_classes_drop(&d->classes);
+    sort_from(d, from);
+    return status;
+}
+
+cg_status cg_dataset_class_folders(const char *folder, const cg_classes *classes,
+                                   const cg_decode_options *options, cg_dataset **out) {
+    char **key = NULL;
+    int64_t n = 0;
+    *out = NULL;
+    cg_dataset *d = cg_dataset_files(options);
+    if (!d) return CG_ENOMEM;
+    search s = {.d = d};
+    cg_status status = classes ? cg_classes_copy(classes, &d->classes) : CG_OK;
+    if (status == CG_OK) status = list_folders(folder, &key, &n);
+    for (int64_t i = 0; i < n && status == CG_OK; i++)
+        status = add_class(&s, folder, key[i], classes != NULL);
+    for (int64_t i = 0; i < n; i++) free(key[i]);
+    free(key);
+    if (status == CG_OK && d->size == 0) status = none_found(d, folder, "a folder of it");
+    if (status == CG_OK && !classes) status = cg_classes_index(&d->classes, folder);
+    return finish(d, status, out);
 }

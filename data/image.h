@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+CG_API_BEGIN
+
 /* Rows from top to bottom, RGB interleaved, no padding. rgb is owned: cg_image_free. */
 typedef struct cg_image {
     int width, height;
@@ -33,5 +35,7 @@ void cg_image_free(cg_image *image); /* and zeroes it */
 
 /* Writes an 8-bit RGB PNG, atomically. */
 cg_status cg_image_save_png(const char *path, const cg_image *image);
+
+CG_API_END
 
 #endif

@@ -21,7 +21,7 @@ static cg_status check_options(const cg_dataset *d, const cg_loader_options *o) 
         return cg_error(CG_EINVAL, "loader: a context of %d ids, wanted 2 to %d", o->context_length,
                         1 << 20);
     if (d->size < 1) return cg_error(CG_EINVAL, "loader: the data has no pair");
-    return CG_OK;
+    return cg_templates_check(&o->templates);
 }
 
 static cg_status check_plan(const cg_loader *l, int64_t epoch, int64_t start) {

@@ -7,6 +7,8 @@
 #include "data/tokenizer.h"
 #include "data/transform.h"
 
+CG_API_BEGIN
+
 typedef struct cg_loader_options {
     int64_t batch;
     int workers;  /* threads; at least 1 */
@@ -21,6 +23,7 @@ typedef struct cg_loader_options {
     cg_preprocess preprocess;  /* size 0: no pictures, only tokens */
     const cg_augment *augment; /* NULL: none. Copied */
     const cg_tokenizer *tokenizer; /* NULL: no tokens. Borrowed */
+    cg_templates templates;        /* n > 0: a caption stands in one of them, anew in each epoch */
     int context_length;            /* cut captions to it, start and end included */
     int need_caption;              /* leave out pairs with an empty caption */
 } cg_loader_options;
@@ -67,5 +70,7 @@ cg_status cg_loader_next(cg_loader *l, const cg_batch **out);
 
 void cg_loader_get_report(const cg_loader *l, cg_loader_report *out);
 void cg_loader_close(cg_loader *l); /* at any time; NULL is allowed */
+
+CG_API_END
 
 #endif

@@ -3,6 +3,7 @@
 #include "graph/rng.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/resource.h>
 
 enum { WORKER_NICE = 10 };
@@ -81,8 +82,14 @@ static cg_status transform(const cg_loader *l, const cg_entry *e, int64_t at,
             CG_TRY(cg_preprocess_image(image, p, out));
     }
     if (!l->o.tokenizer) return CG_OK;
-    return cg_tokenizer_encode(l->o.tokenizer, l->d->caption[index], l->o.context_length,
-                               b->token + at * l->o.context_length, &b->n_token[at], &b->cut[at]);
+    char *text = cg_templates_sentence(&l->o.templates, l->d->caption[index], l->o.seed,
+                                       (uint64_t)e->epoch, (uint64_t)index);
+    if (!text) return cg_error(CG_ENOMEM, "loader: no memory for a caption");
+    cg_status status =
+        cg_tokenizer_encode(l->o.tokenizer, text, l->o.context_length,
+                            b->token + at * l->o.context_length, &b->n_token[at], &b->cut[at]);
+    free(text);
+    return status;
 }
 
 /* Puts a pair into its place. Called under the lock, which it gives up meanwhile. */

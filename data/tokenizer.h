@@ -10,6 +10,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+CG_API_BEGIN
+
 typedef struct cg_tokenizer cg_tokenizer; /* immutable once made; may be shared by threads */
 
 /* Learns up to vocab_size symbols: 256 bytes, the same with the end-of-word mark, merges by
@@ -45,5 +47,7 @@ cg_status cg_tokenizer_decode(const cg_tokenizer *t, const int32_t *ids, int n, 
 /* The cleaned caption (HTML unescaped, white space collapsed, lower-cased): two captions are
  * the same where these are equal. Allocated, the caller frees it. */
 cg_status cg_caption_clean(const char *text, char **clean);
+
+CG_API_END
 
 #endif

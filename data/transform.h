@@ -6,6 +6,8 @@
 #include "data/image.h"
 #include "graph/rng.h"
 
+CG_API_BEGIN
+
 typedef enum cg_interpolation { CG_BICUBIC, CG_BILINEAR } cg_interpolation;
 typedef enum cg_resize_mode {
     CG_RESIZE_SHORTEST,
@@ -65,5 +67,7 @@ cg_status cg_augment_image(const cg_image *in, const cg_preprocess *p, const cg_
 
 /* The other way, for looking at what a tower sees: out is allocated, clipped to 0…255. */
 cg_status cg_preprocess_undo(const float *pixels, const cg_preprocess *p, cg_image *out);
+
+CG_API_END
 
 #endif

@@ -2,7 +2,11 @@
 #ifndef CG_ARENA_H
 #define CG_ARENA_H
 
+#include "graph/status.h"
+
 #include <stddef.h>
+
+CG_API_BEGIN
 
 typedef struct cg_arena {
     struct cg_arena_block *block;
@@ -15,5 +19,7 @@ void *cg_arena_alloc(cg_arena *a, size_t bytes);
 char *cg_arena_string(cg_arena *a, const char *s);
 
 void cg_arena_free(cg_arena *a);
+
+CG_API_END
 
 #endif

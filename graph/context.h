@@ -4,6 +4,8 @@
 
 #include "graph/status.h"
 
+CG_API_BEGIN
+
 typedef struct cg_context {
     int threads; /* of every kernel; fixed, because primitives are made for one count */
     /* A kernel library's own state, set by the op layer and released with the context. */
@@ -14,5 +16,7 @@ typedef struct cg_context {
 /* threads 0: one for each processor this process may use. */
 cg_status cg_context_create(int threads, cg_context **out);
 void cg_context_free(cg_context *c);
+
+CG_API_END
 
 #endif

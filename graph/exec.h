@@ -5,6 +5,8 @@
 
 #include "graph/plan.h"
 
+CG_API_BEGIN
+
 typedef struct cg_exec cg_exec;
 
 cg_status cg_exec_create(cg_exec **out);
@@ -59,5 +61,7 @@ void cg_exec_profile(cg_exec *e, int on);
 /* A table by op over all plans run since timing started: calls, milliseconds and share per run,
  * GFLOP/s. Allocated; the caller frees it. */
 cg_status cg_exec_profile_text(const cg_exec *e, char **text);
+
+CG_API_END
 
 #endif

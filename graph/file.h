@@ -17,6 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+CG_API_BEGIN
+
 typedef struct cg_file cg_file;
 
 /* Opens PATH.tmp-… for buffered writing. What is no regular file (a pipe, /dev/stdout) is
@@ -68,5 +70,7 @@ cg_status cg_folder_remove(const char *path);
 /* Is this a name under which the above write, NAME.tmp- and 16 hexadecimal digits? What a crash
  * has left behind has one. */
 int cg_file_is_temporary(const char *name);
+
+CG_API_END
 
 #endif

@@ -18,6 +18,8 @@
 #include "graph/params.h"
 #include "graph/types.h"
 
+CG_API_BEGIN
+
 typedef struct cg_graph cg_graph;
 typedef struct cg_node cg_node;
 typedef struct cg_op cg_op;
@@ -158,5 +160,7 @@ cg_status cg_graph_text(const cg_graph *g, char **text);
 /* Graphviz. collapse > 0 draws one box for all nodes that share the first `collapse` parts of
  * their names; gradients, named d(…), are boxes of their own. Allocated as above. */
 cg_status cg_graph_dot(const cg_graph *g, int collapse, char **text);
+
+CG_API_END
 
 #endif

@@ -7,6 +7,8 @@
 #include "graph/context.h"
 #include "graph/graph.h"
 
+CG_API_BEGIN
+
 /* Attributes are a plain struct, described field by field, so that printing, comparing and
  * saving need no code per op. What is not described is not compared. */
 typedef enum cg_attr_type {
@@ -79,5 +81,7 @@ struct cg_op {
     unsigned inplace; /* bit i: output 0 may be written over operand i where types are equal */
     int view;         /* output 0 is operand 0's bytes under another shape */
 };
+
+CG_API_END
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "graph/types.h"
 
+CG_API_BEGIN
+
 typedef struct cg_params cg_params;
 
 /* How a parameter starts. scale: standard deviation, bound or value. */
@@ -61,5 +63,7 @@ size_t cg_params_bytes(const cg_params *p); /* of the whole block */
 
 /* Fills every parameter by its spec: element i of a parameter depends on (seed, name, i) only. */
 void cg_params_init(cg_params *p, uint64_t seed);
+
+CG_API_END
 
 #endif

@@ -6,6 +6,8 @@
 #include "graph/context.h"
 #include "graph/graph.h"
 
+CG_API_BEGIN
+
 typedef struct cg_plan cg_plan;
 
 /* ctx and graph are borrowed and must outlive the plan; the graph must not change after. */
@@ -27,5 +29,7 @@ void cg_plan_get_report(const cg_plan *p, cg_plan_report *out);
 const char *cg_plan_impl(const cg_plan *p, int node);
 
 const cg_graph *cg_plan_graph(const cg_plan *p);
+
+CG_API_END
 
 #endif

@@ -9,7 +9,11 @@
 #ifndef CG_RNG_H
 #define CG_RNG_H
 
+#include "graph/status.h"
+
 #include <stdint.h>
+
+CG_API_BEGIN
 
 /* What a stream is for; streams of different purposes are independent. */
 typedef enum cg_rng_purpose {
@@ -43,5 +47,7 @@ void cg_rng_block(const cg_rng *r, uint64_t counter, uint32_t word[4]);
 
 /* A well-mixed 64-bit hash of x (the SplitMix64 finaliser). */
 uint64_t cg_mix64(uint64_t x);
+
+CG_API_END
 
 #endif

@@ -10,6 +10,22 @@
 #ifndef CG_STATUS_H
 #define CG_STATUS_H
 
+/* Public headers put their declarations between these two: C linkage also where C++ includes them,
+ * and symbols that the shared library exports. All else in it is hidden. */
+#ifdef __cplusplus
+#define CG_API_BEGIN                                                                               \
+    extern "C" {                                                                                   \
+    _Pragma("GCC visibility push(default)")
+#define CG_API_END                                                                                 \
+    _Pragma("GCC visibility pop")                                                                  \
+    }
+#else
+#define CG_API_BEGIN _Pragma("GCC visibility push(default)")
+#define CG_API_END   _Pragma("GCC visibility pop")
+#endif
+
+CG_API_BEGIN
+
 #define CG_STATUS_LIST(X)                                                                          \
     X(OK, "success")                                                                               \
     X(EINVAL, "invalid argument")                                                                  \
@@ -56,5 +72,7 @@ const char *cg_status_text(cg_status code);
         cg_status cg_try_status = (call);                                                          \
         if (cg_try_status != CG_OK) return cg_try_status;                                          \
     } while (0)
+
+CG_API_END
 
 #endif

@@ -4,6 +4,8 @@
 
 #include "graph/graph.h"
 
+CG_API_BEGIN
+
 typedef struct cg_layer {
     char name[256];
     const char *op; /* of its only node; NULL where it has several */
@@ -18,5 +20,7 @@ typedef struct cg_layer {
  * order of their first nodes. depth: nodes that share the first `depth` parts of their names are
  * one layer; 0: each node is one. Allocated; the caller frees it. errors  CG_ENOMEM */
 cg_status cg_graph_layers(const cg_graph *g, int depth, cg_layer **out, int *n);
+
+CG_API_END
 
 #endif

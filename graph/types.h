@@ -6,6 +6,11 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#ifdef __cplusplus
+#include <initializer_list>
+#endif
+
+CG_API_BEGIN
 
 /* name, bytes, name in safetensors files */
 #define CG_DTYPE_LIST(X)                                                                           \
@@ -39,9 +44,15 @@ typedef struct cg_shape {
 } cg_shape;
 
 /* CG_SHAPE(n, 3) has rank 2; CG_SCALAR has rank 0. */
+#ifdef __cplusplus
+#define CG_SHAPE(...)                                                                              \
+    (cg_shape{(int)std::initializer_list<int64_t>{__VA_ARGS__}.size(), {__VA_ARGS__}})
+#define CG_SCALAR (cg_shape{0, {0}})
+#else
 #define CG_SHAPE(...)                                                                              \
     ((cg_shape){(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}})
 #define CG_SCALAR ((cg_shape){0, {0}})
+#endif
 
 int64_t cg_shape_count(const cg_shape *s); /* elements; 1 for a scalar */
 int cg_shape_equal(const cg_shape *a, const cg_shape *b);
@@ -55,5 +66,7 @@ cg_status cg_shape_broadcast(const cg_shape *a, const cg_shape *b, cg_shape *out
 
 /* CG_ESHAPE where a dimension is negative or the bytes do not fit an int64_t. */
 cg_status cg_shape_check(const cg_shape *s, cg_dtype dtype);
+
+CG_API_END
 
 #endif

@@ -3,11 +3,11 @@
  * source  arXiv:2103.00020, section 2.4: ResNet-D stem, rect-2 blur before strides as average
  *         pooling (arXiv:1812.01187, arXiv:1904.11486), attention pooling */
 #include "models/clip.h"
+#include "models/layers.h"
 #include "ops/ops.h"
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { EXPANSION = 4 };
 static const float bn_eps = 1e-5f, bn_momentum = 0.1f;
@@ -117,33 +117,6 @@ static cg_value *stem(cg_graph *g, cg_value *x, int64_t width, int training) {
 
 /* --- attention pooling ------------------------------------------------------------------------ */
 
-/* A linear layer of the pool: weights normal with std features^-½, biases PyTorch's default. */
-static cg_value *pool_linear(cg_graph *g, const char *name, cg_value *x, int64_t out) {
-    if (!x) return NULL;
-    int64_t in = x->shape.dim[x->shape.rank - 1];
-    float std = 1 / sqrtf((float)in);
-    char weight[64], bias[64];
-    snprintf(weight, sizeof weight, "visual.attnpool.%s.weight", name);
-    snprintf(bias, sizeof bias, "visual.attnpool.%s.bias", name);
-    cg_scope_push(g, "%s", name);
-    x = cg_linear(
-        g, x,
-        cg_parameter(g, weight, CG_SHAPE(out, in), (cg_param_spec){CG_INIT_NORMAL, std, 0, CG_F32}),
-        cg_parameter(g, bias, CG_SHAPE(out), (cg_param_spec){CG_INIT_UNIFORM, std, 0, CG_F32}));
-    cg_scope_pop(g);
-    return x;
-}
-
-/* 0, step, 2·step, …: the offsets of `count` sequences of equal length. */
-static cg_value *even_offsets(cg_graph *g, int64_t count, int64_t step) {
-    int32_t *offset = malloc((size_t)(count + 1) * sizeof *offset);
-    if (!offset) return cg_graph_fail(g, cg_error(CG_ENOMEM, "no memory for offsets"));
-    for (int64_t i = 0; i <= count; i++) offset[i] = (int32_t)(i * step);
-    cg_value *v = cg_constant(g, CG_I32, CG_SHAPE(count + 1), offset);
-    free(offset);
-    return v;
-}
-
 /* The mean token is put in front, positions are added, and the mean token alone asks all. */
 static cg_value *attention_pool(cg_graph *g, const cg_clip_desc *d, cg_value *x) {
     if (!x) return NULL;
@@ -158,11 +131,15 @@ static cg_value *attention_pool(cg_graph *g, const cg_clip_desc *d, cg_value *x)
     x = cg_add(g, x, position);
     cg_value *mean = cg_reshape(g, cg_slice(g, x, 1, 0, 1), CG_SHAPE(n, c));
     x = cg_reshape(g, x, CG_SHAPE(n * (hw + 1), c));
-    cg_value *q = pool_linear(g, "q_proj", mean, c);
-    cg_value *k = pool_linear(g, "k_proj", x, c), *v = pool_linear(g, "v_proj", x, c);
-    cg_value *y = cg_attention(g, q, k, v, even_offsets(g, n, 1), even_offsets(g, n, hw + 1), heads,
-                               1 / sqrtf((float)d->vision.head_width));
-    return pool_linear(g, "c_proj", y, d->embed_dim);
+    float std = 1 / sqrtf((float)c);
+    cg_linear_init init = {CG_INIT_NORMAL, std, std};
+    cg_value *q = cg_linear_layer(g, "visual.attnpool.q_proj", mean, c, init);
+    cg_value *k = cg_linear_layer(g, "visual.attnpool.k_proj", x, c, init);
+    cg_value *v = cg_linear_layer(g, "visual.attnpool.v_proj", x, c, init);
+    x = cg_attention(
+        g, q, k, v, cg_arange(g, n + 1, 0, 1), cg_arange(g, n + 1, 0, hw + 1),
+        (cg_attention_options){.heads = heads, .scale = 1 / sqrtf((float)d->vision.head_width)});
+    return cg_linear_layer(g, "visual.attnpool.c_proj", x, d->embed_dim, init);
 }
 
 cg_value *cg_resnet(cg_graph *g, const cg_clip_desc *d, cg_value *image, int training) {

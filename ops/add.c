@@ -17,22 +17,7 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[0] = dx[1] = dy[0];
 }
 
-CG_KERNEL static void tile_f32(void *y_data, const void *a_data, const void *b_data,
-                               const cg_tile *t) {
-    for (int64_t r = 0; r < t->rows; r++) {
-        float *y = (float *)y_data + r * t->n;
-        const float *a = (const float *)a_data + r * t->row[0];
-        const float *b = (const float *)b_data + r * t->row[1];
-        if (t->inner[1] == 0) {
-            const float s = *b;
-#pragma omp simd
-            for (int64_t i = 0; i < t->n; i++) y[i] = a[i] + s;
-        } else {
-#pragma omp simd
-            for (int64_t i = 0; i < t->n; i++) y[i] = a[i] + b[i];
-        }
-    }
-}
+CG_BINARY_TILE(tile_f32, a + b)
 
 static void tile_i64(void *y_data, const void *a_data, const void *b_data, const cg_tile *t) {
     for (int64_t r = 0; r < t->rows; r++) {
@@ -40,7 +25,7 @@ static void tile_i64(void *y_data, const void *a_data, const void *b_data, const
         const int64_t *a = (const int64_t *)a_data + r * t->row[0];
         const int64_t *b = (const int64_t *)b_data + r * t->row[1];
         for (int64_t i = 0; i < t->n; i++) /* wraps around: no overflow is undefined */
-            y[i] = (int64_t)((uint64_t)a[i] + (uint64_t)b[i * t->inner[1]]);
+            y[i] = (int64_t)((uint64_t)a[i * t->inner[0]] + (uint64_t)b[i * t->inner[1]]);
     }
 }
 

@@ -1,10 +1,12 @@
 /* attention: scaled dot-product attention of packed sequences, all heads.
- *   o = p v,  p = softmax(scale · q kᵀ) over the keys of the query's sequence
- * shapes  q [Rq, heads·d], k [Rk, heads·d], v [Rk, heads·e] f32; q_offset, k_offset i32 [S+1]
- *         -> o [Rq, heads·e]; lse [Rq, heads], the log-sum-exp of the scores, for the gradient.
- *         Sequence s has rows offset[s] … offset[s+1]-1. Queries of no sequence, or of one without
- *         keys, give o 0 and lse 0.
- * attr    heads: int; scale: float
+ *   o = p v,  p = softmax(scale · q kᵀ) over the keys that a query sees
+ * Sequence s has rows offset[s] … offset[s+1]-1. A query sees the keys of its sequence; where
+ * causal, of Q queries and K keys, query i those up to number i + K - Q; not those whose key_mask
+ * is 0.
+ * shapes  q [Rq, heads·d], k [Rk, heads·d], v [Rk, heads·e] f32; q_offset, k_offset i32 [S+1];
+ *         key_mask f32 [Rk] or absent -> o [Rq, heads·e]; lse [Rq, heads], the log-sum-exp of the
+ *         scores, for the gradient. Queries of no sequence, or that see no key, give o 0 and lse 0.
+ * attr    heads: int; scale: float; causal: int
  * vjp     attention_grad, below, for q, k and v
  * errors  CG_ESHAPE, CG_EDTYPE; CG_EINVAL: heads; a run: offsets that fall or leave the rows
  * source  Vaswani et al., arXiv:1706.03762, eq. 1
@@ -12,135 +14,225 @@
  * attention_grad: its gradient; p is computed again from lse.
  *   p = e^(scale · q kᵀ - lse),  dv = pᵀ do,  ds = scale · p ∘ (do vᵀ - Σ_e do ∘ o)
  *   dq = ds k,  dk = dsᵀ q
- * shapes  q, k, v, q_offset, k_offset, o, lse, do -> dq, dk, dv as q, k, v
+ * shapes  q, k, v, q_offset, k_offset, o, lse, do, key_mask or absent -> dq, dk, dv as q, k, v
  *
- * A task is one head of one sequence. It takes up to 512 keys at a time, transposed, against 32
- * queries, so that scores stay in cache and scratch does not grow with the rows; longer sequences
- * are merged by their log-sum-exp. Every result is written by one task in one order. */
+ * A task is one head of one sequence, so that every result is written by one task in one order. */
+#include "ops/attention.h"
+#include "ops/attention_kernel.h"
+#include "ops/check.h"
 #include "ops/kernel.h"
-#include "ops/ops.h"
-#include "ops/simd_math.h"
 
-#include <math.h>
 #include <omp.h>
 #include <string.h>
 
-typedef struct attention_attr {
-    int64_t heads;
-    float scale;
-} attention_attr;
+const cg_attr_field cg_attention_fields[] = {CG_ATTR(cg_attention_attr, heads, INT),
+                                             CG_ATTR(cg_attention_attr, scale, FLOAT),
+                                             CG_ATTR(cg_attention_attr, causal, INT),
+                                             {0}};
 
-static const cg_attr_field fields[] = {
-    CG_ATTR(attention_attr, heads, INT), CG_ATTR(attention_attr, scale, FLOAT), {0}};
+/* --- the two forms --------------------------------------------------------------------------- */
 
-enum { QUERIES = 32, KEYS = 512 };
+/* Which operand is which, and the sizes. o, lse and do, of gradients, are three in a row. */
+typedef struct form {
+    int fused, grad;
+    int k, v, q_offset, k_offset, o, key_mask;
+    int64_t heads, q_rows, k_rows, q_width, v_width; /* widths: columns of all heads */
+    int64_t sequences;
+} form;
+
+static form operands_of(const cg_node *n) {
+    const cg_attention_attr *attr = n->attr;
+    form f = {.k = 1, .v = 2, .q_offset = 3, .k_offset = 4, .o = 5, .heads = attr->heads};
+    f.grad = n->op == &cg_op_attention_grad || n->op == &cg_op_attention_qkv_grad;
+    f.fused = n->op == &cg_op_attention_qkv || n->op == &cg_op_attention_qkv_grad;
+    if (f.fused) {
+        f.k = f.v = 0;
+        f.q_offset = f.k_offset = 1;
+        f.o = 2;
+    }
+    f.key_mask = f.o + (f.grad ? 3 : 0);
+    return f;
+}
+
+/* Of a node whose operands are as they should be. */
+static form form_of(const cg_node *n) {
+    form f = operands_of(n);
+    int parts = f.fused ? 3 : 1;
+    f.q_rows = n->in[0]->shape.dim[0];
+    f.k_rows = n->in[f.k]->shape.dim[0];
+    f.q_width = n->in[0]->shape.dim[1] / parts;
+    f.v_width = n->in[f.v]->shape.dim[1] / parts;
+    f.sequences = n->in[f.q_offset]->shape.dim[0] - 1;
+    return f;
+}
 
 /* --- types ----------------------------------------------------------------------------------- */
 
-static cg_status check_matrix(const cg_value *x, const char *name, int64_t heads) {
+static cg_status check_matrix(const cg_value *x, const char *name, int64_t heads, int parts) {
     char text[CG_SHAPE_TEXT];
-    if (x->dtype != CG_F32)
-        return cg_error(CG_EDTYPE, "%s is %s, wanted f32", name, cg_dtype_name(x->dtype));
-    if (x->shape.rank != 2)
-        return cg_error(CG_ESHAPE, "%s is %s, wanted rank 2", name,
-                        cg_shape_print(&x->shape, text));
-    if (x->shape.dim[1] == 0 || x->shape.dim[1] % heads != 0)
-        return cg_error(CG_ESHAPE, "%s is %s: %lld columns do not divide among %lld heads", name,
-                        cg_shape_print(&x->shape, text), (long long)x->shape.dim[1],
-                        (long long)heads);
+    CG_TRY(cg_check_dtype(x, name, CG_F32));
+    CG_TRY(cg_check_rank(x, name, 2));
+    int64_t columns = x->shape.dim[1];
+    if (columns == 0 || columns % heads != 0 || columns / heads % parts != 0)
+        return cg_error(CG_ESHAPE, "%s is %s: %lld columns do not divide among %s%lld heads", name,
+                        cg_shape_print(&x->shape, text), (long long)columns,
+                        parts > 1 ? "q, k and v of " : "", (long long)heads);
     return CG_OK;
 }
 
 static cg_status check_offset(const cg_value *x, const char *name) {
     char text[CG_SHAPE_TEXT];
-    if (x->dtype != CG_I32)
-        return cg_error(CG_EDTYPE, "%s is %s, wanted i32", name, cg_dtype_name(x->dtype));
+    CG_TRY(cg_check_dtype(x, name, CG_I32));
     if (x->shape.rank != 1 || x->shape.dim[0] < 1)
         return cg_error(CG_ESHAPE, "%s is %s, wanted [sequences + 1]", name,
                         cg_shape_print(&x->shape, text));
     return CG_OK;
 }
 
-static cg_status check(const cg_node *n) {
+static cg_status check_separate(const cg_value *const *in, int64_t heads) {
     char text[CG_SHAPE_TEXT], other[CG_SHAPE_TEXT];
-    const attention_attr *attr = n->attr;
-    const cg_value *q = n->in[0], *k = n->in[1], *v = n->in[2];
-    if (attr->heads < 1)
-        return cg_error(CG_EINVAL, "heads is %lld, wanted 1 or more", (long long)attr->heads);
-    CG_TRY(check_matrix(q, "q", attr->heads));
-    CG_TRY(check_matrix(k, "k", attr->heads));
-    CG_TRY(check_matrix(v, "v", attr->heads));
-    CG_TRY(check_offset(n->in[3], "q_offset"));
-    CG_TRY(check_offset(n->in[4], "k_offset"));
+    const cg_value *q = in[0], *k = in[1], *v = in[2];
+    CG_TRY(check_matrix(q, "q", heads, 1));
+    CG_TRY(check_matrix(k, "k", heads, 1));
+    CG_TRY(check_matrix(v, "v", heads, 1));
+    CG_TRY(check_offset(in[3], "q_offset"));
+    CG_TRY(check_offset(in[4], "k_offset"));
     if (q->shape.dim[1] != k->shape.dim[1])
         return cg_error(CG_ESHAPE, "q is %s and k is %s, wanted equal columns",
                         cg_shape_print(&q->shape, text), cg_shape_print(&k->shape, other));
     if (k->shape.dim[0] != v->shape.dim[0])
         return cg_error(CG_ESHAPE, "k is %s and v is %s, wanted equal rows",
                         cg_shape_print(&k->shape, text), cg_shape_print(&v->shape, other));
-    if (!cg_shape_equal(&n->in[3]->shape, &n->in[4]->shape))
+    if (!cg_shape_equal(&in[3]->shape, &in[4]->shape))
         return cg_error(CG_ESHAPE, "q_offset is %s and k_offset is %s, wanted equal lengths",
-                        cg_shape_print(&n->in[3]->shape, text),
-                        cg_shape_print(&n->in[4]->shape, other));
+                        cg_shape_print(&in[3]->shape, text), cg_shape_print(&in[4]->shape, other));
     return CG_OK;
 }
 
-static cg_status infer(const cg_node *n, cg_type *out) {
-    CG_TRY(check(n));
-    const attention_attr *attr = n->attr;
-    int64_t rows = n->in[0]->shape.dim[0];
-    out[0] = (cg_type){CG_F32, CG_SHAPE(rows, n->in[2]->shape.dim[1])};
-    out[1] = (cg_type){CG_F32, CG_SHAPE(rows, attr->heads)};
+static cg_status check_mask(const cg_value *x, int64_t rows) {
+    char text[CG_SHAPE_TEXT];
+    CG_TRY(cg_check_dtype(x, "key_mask", CG_F32));
+    if (x->shape.rank != 1 || x->shape.dim[0] != rows)
+        return cg_error(CG_ESHAPE, "key_mask is %s, wanted [%lld], one for each row of keys",
+                        cg_shape_print(&x->shape, text), (long long)rows);
     return CG_OK;
 }
 
-/* Pairs of a query and a key: exact where the graph knows the offsets, else as if all sequences
- * were of equal length. */
-static double pairs(const cg_node *n) {
-    const int32_t *q = n->in[3]->data, *k = n->in[4]->data;
-    int64_t sequences = n->in[3]->shape.dim[0] - 1;
-    if (sequences == 0) return 0;
+cg_status cg_attention_infer(const cg_node *n, cg_type *out) {
+    static const char *const name[] = {"o", "lse", "do"};
+    form f = operands_of(n);
+    if (f.heads < 1)
+        return cg_error(CG_EINVAL, "heads is %lld, wanted 1 or more", (long long)f.heads);
+    if (f.fused) {
+        CG_TRY(check_matrix(n->in[0], "qkv", f.heads, 3));
+        CG_TRY(check_offset(n->in[1], "offset"));
+    } else {
+        CG_TRY(check_separate((const cg_value *const *)n->in, f.heads));
+    }
+    f = form_of(n);
+    if (n->n_in > f.key_mask) CG_TRY(check_mask(n->in[f.key_mask], f.k_rows));
+    cg_shape o = CG_SHAPE(f.q_rows, f.v_width), lse = CG_SHAPE(f.q_rows, f.heads);
+    out[0] = (cg_type){CG_F32, o};
+    if (!f.grad) {
+        out[1] = (cg_type){CG_F32, lse};
+        return CG_OK;
+    }
+    for (int i = 0; i < 3; i++) {
+        const cg_value *x = n->in[f.o + i];
+        if (x->dtype != CG_F32 || !cg_shape_equal(&x->shape, i == 1 ? &lse : &o))
+            return cg_error(CG_ESHAPE, "%s is not of the result's shape and type", name[i]);
+    }
+    for (int i = 0; i < n->op->n_out; i++) out[i] = (cg_type){CG_F32, n->in[i]->shape};
+    return CG_OK;
+}
+
+/* --- cost ------------------------------------------------------------------------------------ */
+
+/* Pairs of a query and a key that it sees, of one sequence. */
+static double pairs_of(double queries, double keys, int causal) {
+    if (!causal) return queries * keys;
+    double least = queries < keys ? queries : keys; /* queries that see a key */
+    return least * (keys - least) + least * (least + 1) / 2;
+}
+
+/* Exact where the graph knows the offsets, else as if all sequences were of equal length; a key
+ * mask is taken to hide none. */
+static double pairs(const cg_node *n, const form *f) {
+    const cg_attention_attr *attr = n->attr;
+    const int32_t *q = n->in[f->q_offset]->data, *k = n->in[f->k_offset]->data;
+    double sum = 0, sequences = (double)f->sequences;
+    if (f->sequences == 0) return 0;
     if (!q || !k)
-        return (double)n->in[0]->shape.dim[0] * (double)n->in[1]->shape.dim[0] / (double)sequences;
-    double sum = 0;
-    for (int64_t s = 0; s < sequences; s++)
-        sum += (double)(q[s + 1] - q[s]) * (double)(k[s + 1] - k[s]);
+        return sequences * pairs_of((double)f->q_rows / sequences, (double)f->k_rows / sequences,
+                                    attr->causal != 0);
+    for (int64_t s = 0; s < f->sequences; s++)
+        sum += pairs_of((double)(q[s + 1] - q[s]), (double)(k[s + 1] - k[s]), attr->causal != 0);
     return sum;
 }
 
-static int64_t flops(const cg_node *n) {
-    return (int64_t)(2 * pairs(n)) * (n->in[0]->shape.dim[1] + n->in[2]->shape.dim[1]);
+int64_t cg_attention_flops(const cg_node *n) {
+    form f = form_of(n);
+    return (int64_t)(2 * pairs(n, &f)) * (f.q_width + f.v_width) * (f.grad ? 2 : 1);
 }
 
-static int64_t grad_flops(const cg_node *n) {
-    return 2 * flops(n);
-}
+/* --- a run ----------------------------------------------------------------------------------- */
 
-/* --- what a run works on ---------------------------------------------------------------------- */
-
-typedef struct attention {
-    int64_t heads, sequences, d, e; /* d, e: columns of a head of q and k, and of v */
-    int64_t q_width, v_width;       /* columns of all heads */
-    float scale;
-    const float *q, *k, *v, *o, *d_o; /* o, d_o: of the gradient */
+typedef struct work {
+    form f;
+    cg_attention_head head; /* the first, of row 0 */
     const int32_t *q_offset, *k_offset;
-    const float *lse;
-    float *out, *out_lse, *dq, *dk, *dv;
-} attention;
+} work;
 
-static attention attention_of(const cg_task *t) {
-    const attention_attr *attr = t->node->attr;
-    attention a = {.heads = attr->heads, .scale = attr->scale};
-    a.q_width = t->node->in[0]->shape.dim[1];
-    a.v_width = t->node->in[2]->shape.dim[1];
-    a.sequences = t->node->in[3]->shape.dim[0] - 1;
-    a.d = a.q_width / a.heads;
-    a.e = a.v_width / a.heads;
-    a.q = t->in[0];
-    a.k = t->in[1];
-    a.v = t->in[2];
-    a.q_offset = t->in[3];
-    a.k_offset = t->in[4];
+static work work_of(const cg_task *t) {
+    const cg_attention_attr *attr = t->node->attr;
+    work w = {.f = form_of(t->node)};
+    const form *f = &w.f;
+    w.q_offset = t->in[f->q_offset];
+    w.k_offset = t->in[f->k_offset];
+    w.head = (cg_attention_head){.d = f->q_width / f->heads,
+                                 .e = f->v_width / f->heads,
+                                 .scale = attr->scale,
+                                 .causal = attr->causal != 0,
+                                 .q = t->in[0],
+                                 .k = t->in[f->k],
+                                 .v = t->in[f->v],
+                                 .q_row = f->q_width,
+                                 .k_row = f->q_width,
+                                 .v_row = f->v_width,
+                                 .o_row = f->v_width,
+                                 .lse_row = f->heads};
+    if (f->fused) {
+        w.head.k += f->q_width;
+        w.head.v += 2 * f->q_width;
+        w.head.q_row = w.head.k_row = w.head.v_row = 3 * f->q_width;
+    }
+    if (t->node->n_in > f->key_mask) w.head.key_mask = t->in[f->key_mask];
+    return w;
+}
+
+/* Head h of sequence s; of what a run has not, only NULL is moved on by nothing. */
+static cg_attention_head head_at(const work *w, int64_t s, int64_t h) {
+    cg_attention_head a = w->head;
+    int64_t i = w->q_offset[s], j = w->k_offset[s];
+    int64_t q = i * a.q_row + h * a.d, k = j * a.k_row + h * a.d, v = j * a.v_row + h * a.e;
+    int64_t o = i * a.o_row + h * a.e, lse = i * a.lse_row + h;
+    a.queries = w->q_offset[s + 1] - i;
+    a.keys = w->k_offset[s + 1] - j;
+    a.q += q;
+    a.k += k;
+    a.v += v;
+    if (a.key_mask) a.key_mask += j;
+    if (w->f.grad) {
+        a.o += o;
+        a.lse += lse;
+        a.d_o += o;
+        a.dq += q;
+        a.dk += k;
+        a.dv += v;
+    } else {
+        a.out += o;
+        a.out_lse += lse;
+    }
     return a;
 }
 
@@ -158,330 +250,142 @@ static cg_status check_rising(const int32_t *offset, int64_t sequences, int64_t 
     return CG_OK;
 }
 
-static cg_status check_offsets(const cg_task *t, const attention *a) {
-    CG_TRY(check_rising(a->q_offset, a->sequences, t->node->in[0]->shape.dim[0], "q_offset"));
-    return check_rising(a->k_offset, a->sequences, t->node->in[1]->shape.dim[0], "k_offset");
-}
-
-static int threads_for(const cg_task *t, const attention *a) {
-    return pairs(t->node) * (double)(a->q_width + a->v_width) < CG_PARALLEL_MIN ? 1 : t->threads;
+static cg_status check_offsets(const work *w) {
+    const form *f = &w->f;
+    if (f->fused) return check_rising(w->q_offset, f->sequences, f->q_rows, "offset");
+    CG_TRY(check_rising(w->q_offset, f->sequences, f->q_rows, "q_offset"));
+    return check_rising(w->k_offset, f->sequences, f->k_rows, "k_offset");
 }
 
 /* Zeroes the rows that belong to no sequence. */
 static void zero_rest(float *x, int64_t rows, int64_t width, const int32_t *offset,
                       int64_t sequences) {
-    memset(x, 0, (size_t)(offset[0] * width) * sizeof *x);
-    memset(x + offset[sequences] * width, 0,
-           (size_t)((rows - offset[sequences]) * width) * sizeof *x);
+    int64_t begin = offset[0], end = offset[sequences];
+    memset(x, 0, (size_t)(begin * width) * sizeof *x);
+    memset(x + end * width, 0, (size_t)((rows - end) * width) * sizeof *x);
 }
 
-/* --- small matrix products ------------------------------------------------------------------- */
-
-/* A matrix of which element (i, j) is at[i * row + j * column]. */
-typedef struct matrix {
-    const float *at;
-    int64_t row, column;
-} matrix;
-
-/* c[m, n] += a[m, k] b[k, n]; rows of b and c lie b_row and c_row apart. Sixteen elements of a are
- * held against four rows of b and c, whose columns fill the vectors. */
-static inline __attribute__((always_inline)) void multiply_add(float *c, int64_t c_row, matrix a,
-                                                               const float *b, int64_t b_row,
-                                                               int64_t m, int64_t n, int64_t k) {
-    int64_t i = 0, blocked = k / 4 * 4;
-    for (; i + 4 <= m; i += 4) {
-        float *c0 = c + i * c_row, *c1 = c0 + c_row, *c2 = c1 + c_row, *c3 = c2 + c_row;
-        for (int64_t p = 0; p < blocked; p += 4) {
-            const float *a0 = a.at + i * a.row + p * a.column, *a1 = a0 + a.row, *a2 = a1 + a.row,
-                        *a3 = a2 + a.row;
-            const float *b0 = b + p * b_row, *b1 = b0 + b_row, *b2 = b1 + b_row, *b3 = b2 + b_row;
-            int64_t s = a.column;
-            float a00 = a0[0], a01 = a0[s], a02 = a0[2 * s], a03 = a0[3 * s];
-            float a10 = a1[0], a11 = a1[s], a12 = a1[2 * s], a13 = a1[3 * s];
-            float a20 = a2[0], a21 = a2[s], a22 = a2[2 * s], a23 = a2[3 * s];
-            float a30 = a3[0], a31 = a3[s], a32 = a3[2 * s], a33 = a3[3 * s];
-#pragma omp simd
-            for (int64_t j = 0; j < n; j++) {
-                float x0 = b0[j], x1 = b1[j], x2 = b2[j], x3 = b3[j];
-                c0[j] = c0[j] + a00 * x0 + a01 * x1 + a02 * x2 + a03 * x3;
-                c1[j] = c1[j] + a10 * x0 + a11 * x1 + a12 * x2 + a13 * x3;
-                c2[j] = c2[j] + a20 * x0 + a21 * x1 + a22 * x2 + a23 * x3;
-                c3[j] = c3[j] + a30 * x0 + a31 * x1 + a32 * x2 + a33 * x3;
-            }
-        }
-    }
-    for (int64_t r = 0; r < m; r++) { /* rows left over, and columns of a left over */
-        float *c0 = c + r * c_row;
-        int64_t p = r < i ? blocked : 0;
-        for (; p + 4 <= k; p += 4) {
-            const float *a0 = a.at + r * a.row + p * a.column;
-            const float *b0 = b + p * b_row, *b1 = b0 + b_row, *b2 = b1 + b_row, *b3 = b2 + b_row;
-            float a00 = a0[0], a01 = a0[a.column], a02 = a0[2 * a.column], a03 = a0[3 * a.column];
-#pragma omp simd
-            for (int64_t j = 0; j < n; j++)
-                c0[j] = c0[j] + a00 * b0[j] + a01 * b1[j] + a02 * b2[j] + a03 * b3[j];
-        }
-        for (; p < k; p++) {
-            const float *b0 = b + p * b_row;
-            float a00 = a.at[r * a.row + p * a.column];
-#pragma omp simd
-            for (int64_t j = 0; j < n; j++) c0[j] = c0[j] + a00 * b0[j];
-        }
-    }
+static void begin_forward(work *w, void *const *out) {
+    const form *f = &w->f;
+    w->head.out = out[0];
+    w->head.out_lse = out[1];
+    zero_rest(out[0], f->q_rows, f->v_width, w->q_offset, f->sequences);
+    zero_rest(out[1], f->q_rows, f->heads, w->q_offset, f->sequences);
 }
 
-static inline void zero(float *x, int64_t rows, int64_t row, int64_t columns) {
-    for (int64_t i = 0; i < rows; i++) memset(x + i * row, 0, (size_t)columns * sizeof *x);
-}
-
-/* to[columns, stride] = from[rows, columns]ᵀ */
-static inline void transpose(const float *from, int64_t row, int64_t rows, int64_t columns,
-                             float *to, int64_t stride) {
-    for (int64_t i = 0; i < rows; i += 16) {
-        int64_t last = i + 16 < rows ? i + 16 : rows;
-        for (int64_t j = 0; j < columns; j++)
-            for (int64_t r = i; r < last; r++) to[j * stride + r] = from[r * row + j];
-    }
-}
-
-static inline int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-/* Row length of a buffer for n keys: whole vectors. */
-static inline int64_t stride_of(int64_t n) {
-    return (n + 15) / 16 * 16;
-}
-
-/* --- forward --------------------------------------------------------------------------------- */
-
-/* Makes one query's scores of n keys probabilities, as parts of all keys seen so far: rescales the
- * output of those before. */
-static inline __attribute__((always_inline)) void
-merge_softmax(float *score, int64_t n, float scale, int first, float *lse, float *out, int64_t e) {
-    float top = score[0], sum = 0;
-#pragma omp simd reduction(max : top)
-    for (int64_t j = 0; j < n; j++) top = score[j] > top ? score[j] : top;
-    if (scale < 0) {
-#pragma omp simd reduction(min : top)
-        for (int64_t j = 0; j < n; j++) top = score[j] < top ? score[j] : top;
-    }
-    top *= scale;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < n; j++) {
-        score[j] = cg_expf(score[j] * scale - top);
-        sum += score[j];
-    }
-    float part = top + logf(sum), factor = 1.0f / sum;
-    if (first) {
-        *lse = part;
+static void begin_backward(work *w, const void *const *in, void *const *out) {
+    const form *f = &w->f;
+    cg_attention_head *a = &w->head;
+    a->o = in[f->o];
+    a->lse = in[f->o + 1];
+    a->d_o = in[f->o + 2];
+    a->dq = out[0];
+    if (f->fused) {
+        a->dk = a->dq + f->q_width;
+        a->dv = a->dk + f->q_width;
     } else {
-        float high = part > *lse ? part : *lse, low = part > *lse ? *lse : part;
-        float all = high + log1pf(expf(low - high)), before = expf(*lse - all);
-        for (int64_t j = 0; j < e; j++) out[j] *= before;
-        factor *= expf(part - all);
-        *lse = all;
+        a->dk = out[1];
+        a->dv = out[2];
+        zero_rest(a->dk, f->k_rows, a->k_row, w->k_offset, f->sequences);
+        zero_rest(a->dv, f->k_rows, a->v_row, w->k_offset, f->sequences);
     }
-#pragma omp simd
-    for (int64_t j = 0; j < n; j++) score[j] *= factor;
+    zero_rest(a->dq, f->q_rows, a->q_row, w->q_offset, f->sequences);
 }
 
-static int64_t forward_floats(const attention *a) {
-    return (a->d + QUERIES) * KEYS;
+static int64_t scratch_floats(const form *f) {
+    int64_t d = f->q_width / f->heads, e = f->v_width / f->heads;
+    return f->grad ? cg_attention_backward_floats(d, e) : cg_attention_forward_floats(d, e);
 }
 
-CG_KERNEL static void forward(const attention *a, int64_t s, int64_t h, float *scratch) {
-    int64_t q_begin = a->q_offset[s], q_end = a->q_offset[s + 1];
-    int64_t k_begin = a->k_offset[s], k_end = a->k_offset[s + 1];
-    float *kt = scratch, *score = scratch + a->d * KEYS;
-    zero(a->out + q_begin * a->v_width + h * a->e, q_end - q_begin, a->v_width, a->e);
-    for (int64_t i = q_begin; i < q_end; i++) a->out_lse[i * a->heads + h] = 0;
-    for (int64_t j = k_begin; j < k_end; j += KEYS) {
-        int64_t keys = least(KEYS, k_end - j), stride = stride_of(keys);
-        transpose(a->k + j * a->q_width + h * a->d, a->q_width, keys, a->d, kt, stride);
-        for (int64_t i = q_begin; i < q_end; i += QUERIES) {
-            int64_t queries = least(QUERIES, q_end - i);
-            matrix q = {a->q + i * a->q_width + h * a->d, a->q_width, 1};
-            float *out = a->out + i * a->v_width + h * a->e;
-            zero(score, queries, stride, keys);
-            multiply_add(score, stride, q, kt, stride, queries, keys, a->d);
-            for (int64_t r = 0; r < queries; r++)
-                merge_softmax(score + r * stride, keys, a->scale, j == k_begin,
-                              a->out_lse + (i + r) * a->heads + h, out + r * a->v_width, a->e);
-            multiply_add(out, a->v_width, (matrix){score, stride, 1},
-                         a->v + j * a->v_width + h * a->e, a->v_width, queries, a->e, keys);
-        }
-    }
-}
-
-static cg_status prepare(cg_prep *p) {
-    const attention_attr *attr = p->node->attr;
-    attention a = {.d = p->node->in[0]->shape.dim[1] / attr->heads};
-    p->scratch = (size_t)(forward_floats(&a) * p->ctx->threads) * sizeof(float);
+cg_status cg_attention_prepare(cg_prep *p) {
+    form f = form_of(p->node);
+    p->scratch = (size_t)(scratch_floats(&f) * p->ctx->threads) * sizeof(float);
     return CG_OK;
 }
 
-static cg_status run(const cg_task *t) {
-    attention a = attention_of(t);
-    CG_TRY(check_offsets(t, &a));
-    a.out = t->out[0];
-    a.out_lse = t->out[1];
-    int64_t rows = t->node->in[0]->shape.dim[0], tasks = a.sequences * a.heads;
-    zero_rest(a.out, rows, a.v_width, a.q_offset, a.sequences);
-    zero_rest(a.out_lse, rows, a.heads, a.q_offset, a.sequences);
-    float *scratch = t->scratch;
-    int threads = threads_for(t, &a);
+cg_status cg_attention_run(const cg_task *t) {
+    work w = work_of(t);
+    CG_TRY(check_offsets(&w));
+    if (w.f.grad)
+        begin_backward(&w, t->in, t->out);
+    else
+        begin_forward(&w, t->out);
+    double multiplied = pairs(t->node, &w.f) * (double)(w.f.q_width + w.f.v_width);
+    int threads = multiplied < CG_PARALLEL_MIN ? 1 : t->threads;
+    int64_t tasks = w.f.sequences * w.f.heads, floats = scratch_floats(&w.f);
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t i = 0; i < tasks; i++)
-        forward(&a, i / a.heads, i % a.heads, scratch + omp_get_thread_num() * forward_floats(&a));
+    for (int64_t i = 0; i < tasks; i++) {
+        cg_attention_head head = head_at(&w, i / w.f.heads, i % w.f.heads);
+        float *scratch = (float *)t->scratch + omp_get_thread_num() * floats;
+        if (w.f.grad)
+            cg_attention_backward(&head, scratch);
+        else
+            cg_attention_forward(&head, scratch);
+    }
     return CG_OK;
 }
 
-static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
+/* --- the gradient's node ---------------------------------------------------------------------- */
+
+void cg_attention_vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
+    form f = operands_of(n);
+    cg_value *in[9];
     if (dy[1]) {
-        cg_graph_fail(g, cg_error(CG_EUNSUPPORTED,
-                                  "%s: attention: the gradient of lse is not supported", n->name));
+        cg_graph_fail(g, cg_error(CG_EUNSUPPORTED, "%s: %s: the gradient of lse is not supported",
+                                  n->name, n->op->name));
         return;
     }
-    cg_value *in[] = {n->in[0], n->in[1],  n->in[2],  n->in[3],
-                      n->in[4], n->out[0], n->out[1], dy[0]};
-    cg_node *grad = cg_node_add(g, &cg_op_attention_grad, n->attr, 8, in);
-    if (!grad) return;
-    for (int i = 0; i < 3; i++) dx[i] = grad->out[i];
+    memcpy(in, n->in, (size_t)f.o * sizeof *in);
+    in[f.o] = n->out[0];
+    in[f.o + 1] = n->out[1];
+    in[f.o + 2] = dy[0];
+    in[f.o + 3] = n->n_in > f.key_mask ? n->in[f.key_mask] : NULL;
+    const cg_op *op = f.fused ? &cg_op_attention_qkv_grad : &cg_op_attention_grad;
+    cg_node *grad = cg_node_add(g, op, n->attr, f.o + 4, in);
+    for (int i = 0; grad && i < op->n_out; i++) dx[i] = grad->out[i];
 }
+
+/* --- separate operands ------------------------------------------------------------------------ */
 
 const cg_op cg_op_attention = {
     .name = "attention",
     .min_in = 5,
-    .max_in = 5,
+    .max_in = 6,
     .n_out = 2,
-    .attr_size = sizeof(attention_attr),
-    .attr = fields,
-    .infer = infer,
-    .vjp = vjp,
-    .prepare = prepare,
-    .run = run,
-    .flops = flops,
+    .attr_size = sizeof(cg_attention_attr),
+    .attr = cg_attention_fields,
+    .infer = cg_attention_infer,
+    .vjp = cg_attention_vjp,
+    .prepare = cg_attention_prepare,
+    .run = cg_attention_run,
+    .flops = cg_attention_flops,
 };
-
-cg_value *cg_attention(cg_graph *g, cg_value *q, cg_value *k, cg_value *v, cg_value *q_offset,
-                       cg_value *k_offset, int64_t heads, float scale) {
-    attention_attr attr;
-    memset(&attr, 0, sizeof attr);
-    attr.heads = heads;
-    attr.scale = scale;
-    return cg_node_add1(g, &cg_op_attention, &attr, 5, (cg_value *[]){q, k, v, q_offset, k_offset});
-}
-
-/* --- attention_grad -------------------------------------------------------------------------- */
-
-static cg_status grad_infer(const cg_node *n, cg_type *out) {
-    CG_TRY(check(n));
-    cg_type forward_type[2];
-    CG_TRY(infer(n, forward_type));
-    for (int i = 5; i < 8; i++)
-        if (n->in[i]->dtype != CG_F32 ||
-            !cg_shape_equal(&n->in[i]->shape, &forward_type[i == 6].shape))
-            return cg_error(CG_ESHAPE, "%s is not of the result's shape and type",
-                            i == 5   ? "o"
-                            : i == 6 ? "lse"
-                                     : "do");
-    for (int i = 0; i < 3; i++) out[i] = (cg_type){CG_F32, n->in[i]->shape};
-    return CG_OK;
-}
-
-/* One query: score becomes p, dp becomes ds. */
-static inline __attribute__((always_inline)) void
-softmax_grad(float *score, float *dp, int64_t n, float scale, float lse, float delta) {
-#pragma omp simd
-    for (int64_t j = 0; j < n; j++) {
-        score[j] = cg_expf(score[j] * scale - lse);
-        dp[j] = scale * score[j] * (dp[j] - delta);
-    }
-}
-
-static int64_t backward_floats(const attention *a) {
-    return (a->d + a->e + 2 * QUERIES) * KEYS;
-}
-
-CG_KERNEL static void backward(const attention *a, int64_t s, int64_t h, float *scratch) {
-    int64_t q_begin = a->q_offset[s], q_end = a->q_offset[s + 1];
-    int64_t k_begin = a->k_offset[s], k_end = a->k_offset[s + 1];
-    int64_t d = a->d, e = a->e, qw = a->q_width, vw = a->v_width;
-    float *kt = scratch, *vt = kt + d * KEYS, *score = vt + e * KEYS, *dp = score + QUERIES * KEYS;
-    zero(a->dq + q_begin * qw + h * d, q_end - q_begin, qw, d);
-    zero(a->dk + k_begin * qw + h * d, k_end - k_begin, qw, d);
-    zero(a->dv + k_begin * vw + h * e, k_end - k_begin, vw, e);
-    for (int64_t j = k_begin; j < k_end; j += KEYS) {
-        int64_t keys = least(KEYS, k_end - j), stride = stride_of(keys);
-        int64_t at_k = j * qw + h * d, at_v = j * vw + h * e;
-        transpose(a->k + at_k, qw, keys, d, kt, stride);
-        transpose(a->v + at_v, vw, keys, e, vt, stride);
-        for (int64_t i = q_begin; i < q_end; i += QUERIES) {
-            int64_t queries = least(QUERIES, q_end - i), at_q = i * qw + h * d;
-            int64_t at_o = i * vw + h * e;
-            zero(score, queries, stride, keys);
-            zero(dp, queries, stride, keys);
-            multiply_add(score, stride, (matrix){a->q + at_q, qw, 1}, kt, stride, queries, keys, d);
-            multiply_add(dp, stride, (matrix){a->d_o + at_o, vw, 1}, vt, stride, queries, keys, e);
-            for (int64_t r = 0; r < queries; r++) {
-                const float *o = a->o + at_o + r * vw, *d_o = a->d_o + at_o + r * vw;
-                float delta = 0;
-#pragma omp simd reduction(+ : delta)
-                for (int64_t c = 0; c < e; c++) delta += d_o[c] * o[c];
-                softmax_grad(score + r * stride, dp + r * stride, keys, a->scale,
-                             a->lse[(i + r) * a->heads + h], delta);
-            }
-            multiply_add(a->dv + at_v, vw, (matrix){score, 1, stride}, a->d_o + at_o, vw, keys, e,
-                         queries);
-            multiply_add(a->dq + at_q, qw, (matrix){dp, stride, 1}, a->k + at_k, qw, queries, d,
-                         keys);
-            multiply_add(a->dk + at_k, qw, (matrix){dp, 1, stride}, a->q + at_q, qw, keys, d,
-                         queries);
-        }
-    }
-}
-
-static cg_status grad_prepare(cg_prep *p) {
-    const attention_attr *attr = p->node->attr;
-    attention a = {.d = p->node->in[0]->shape.dim[1] / attr->heads,
-                   .e = p->node->in[2]->shape.dim[1] / attr->heads};
-    p->scratch = (size_t)(backward_floats(&a) * p->ctx->threads) * sizeof(float);
-    return CG_OK;
-}
-
-static cg_status grad_run(const cg_task *t) {
-    attention a = attention_of(t);
-    CG_TRY(check_offsets(t, &a));
-    a.o = t->in[5];
-    a.lse = t->in[6];
-    a.d_o = t->in[7];
-    a.dq = t->out[0];
-    a.dk = t->out[1];
-    a.dv = t->out[2];
-    int64_t q_rows = t->node->in[0]->shape.dim[0], k_rows = t->node->in[1]->shape.dim[0];
-    int64_t tasks = a.sequences * a.heads;
-    zero_rest(a.dq, q_rows, a.q_width, a.q_offset, a.sequences);
-    zero_rest(a.dk, k_rows, a.q_width, a.k_offset, a.sequences);
-    zero_rest(a.dv, k_rows, a.v_width, a.k_offset, a.sequences);
-    float *scratch = t->scratch;
-    int threads = threads_for(t, &a);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t i = 0; i < tasks; i++)
-        backward(&a, i / a.heads, i % a.heads,
-                 scratch + omp_get_thread_num() * backward_floats(&a));
-    return CG_OK;
-}
 
 const cg_op cg_op_attention_grad = {
     .name = "attention_grad",
     .min_in = 8,
-    .max_in = 8,
+    .max_in = 9,
     .n_out = 3,
-    .attr_size = sizeof(attention_attr),
-    .attr = fields,
-    .infer = grad_infer,
-    .prepare = grad_prepare,
-    .run = grad_run,
-    .flops = grad_flops,
+    .attr_size = sizeof(cg_attention_attr),
+    .attr = cg_attention_fields,
+    .infer = cg_attention_infer,
+    .prepare = cg_attention_prepare,
+    .run = cg_attention_run,
+    .flops = cg_attention_flops,
 };
+
+cg_attention_attr cg_attention_attr_of(const cg_attention_options *options) {
+    cg_attention_attr attr;
+    memset(&attr, 0, sizeof attr);
+    attr.heads = options->heads;
+    attr.scale = options->scale;
+    attr.causal = options->causal != 0;
+    return attr;
+}
+
+cg_value *cg_attention(cg_graph *g, cg_value *q, cg_value *k, cg_value *v, cg_value *q_offset,
+                       cg_value *k_offset, cg_attention_options options) {
+    cg_attention_attr attr = cg_attention_attr_of(&options);
+    return cg_node_add1(g, &cg_op_attention, &attr, 6,
+                        (cg_value *[]){q, k, v, q_offset, k_offset, options.key_mask});
+}

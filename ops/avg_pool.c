@@ -1,5 +1,6 @@
 /* avg_pool: means over windows of pixels.
  *   y[n,i,j,c] = mean_k,l x[n, i·stride + k, j·stride + l, c],  k, l = 0 … kernel-1
+ *   global_avg_pool is a mean over axes 1 and 2
  * shapes  x [N, H, W, C] -> y [N, H', W', C], H' = floor((H - kernel) / stride) + 1; rows and
  *         columns left over are not read
  * vjp     dx = avg_pool_grad(dy): each pixel the sum of dy / kernel² of the windows it is in
@@ -168,4 +169,13 @@ const cg_op cg_op_avg_pool_grad = {
 cg_value *cg_avg_pool(cg_graph *g, cg_value *x, int64_t kernel, int64_t stride) {
     pool_attr a = {.kernel = kernel, .stride = stride};
     return cg_node_add1(g, &cg_op_avg_pool, &a, 1, (cg_value *[]){x});
+}
+
+cg_value *cg_global_avg_pool(cg_graph *g, cg_value *x) {
+    if (!x) return NULL;
+    cg_status status = cg_check_rank(x, "x", 4);
+    if (status == CG_OK && x->shape.dim[1] * x->shape.dim[2] == 0)
+        status = cg_error(CG_ESHAPE, "x's pictures have no pixels, wanted 1 or more");
+    if (status != CG_OK) return cg_graph_fail(g, cg_error_in(status, "global_avg_pool"));
+    return cg_mean(g, x, CG_SHAPE(1, 2), 0);
 }

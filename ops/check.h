@@ -36,4 +36,13 @@ static inline cg_status cg_check_axis(int64_t axis, const cg_value *x) {
                     (long long)axis, cg_shape_print(&x->shape, text));
 }
 
+/* Labels found in a run. errors  CG_EINVAL */
+static inline cg_status cg_check_labels(const int32_t *label, int64_t n, int64_t classes) {
+    for (int64_t i = 0; i < n; i++)
+        if (label[i] < 0 || label[i] >= classes)
+            return cg_error(CG_EINVAL, "label[%lld] is %d, wanted 0 to %lld", (long long)i,
+                            (int)label[i], (long long)classes - 1);
+    return CG_OK;
+}
+
 #endif

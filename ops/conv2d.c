@@ -1,22 +1,25 @@
 /* conv2d: convolves pictures with a bank of filters.
- *   y[n,i,j,o] = sum_c,k,l x[n, i·stride - padding + k, j·stride - padding + l, c] weight[o,c,k,l]
+ *   y[n,i,j,o] = sum_c,k,l x[n, i·stride - padding + k·dilation, j·stride - padding + l·dilation,
+ *                            g·C/groups + c] weight[o,c,k,l],  g = floor(o / (O/groups))
  *   where pixels outside the picture count as 0
- * shapes  x [N, H, W, C], weight [O, C, kh, kw] -> y [N, H', W', O],
- *         H' = floor((H + 2·padding - kh) / stride) + 1
+ * shapes  x [N, H, W, C], weight [O, C/groups, kh, kw] -> y [N, H', W', O],
+ *         H' = floor((H + 2·padding - (dilation·(kh-1) + 1)) / stride) + 1
  * vjp     dx = conv2d_grad_data(dy, weight); dweight = conv2d_grad_weights(dy, x)
- * errors  CG_ESHAPE: ranks, channels that differ, a kernel larger than the padded picture, an
- *         empty kernel. CG_EDTYPE: not f32. CG_EINVAL: stride < 1; padding < 0 or ≥ kernel
+ * errors  CG_ESHAPE: ranks, channels that differ or are no multiple of groups, a (dilated) kernel
+ *         larger than the padded picture, an empty kernel. CG_EDTYPE: not f32. CG_EINVAL: stride,
+ *         dilation or groups < 1; padding < 0 or ≥ (dilated) kernel
  * flops   of taps inside the picture only
  * onnx    Transpose, Conv, Transpose
  *
  * conv2d_grad_data and conv2d_grad_weights: its gradients, for an x or a weight of the attributes'
  * height and width.
- *   dx [N, height, width, C] from dy, weight;  dweight [O, C, height, width] from dy, x
+ *   dx [N, height, width, C] from dy, weight;  dweight [O, C/groups, height, width] from dy, x
  *
- * Kernels: a 1×1 convolution of stride 1 is a product over pixels ("rows"); one whose windows do
- * not overlap is a product over patches; pictures hardly larger than the kernel are each a row of
- * one product with expanded weights ("dense", conv_matrix.h). The rest, and 1×1 weights of few
- * channels, is oneDNN's convolution. */
+ * Kernels: without groups and dilation, a 1×1 convolution of stride 1 is a product over pixels
+ * ("rows"); one whose windows are tiles of the picture, or of which the 1×1 weights are wanted, is
+ * a product over patches; pictures hardly larger than the kernel are each a row of one product with
+ * expanded weights ("dense", conv_matrix.h). The rest, and 1×1 weights of few channels, is oneDNN's
+ * convolution. */
 #include "ops/check.h"
 #include "ops/conv_matrix.h"
 #include "ops/ops.h"
@@ -26,18 +29,18 @@
 #include <string.h>
 
 typedef struct conv_attr {
-    int64_t stride, padding;
+    int64_t stride, padding, dilation, groups;
     int64_t height, width; /* of the gradient's result; 0 forward */
 } conv_attr;
 
-static const cg_attr_field forward_fields[] = {
-    CG_ATTR(conv_attr, stride, INT), CG_ATTR(conv_attr, padding, INT), {NULL, 0, 0}};
+#define OPTIONS                                                                                    \
+    CG_ATTR(conv_attr, stride, INT), CG_ATTR(conv_attr, padding, INT),                             \
+        CG_ATTR(conv_attr, dilation, INT), CG_ATTR(conv_attr, groups, INT)
 
-static const cg_attr_field grad_fields[] = {CG_ATTR(conv_attr, stride, INT),
-                                            CG_ATTR(conv_attr, padding, INT),
-                                            CG_ATTR(conv_attr, height, INT),
-                                            CG_ATTR(conv_attr, width, INT),
-                                            {NULL, 0, 0}};
+static const cg_attr_field forward_fields[] = {OPTIONS, {NULL, 0, 0}};
+
+static const cg_attr_field grad_fields[] = {
+    OPTIONS, CG_ATTR(conv_attr, height, INT), CG_ATTR(conv_attr, width, INT), {NULL, 0, 0}};
 
 /* --- shapes ----------------------------------------------------------------------------------- */
 
@@ -45,39 +48,57 @@ static const cg_attr_field grad_fields[] = {CG_ATTR(conv_attr, stride, INT),
 static cg_status output_size(const char *axis, int64_t x, int64_t kernel, const conv_attr *a,
                              int64_t *out) {
     if (kernel < 1) return cg_error(CG_ESHAPE, "the kernel's %s is 0, wanted 1 or more", axis);
-    if (a->padding >= kernel)
-        return cg_error(CG_EINVAL, "padding is %lld, wanted less than the kernel's %s %lld",
-                        (long long)a->padding, axis, (long long)kernel);
-    if (x + 2 * a->padding < kernel)
+    int64_t reach = a->dilation * (kernel - 1) + 1;
+    const char *dilated = a->dilation > 1 ? "dilated " : "";
+    if (a->padding >= reach)
+        return cg_error(CG_EINVAL, "padding is %lld, wanted less than the %skernel's %s %lld",
+                        (long long)a->padding, dilated, axis, (long long)reach);
+    if (x + 2 * a->padding < reach)
         return cg_error(CG_ESHAPE,
-                        "x has %s %lld, too small for a kernel of %lld with padding %lld", axis,
-                        (long long)x, (long long)kernel, (long long)a->padding);
-    *out = (x + 2 * a->padding - kernel) / a->stride + 1;
+                        "x has %s %lld, too small for a %skernel of %lld with padding %lld", axis,
+                        (long long)x, dilated, (long long)reach, (long long)a->padding);
+    *out = (x + 2 * a->padding - reach) / a->stride + 1;
+    return CG_OK;
+}
+
+static cg_status check_channels(int64_t x, int64_t y, int64_t weight, int64_t groups) {
+    if (x % groups || y % groups)
+        return cg_error(CG_ESHAPE, "%s has %lld %s channels, wanted a multiple of groups %lld",
+                        x % groups ? "x" : "weight", (long long)(x % groups ? x : y),
+                        x % groups ? "input" : "output", (long long)groups);
+    if (weight != x / groups)
+        return cg_error(CG_ESHAPE, "weight has %lld input channels, x has %lld%s",
+                        (long long)weight, (long long)(x / groups),
+                        groups > 1 ? " in each group" : "");
+    if (y < 1 || weight < 1) return cg_error(CG_ESHAPE, "weight has no channels, wanted 1 or more");
     return CG_OK;
 }
 
 /* y's shape from those of x and weight. */
 static cg_status output_shape(const cg_shape *x, const cg_shape *w, const conv_attr *a,
                               cg_shape *y) {
-    if (a->stride < 1)
-        return cg_error(CG_EINVAL, "stride is %lld, wanted 1 or more", (long long)a->stride);
-    if (a->padding < 0)
-        return cg_error(CG_EINVAL, "padding is %lld, wanted 0 or more", (long long)a->padding);
-    if (w->dim[1] != x->dim[3])
-        return cg_error(CG_ESHAPE, "weight has %lld input channels, x has %lld",
-                        (long long)w->dim[1], (long long)x->dim[3]);
-    if (w->dim[0] < 1 || w->dim[1] < 1)
-        return cg_error(CG_ESHAPE, "weight has no channels, wanted 1 or more");
+    CG_TRY(check_channels(x->dim[3], w->dim[0], w->dim[1], a->groups));
     *y = CG_SHAPE(x->dim[0], 0, 0, w->dim[0]);
     CG_TRY(output_size("height", x->dim[1], w->dim[2], a, &y->dim[1]));
     return output_size("width", x->dim[2], w->dim[3], a, &y->dim[2]);
 }
 
+static cg_status check_option(const char *name, int64_t value, int64_t least) {
+    if (value >= least && value <= INT32_MAX) return CG_OK;
+    return cg_error(CG_EINVAL, "%s is %lld, wanted %lld %s", name, (long long)value,
+                    (long long)least, value < least ? "or more" : "to 2147483647");
+}
+
 static cg_status check_operands(const cg_node *n, const char *first, const char *second) {
+    const conv_attr *a = n->attr;
     CG_TRY(cg_check_dtype(n->in[0], first, CG_F32));
     CG_TRY(cg_check_dtype(n->in[1], second, CG_F32));
     CG_TRY(cg_check_rank(n->in[0], first, 4));
-    return cg_check_rank(n->in[1], second, 4);
+    CG_TRY(cg_check_rank(n->in[1], second, 4));
+    CG_TRY(check_option("stride", a->stride, 1));
+    CG_TRY(check_option("padding", a->padding, 0));
+    CG_TRY(check_option("dilation", a->dilation, 1));
+    return check_option("groups", a->groups, 1);
 }
 
 static cg_status infer(const cg_node *n, cg_type *out) {
@@ -101,7 +122,7 @@ static cg_status infer_data(const cg_node *n, cg_type *out) {
     CG_TRY(check_operands(n, "dy", "weight"));
     const cg_shape *w = &n->in[1]->shape;
     out[0].dtype = CG_F32;
-    out[0].shape = CG_SHAPE(n->in[0]->shape.dim[0], a->height, a->width, w->dim[1]);
+    out[0].shape = CG_SHAPE(n->in[0]->shape.dim[0], a->height, a->width, w->dim[1] * a->groups);
     return check_dy(&out[0].shape, w, n);
 }
 
@@ -110,7 +131,7 @@ static cg_status infer_weights(const cg_node *n, cg_type *out) {
     CG_TRY(check_operands(n, "dy", "x"));
     const cg_shape *x = &n->in[1]->shape;
     out[0].dtype = CG_F32;
-    out[0].shape = CG_SHAPE(n->in[0]->shape.dim[3], x->dim[3], a->height, a->width);
+    out[0].shape = CG_SHAPE(n->in[0]->shape.dim[3], x->dim[3] / a->groups, a->height, a->width);
     return check_dy(x, &out[0].shape, n);
 }
 
@@ -134,7 +155,9 @@ static cg_dnn_conv geometry(const cg_node *n) {
                          .kh = w->dim[2],
                          .kw = w->dim[3],
                          .stride = attr->stride,
-                         .padding = attr->padding};
+                         .padding = attr->padding,
+                         .dilation = w->dim[2] * w->dim[3] > 1 ? attr->dilation : 1,
+                         .groups = attr->groups};
 }
 
 /* --- kernels ---------------------------------------------------------------------------------- */
@@ -171,18 +194,24 @@ static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
     cg_dnn_conv *m = &s->matrix;
     const cg_dnn_conv *g = &s->g;
     *m = *g;
-    /* oneDNN sums 1×1 weights of few input channels up to 1.5 times as fast as its product. */
-    int narrow = g->direction == CG_DNN_WEIGHTS && g->kh * g->kw == 1 && g->c < 64 && g->c <= g->o;
-    if (g->kh == g->stride && g->kw == g->stride && g->padding == 0 && !narrow) {
+    int plain = g->groups == 1 && g->dilation == 1;
+    int tiled = g->kh == g->stride && g->kw == g->stride && g->padding == 0;
+    int weights_1x1 = g->direction == CG_DNN_WEIGHTS && g->kh * g->kw == 1;
+    /* oneDNN sums 1×1 weights of few input channels up to 1.5 times as fast as its product. With a
+     * stride, 2.6 sums them wrongly, and writes beyond its scratch. */
+    int narrow = weights_1x1 && g->stride == 1 && g->c < 64 && g->c <= g->o;
+    if (plain && (tiled || weights_1x1) && !narrow) {
         m->n = g->n * g->oh * g->ow;
-        m->h = m->w = g->stride;
+        m->h = g->kh;
+        m->w = g->kw;
         m->oh = m->ow = 1;
-        s->expand = s->patch = g->stride > 1;
+        s->expand = g->kh * g->kw > 1;
+        s->patch = g->stride > 1;
         *how = s->patch ? "patches+" : "rows+";
         return product_create(ctx, m, &s->dnn);
     }
     /* Expanded weights of at most twice their size, where oneDNN's kernels are slow. */
-    if (g->h * g->w * g->oh * g->ow <= 2 * g->kh * g->kw) {
+    if (plain && g->h * g->w * g->oh * g->ow <= 2 * g->kh * g->kw) {
         s->expand = 1;
         *how = "dense+";
         return product_create(ctx, m, &s->dnn);
@@ -196,7 +225,7 @@ static cg_status prepare(cg_prep *p) {
     if (!s) return cg_error(CG_ENOMEM, "no memory for a kernel");
     p->state = s;
     s->g = geometry(p->node);
-    if (s->g.n == 0) return CG_OK;
+    if (s->g.n * s->g.h * s->g.w == 0) return CG_OK;
     const char *how;
     cg_status status = choose(p->ctx, s, &how);
     if (status != CG_OK) {
@@ -261,7 +290,7 @@ static cg_status run_weights(const conv_state *s, const cg_task *t) {
 
 static cg_status run(const cg_task *t) {
     const conv_state *s = t->state;
-    if (!s->dnn) { /* no pictures: no output, or a gradient of 0 */
+    if (!s->dnn) { /* nothing in x: results are empty or 0 */
         size_t count = (size_t)cg_shape_count(&t->node->out[0]->shape);
         if (count > 0) memset(t->out[0], 0, count * sizeof(float));
         return CG_OK;
@@ -279,26 +308,28 @@ static cg_status run(const cg_task *t) {
 /* --- gradient, cost, descriptors -------------------------------------------------------------- */
 
 /* Taps along one axis that fall into the picture, over all outputs. */
-static int64_t taps(int64_t x, int64_t y, int64_t kernel, int64_t stride, int64_t padding) {
+static int64_t taps(const cg_dnn_conv *g, int64_t x, int64_t y, int64_t kernel) {
     int64_t n = 0;
-    for (int64_t i = 0; i < y; i++) {
-        int64_t first = i * stride - padding, last = first + kernel;
-        n += (last < x ? last : x) - (first > 0 ? first : 0);
-    }
+    for (int64_t i = 0; i < y; i++)
+        for (int64_t k = 0; k < kernel; k++) {
+            int64_t at = i * g->stride - g->padding + k * g->dilation;
+            n += at >= 0 && at < x;
+        }
     return n;
 }
 
 static int64_t flops(const cg_node *n) {
     cg_dnn_conv g = geometry(n);
-    return 2 * g.n * g.o * g.c * taps(g.h, g.oh, g.kh, g.stride, g.padding) *
-           taps(g.w, g.ow, g.kw, g.stride, g.padding);
+    return 2 * g.n * g.o * (g.c / g.groups) * taps(&g, g.h, g.oh, g.kh) * taps(&g, g.w, g.ow, g.kw);
 }
 
 static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
-    const conv_attr *a = n->attr;
     cg_value *x = n->in[0], *w = n->in[1];
-    conv_attr data = {a->stride, a->padding, x->shape.dim[1], x->shape.dim[2]};
-    conv_attr weights = {a->stride, a->padding, w->shape.dim[2], w->shape.dim[3]};
+    conv_attr data = *(const conv_attr *)n->attr, weights = data;
+    data.height = x->shape.dim[1];
+    data.width = x->shape.dim[2];
+    weights.height = w->shape.dim[2];
+    weights.width = w->shape.dim[3];
     dx[0] = cg_node_add1(g, &cg_op_conv2d_grad_data, &data, 2, (cg_value *[]){dy[0], w});
     dx[1] = cg_node_add1(g, &cg_op_conv2d_grad_weights, &weights, 2, (cg_value *[]){dy[0], x});
 }
@@ -347,6 +378,14 @@ const cg_op cg_op_conv2d_grad_weights = {
 };
 
 cg_value *cg_conv2d(cg_graph *g, cg_value *x, cg_value *weight, int64_t stride, int64_t padding) {
-    conv_attr a = {.stride = stride, .padding = padding};
+    conv_attr a = {.stride = stride, .padding = padding, .dilation = 1, .groups = 1};
+    return cg_node_add1(g, &cg_op_conv2d, &a, 2, (cg_value *[]){x, weight});
+}
+
+cg_value *cg_conv2d_with(cg_graph *g, cg_value *x, cg_value *weight, cg_conv2d_options options) {
+    conv_attr a = {.stride = options.stride ? options.stride : 1,
+                   .padding = options.padding,
+                   .dilation = options.dilation ? options.dilation : 1,
+                   .groups = options.groups ? options.groups : 1};
     return cg_node_add1(g, &cg_op_conv2d, &a, 2, (cg_value *[]){x, weight});
 }

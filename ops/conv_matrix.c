@@ -105,8 +105,8 @@ static void patches_part(const void *arg, int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; r++)
         for (int64_t ox = 0; ox < g->ow; ox++)
             for (int64_t ky = 0; ky < g->kh; ky++) {
-                int64_t row = r / g->oh * g->h + r % g->oh * g->kh + ky;
-                float *x = j->x + row * g->w * g->c + ox * run;
+                int64_t row = r / g->oh * g->h + r % g->oh * g->stride + ky;
+                float *x = j->x + (row * g->w + ox * g->stride) * g->c;
                 float *p = j->patch + (r * g->ow + ox) * patch + ky * run;
                 memcpy(j->back ? x : p, j->back ? p : x, (size_t)run * sizeof *x);
             }

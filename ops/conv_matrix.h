@@ -1,4 +1,5 @@
-/* A convolution as one matrix product: y [n, oh·ow·o] = x [n, h·w·c] · matrixᵀ.
+/* A convolution without groups and dilation as one matrix product:
+ *   y [n, oh·ow·o] = x [n, h·w·c] · matrixᵀ
  *
  * The matrix [oh·ow·o, h·w·c] holds the weight of tap (iy - oy·stride + padding, ix - …) at row
  * (oy, ox, o), column (iy, ix, c), and 0 where that is no tap. It is small where pictures are
@@ -15,7 +16,7 @@ int64_t cg_conv_matrix_count(const cg_dnn_conv *g);
 void cg_conv_matrix_expand(const cg_dnn_conv *g, int threads, const float *weight, float *matrix);
 void cg_conv_matrix_fold(const cg_dnn_conv *g, int threads, const float *matrix, float *weight);
 
-/* Where kernels do not overlap (stride = kh = kw, no padding): the pictures' patches, one after
+/* Where windows do not overlap (kh, kw ≤ stride, no padding): the pictures' patches, one after
  * the other, [n·oh·ow, kh, kw, c]; and back, with 0 where a pixel is in no patch. */
 void cg_conv_patches_get(const cg_dnn_conv *g, int threads, const float *x, float *patch);
 void cg_conv_patches_put(const cg_dnn_conv *g, int threads, const float *patch, float *x);

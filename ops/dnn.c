@@ -212,19 +212,22 @@ static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
 enum { X, Y, W_PLAIN, W_ANY, N_LAYOUT };
 
 static dnnl_status_t conv_layouts(const cg_dnn_conv *c, md *l) {
+    const int64_t g = c->groups;
     dnnl_dims_t x = {c->n, c->c, c->h, c->w}, y = {c->n, c->o, c->oh, c->ow},
-                w = {c->o, c->c, c->kh, c->kw};
+                w = {c->o, c->c, c->kh, c->kw}, grouped = {g, c->o / g, c->c / g, c->kh, c->kw};
+    const dnnl_dim_t *weight = g > 1 ? grouped : w;
+    int rank = g > 1 ? 5 : 4;
     dnnl_status_t s = dnnl_success;
     DO(s, md_create(&l[X], 4, x, dnnl_f32, dnnl_nhwc));
     DO(s, md_create(&l[Y], 4, y, dnnl_f32, dnnl_nhwc));
-    DO(s, md_create(&l[W_PLAIN], 4, w, dnnl_f32, dnnl_oihw));
-    DO(s, md_create(&l[W_ANY], 4, w, dnnl_f32, dnnl_format_tag_any));
+    DO(s, md_create(&l[W_PLAIN], rank, weight, dnnl_f32, g > 1 ? dnnl_goihw : dnnl_oihw));
+    DO(s, md_create(&l[W_ANY], rank, weight, dnnl_f32, dnnl_format_tag_any));
     return s;
 }
 
 static dnnl_status_t conv_pd(engine *e, const cg_dnn_conv *c, md *l, dnnl_primitive_desc_t *out) {
-    const dnnl_dims_t stride = {c->stride, c->stride}, dilation = {0, 0},
-                      pad = {c->padding, c->padding};
+    const dnnl_dims_t stride = {c->stride, c->stride}, pad = {c->padding, c->padding},
+                      dilation = {c->dilation - 1, c->dilation - 1}; /* oneDNN counts from 0 */
     dnnl_primitive_desc_t forward = NULL, *first = c->direction == CG_DNN_FORWARD ? out : &forward;
     const dnnl_alg_kind_t alg = dnnl_convolution_direct;
     dnnl_status_t s = forward_pd(first, e->engine, dnnl_forward_training, alg, l[X], l[W_ANY], NULL,

@@ -25,7 +25,7 @@ typedef struct cg_dnn_matmul {
 
 /* What a convolution computes, from which operands a and b; all its tensors are f32. */
 typedef enum cg_dnn_direction {
-    CG_DNN_FORWARD, /* y [n, oh, ow, o]  from x  [n, h, w, c], weight [o, c, kh, kw] */
+    CG_DNN_FORWARD, /* y [n, oh, ow, o]  from x  [n, h, w, c], weight [o, c / groups, kh, kw] */
     CG_DNN_DATA,    /* dx [n, h, w, c]   from dy [n, oh, ow, o], weight */
     CG_DNN_WEIGHTS, /* dweight           from dy, x */
 } cg_dnn_direction;
@@ -35,6 +35,7 @@ typedef struct cg_dnn_conv {
     int64_t n, h, w, c; /* x */
     int64_t oh, ow, o;  /* y */
     int64_t kh, kw, stride, padding;
+    int64_t dilation, groups; /* 1: none; c and o are those of all groups */
 } cg_dnn_conv;
 
 /* Makes a kernel; the caller frees it. errors  CG_EKERNEL: oneDNN has none; CG_ENOMEM */

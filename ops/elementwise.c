@@ -142,13 +142,7 @@ cg_status cg_binary_run(const cg_task *t, cg_tile_fn fn) {
     const cg_value *y = t->node->out[0];
     const cg_shape *shape[] = {&t->node->in[0]->shape, &t->node->in[1]->shape};
     cg_walk w = cg_walk_broadcast(&y->shape, 2, shape);
-    const void *a = t->in[0], *b = t->in[1];
-    if (w.stride[0][w.rank - 1] == 0) { /* f commutes: let it be b that is repeated in a row */
-        a = t->in[1], b = t->in[0];
-        shape[0] = &t->node->in[1]->shape, shape[1] = &t->node->in[0]->shape;
-        w = cg_walk_broadcast(&y->shape, 2, shape);
-    }
-    cg_walk_tiles(t->threads, &w, cg_dtype_size(y->dtype), t->out[0], a, b, fn);
+    cg_walk_tiles(t->threads, &w, cg_dtype_size(y->dtype), t->out[0], t->in[0], t->in[1], fn);
     return CG_OK;
 }
 

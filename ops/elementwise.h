@@ -53,10 +53,35 @@ typedef void (*cg_tile_fn)(void *y, const void *a, const void *b, const cg_tile 
 void cg_walk_tiles(int threads, const cg_walk *w, size_t element, void *y, const void *a,
                    const void *b, cg_tile_fn fn);
 
-/* The shape rule and run of y = f(a, b) for an f that commutes; fn sees inner strides a 1, b 0 or
- * 1. y may be written over an operand of its own type. */
+/* The shape rule and run of y = f(a, b). fn sees inner strides of 1 and 0, of which one at most is
+ * 0. y may be written over an operand of its own type. */
 cg_status cg_binary_infer(const cg_node *n, cg_type *out);
 cg_status cg_binary_run(const cg_task *t, cg_tile_fn fn);
+
+/* Defines such a kernel on f32: y = expression, in terms of a and b. */
+#define CG_BINARY_TILE(name, expression)                                                           \
+    CG_KERNEL static void name(void *y_data, const void *a_data, const void *b_data,               \
+                               const cg_tile *t) {                                                 \
+        for (int64_t r = 0; r < t->rows; r++) {                                                    \
+            float *y = (float *)y_data + r * t->n;                                                 \
+            const float *a_row = (const float *)a_data + r * t->row[0];                            \
+            const float *b_row = (const float *)b_data + r * t->row[1];                            \
+            if (t->inner[0] == 0) {                                                                \
+                const float a = *a_row;                                                            \
+                CG_BINARY_ROW(const float b = b_row[i], expression)                                \
+            } else if (t->inner[1] == 0) {                                                         \
+                const float b = *b_row;                                                            \
+                CG_BINARY_ROW(const float a = a_row[i], expression)                                \
+            } else {                                                                               \
+                CG_BINARY_ROW(const float a = a_row[i]; const float b = b_row[i], expression)      \
+            }                                                                                      \
+        }                                                                                          \
+    }
+#define CG_BINARY_ROW(load, expression)                                                            \
+    _Pragma("omp simd") for (int64_t i = 0; i < t->n; i++) {                                       \
+        load;                                                                                      \
+        y[i] = expression;                                                                         \
+    }
 
 /* The shape rule of y = f(x) and dx = f(x or y, dy), f32 throughout. */
 cg_status cg_unary_infer(const cg_node *n, cg_type *out);

@@ -5,9 +5,10 @@
 #include <stdint.h>
 
 /* Compiles a function for AVX-512, AVX2 and plain x86-64; the loader picks by the processor. It
- * goes on serial functions that work on a range: a parallel region is outlined by the compiler
- * and would not be cloned, so the OpenMP loop stands in the caller. CLIPGRAPH_KERNEL_TARGET
- * pins one target, with which the tests try each path. */
+ * goes on static functions (GCC exports the clones of others from a shared library, whatever their
+ * visibility), serial ones that work on a range: a parallel region is outlined by the compiler and
+ * would not be cloned, so the OpenMP loop stands in the caller. CLIPGRAPH_KERNEL_TARGET pins one
+ * target, with which the tests try each path. */
 #if defined(CLIPGRAPH_KERNEL_TARGET)
 #define CG_KERNEL __attribute__((target(CLIPGRAPH_KERNEL_TARGET)))
 #elif defined(__x86_64__)
@@ -22,7 +23,8 @@ typedef struct cg_range {
 } cg_range;
 
 static inline cg_range cg_range_of(int64_t n, int rank, int size) {
-    return (cg_range){n * rank / size, n * (rank + 1) / size};
+    cg_range part = {n * rank / size, n * (rank + 1) / size};
+    return part;
 }
 
 /* Work worth a parallel region: below this many elements one thread does it all. */

@@ -1,7 +1,9 @@
 /* l2norm: scales each row to unit length.
- *   y = x · r,  r = 1 / sqrt(Σ x² + eps)
+ *   y = x · r,  r = 1 / sqrt(Σ x² + eps), and 0 where Σ x² is 0
+ * A row of zeros has no direction: it stays 0, and so does its gradient, which would be dy /
+ * sqrt(eps) by the formula, a million times what other rows get.
  * shapes  x [..., D] f32 -> y [..., D]; r [..., 1], kept for the gradient
- * attr    eps: float, 0 or more; a row of zeros wants it positive
+ * attr    eps: float, 0 or more
  * vjp     l2norm_grad, below
  * errors  CG_ESHAPE: x is a scalar, or D is 0. CG_EDTYPE: x is not f32. CG_EINVAL: eps is negative
  * source  CLIP, arXiv:2103.00020, fig. 3
@@ -44,7 +46,7 @@ CG_KERNEL static void rows_forward(const float *in, int64_t width, float eps, in
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t j = 0; j < width; j++) sum += x[j] * x[j];
-        float r = 1.0f / sqrtf(sum + eps);
+        float r = sum == 0.0f ? 0.0f : 1.0f / sqrtf(sum + eps);
 #pragma omp simd
         for (int64_t j = 0; j < width; j++) y[j] = x[j] * r;
         length[i] = r;

@@ -5,8 +5,8 @@
 #include <string.h>
 
 /* Four rows a pass, added in pairs: a quarter of the traffic to y, and shorter chains. */
-CG_KERNEL void cg_column_sum(const float *x, int64_t rows, int64_t columns, int64_t stride,
-                             float *y) {
+CG_KERNEL static void column_sum(const float *x, int64_t rows, int64_t columns, int64_t stride,
+                                 float *y) {
     int64_t first = rows % 4;
     memset(y, 0, (size_t)columns * sizeof *y);
     for (int64_t r = 0; r < first; r++) {
@@ -20,10 +20,14 @@ CG_KERNEL void cg_column_sum(const float *x, int64_t rows, int64_t columns, int6
     }
 }
 
+void cg_column_sum(const float *x, int64_t rows, int64_t columns, int64_t stride, float *y) {
+    column_sum(x, rows, columns, stride, y);
+}
+
 typedef float lanes __attribute__((vector_size(64), aligned(4), may_alias));
 enum { LANES = 16, BLOCK = 1024 };
 
-CG_KERNEL double cg_vector_sum(const float *x, int64_t n) {
+CG_KERNEL static double vector_sum(const float *x, int64_t n) {
     double total = 0;
     int64_t i = 0;
     while (n - i >= 2 * LANES) {
@@ -38,4 +42,8 @@ CG_KERNEL double cg_vector_sum(const float *x, int64_t n) {
     }
     for (; i < n; i++) total += (double)x[i];
     return total;
+}
+
+double cg_vector_sum(const float *x, int64_t n) {
+    return vector_sum(x, n);
 }

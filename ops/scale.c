@@ -2,7 +2,7 @@
  * shapes  x [...] f32 -> y [...]
  * vjp     dx = factor * dy
  * errors  CG_EDTYPE: x is not f32
- * onnx    Mul by a constant */
+ * onnx    Mul by a constant; Neg where it is -1 */
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 
@@ -47,4 +47,8 @@ const cg_op cg_op_scale = {
 cg_value *cg_scale(cg_graph *g, cg_value *x, float factor) {
     cg_scale_attr attr = {factor};
     return cg_node_add1(g, &cg_op_scale, &attr, 1, &x);
+}
+
+cg_value *cg_neg(cg_graph *g, cg_value *x) {
+    return cg_scale(g, x, -1);
 }

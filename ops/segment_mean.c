@@ -4,12 +4,12 @@
  *         an empty segment's mean is 0; rows outside all segments are not read
  * vjp     dx_r = dy_s / n_s for a row of segment s, else 0 (op segment_mean_grad)
  * errors  CG_ESHAPE: x is not of rank 2, offset not of rank 1 or empty. CG_EDTYPE.
- *         A run: CG_EINVAL: an offset below the one before, below 0 or above R
+ *         A run: CG_EINVAL: offsets that fall or leave the rows
  * onnx    ReduceMean (of the uniform layout) */
-#include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 #include "ops/reduce.h"
+#include "ops/segment.h"
 
 #include <string.h>
 
@@ -20,19 +20,11 @@ typedef struct cg_segment_mean_grad_attr {
 static const cg_attr_field grad_fields[] = {CG_ATTR(cg_segment_mean_grad_attr, rows, INT),
                                             {NULL, 0, 0}};
 
-static cg_status check_offset(const cg_value *offset) {
-    CG_TRY(cg_check_dtype(offset, "offset", CG_I32));
-    CG_TRY(cg_check_rank(offset, "offset", 1));
-    if (offset->shape.dim[0] < 1)
-        return cg_error(CG_ESHAPE, "offset is [0], wanted one more than there are segments");
-    return CG_OK;
-}
-
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *x = n->in[0], *offset = n->in[1];
     CG_TRY(cg_check_dtype(x, "x", CG_F32));
     CG_TRY(cg_check_rank(x, "x", 2));
-    CG_TRY(check_offset(offset));
+    CG_TRY(cg_check_offset(offset, "offset"));
     *out = (cg_type){CG_F32, CG_SHAPE(offset->shape.dim[0] - 1, x->shape.dim[1])};
     return CG_OK;
 }
@@ -40,17 +32,6 @@ static cg_status infer(const cg_node *n, cg_type *out) {
 static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
     cg_segment_mean_grad_attr attr = {n->in[0]->shape.dim[0]};
     dx[0] = cg_node_add1(g, &cg_op_segment_mean_grad, &attr, 2, (cg_value *[]){dy[0], n->in[1]});
-}
-
-static cg_status check_values(const int32_t *offset, int64_t n, int64_t rows) {
-    int32_t before = 0;
-    for (int64_t i = 0; i < n; i++) {
-        if (offset[i] < before || offset[i] > rows)
-            return cg_error(CG_EINVAL, "offset %d at position %lld, wanted %d to %lld",
-                            (int)offset[i], (long long)i, (int)before, (long long)rows);
-        before = offset[i];
-    }
-    return CG_OK;
 }
 
 /* Unit: (segment, block of columns). */
@@ -78,7 +59,7 @@ static void means(const void *arg, int64_t begin, int64_t end) {
 
 static cg_status run(const cg_task *t) {
     const cg_shape *x = &t->node->in[0]->shape, *y = &t->node->out[0]->shape;
-    CG_TRY(check_values(t->in[1], y->dim[0] + 1, x->dim[0]));
+    CG_TRY(cg_check_rising(t->in[1], y->dim[0], x->dim[0], "offset"));
     cg_parallel(t->threads, y->dim[0] * column_blocks(y->dim[1]), 1, x->dim[0] * x->dim[1], means,
                 t);
     return CG_OK;
@@ -88,7 +69,7 @@ static cg_status grad_infer(const cg_node *n, cg_type *out) {
     const cg_value *dy = n->in[0], *offset = n->in[1];
     CG_TRY(cg_check_dtype(dy, "dy", CG_F32));
     CG_TRY(cg_check_rank(dy, "dy", 2));
-    CG_TRY(check_offset(offset));
+    CG_TRY(cg_check_offset(offset, "offset"));
     if (dy->shape.dim[0] != offset->shape.dim[0] - 1)
         return cg_error(CG_ESHAPE, "dy has %lld rows, wanted one for each of %lld segments",
                         (long long)dy->shape.dim[0], (long long)offset->shape.dim[0] - 1);
@@ -116,7 +97,7 @@ static cg_status grad_run(const cg_task *t) {
     const int32_t *offset = t->in[1];
     int64_t segments = t->node->in[0]->shape.dim[0];
     const cg_shape *x = &t->node->out[0]->shape;
-    CG_TRY(check_values(offset, segments + 1, x->dim[0]));
+    CG_TRY(cg_check_rising(offset, segments, x->dim[0], "offset"));
     size_t row = (size_t)x->dim[1] * sizeof(float);
     char *dx = t->out[0];
     cg_zero(t->threads, dx, (size_t)offset[0] * row);

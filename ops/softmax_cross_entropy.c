@@ -14,6 +14,7 @@
  *   dx[i,j] = d (e^(x[i,j] - lse) - [j is the label])  with d and lse of the row (axis 1), or of
  *   the column (axis 0, and i is the label)
  * shapes  logits, label, lse, dloss -> dx as logits */
+#include "ops/check.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
 #include "ops/simd_math.h"
@@ -53,14 +54,6 @@ static cg_status check(const cg_node *n) {
 static cg_status infer(const cg_node *n, cg_type *out) {
     CG_TRY(check(n));
     out[0] = out[1] = (cg_type){CG_F32, n->in[1]->shape};
-    return CG_OK;
-}
-
-static cg_status check_labels(const int32_t *label, int64_t n, int64_t classes) {
-    for (int64_t i = 0; i < n; i++)
-        if (label[i] < 0 || label[i] >= classes)
-            return cg_error(CG_EINVAL, "label[%lld] is %d, wanted 0 to %lld", (long long)i,
-                            (int)label[i], (long long)classes - 1);
     return CG_OK;
 }
 
@@ -124,7 +117,7 @@ static cg_status run(const cg_task *t) {
     const int32_t *label = t->in[1];
     float *loss = t->out[0], *lse = t->out[1];
     int64_t height = shape->dim[0], width = shape->dim[1];
-    CG_TRY(check_labels(label, shape->dim[1 - attr->axis], shape->dim[attr->axis]));
+    CG_TRY(cg_check_labels(label, shape->dim[1 - attr->axis], shape->dim[attr->axis]));
     int threads = height * width < CG_PARALLEL_MIN ? 1 : t->threads;
     if (attr->axis == 1) {
 #pragma omp parallel for schedule(static) num_threads(threads)
@@ -208,7 +201,7 @@ static cg_status grad_run(const cg_task *t) {
     const float *dloss = t->in[3];
     float *dx = t->out[0];
     int64_t height = shape->dim[0], width = shape->dim[1];
-    CG_TRY(check_labels(label, shape->dim[1 - attr->axis], shape->dim[attr->axis]));
+    CG_TRY(cg_check_labels(label, shape->dim[1 - attr->axis], shape->dim[attr->axis]));
     int threads = height * width < CG_PARALLEL_MIN ? 1 : t->threads;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int i = 0; i < threads; i++) {

@@ -15,6 +15,8 @@
 #include "graph/params.h"
 #include "models/desc.h"
 
+CG_API_BEGIN
+
 /* Where training stands. */
 typedef struct cg_train_state {
     int64_t step;  /* steps made */
@@ -59,5 +61,7 @@ cg_status cg_checkpoint_path(const char *run, int64_t step, char *path, size_t s
 /* The newest checkpoint of a run, or `run` itself where it is a checkpoint; allocated, the caller
  * frees it. errors  CG_ENOTFOUND */
 cg_status cg_checkpoint_find(const char *run, char **folder);
+
+CG_API_END
 
 #endif

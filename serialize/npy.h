@@ -10,6 +10,8 @@
 #include "graph/file.h"
 #include "graph/types.h"
 
+CG_API_BEGIN
+
 typedef struct cg_npy {
     cg_dtype dtype; /* CG_F32, CG_I32 or CG_I64 */
     cg_shape shape;
@@ -28,5 +30,7 @@ cg_status cg_npy_save(const char *path, cg_dtype dtype, const cg_shape *shape, c
 /* The same by parts: writes the header; the caller adds the data with cg_file_write, as many
  * bytes as the shape takes, and ends with cg_file_commit. */
 cg_status cg_npy_create(const char *path, cg_dtype dtype, const cg_shape *shape, cg_file **out);
+
+CG_API_END
 
 #endif

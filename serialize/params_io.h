@@ -5,6 +5,8 @@
 #include "graph/params.h"
 #include "serialize/tensor.h"
 
+CG_API_BEGIN
+
 /* How a file and a store may differ; all zero (or NULL) is strict: not at all. */
 typedef struct cg_params_load_options {
     int allow_missing;    /* parameters that the file lacks keep their values */
@@ -26,5 +28,7 @@ cg_status cg_params_load(cg_params *p, const char *path, const cg_params_load_op
 /* The same from tensors that another reader gives. */
 cg_status cg_params_load_tensors(cg_params *p, const cg_tensor *tensors, int count,
                                  const cg_params_load_options *options);
+
+CG_API_END
 
 #endif

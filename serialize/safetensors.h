@@ -9,6 +9,8 @@
 
 #include "serialize/tensor.h"
 
+CG_API_BEGIN
+
 typedef struct cg_safetensors cg_safetensors;
 
 /* Maps a file and checks all of its header, but reads no data. The file, untrusted, is refused
@@ -37,5 +39,7 @@ const char *cg_safetensors_meta_find(const cg_safetensors *s, const char *key);
  *         CG_EIO, CG_ENOMEM */
 cg_status cg_safetensors_save(const char *path, const cg_tensor *tensors, int count,
                               const cg_meta *meta, int meta_count);
+
+CG_API_END
 
 #endif

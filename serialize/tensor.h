@@ -4,6 +4,8 @@
 
 #include "graph/types.h"
 
+CG_API_BEGIN
+
 typedef struct cg_tensor {
     const char *name; /* UTF-8 */
     cg_dtype dtype;
@@ -24,5 +26,7 @@ cg_status cg_tensor_to_f32(cg_dtype from, const void *data, int64_t count, float
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "files are little-endian, and are read and written without swapping bytes"
 #endif
+
+CG_API_END
 
 #endif

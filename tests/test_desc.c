@@ -9,6 +9,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -20,6 +21,8 @@
 #define TEXT(text)                                                                                 \
     ROOT(", \"vision_cfg\": {\"layers\": [1, 1, 1, 1]}, "                                          \
          "\"text_cfg\": {\"text_arch\": \"cbow\", " text "}")
+#define VIT(text)   ROOT(", \"vision_cfg\": {" text "}")
+#define WORDS(text) ROOT(", \"text_cfg\": {" text "}")
 
 static cg_status parse(const char *text, cg_clip_desc *d) {
     json_error_t error;
@@ -43,21 +46,20 @@ static void assert_refused(const char *what, cg_status s, cg_status code, const 
                  s == CG_OK ? "" : cg_error_message(), (int)code, message);
 }
 
+static char *written(const cg_clip_desc *d) {
+    json_t *j = cg_clip_desc_json(d);
+    char *text = j ? json_dumps(j, JSON_SORT_KEYS) : NULL;
+    json_decref(j);
+    if (!text) fail_msg("a description cannot be written");
+    return text;
+}
+
+/* Every key, as it is written. */
 static void assert_same(const cg_clip_desc *a, const cg_clip_desc *b) {
-    const cg_vision_desc *v = &a->vision, *w = &b->vision;
-    assert_int_equal(a->embed_dim, b->embed_dim);
-    assert_true(a->init_logit_scale == b->init_logit_scale);
-    assert_int_equal(v->image_size, w->image_size);
-    assert_int_equal(v->n_layers, w->n_layers);
-    for (int64_t i = 0; i < v->n_layers; i++) assert_int_equal(v->layers[i], w->layers[i]);
-    assert_int_equal(v->width, w->width);
-    assert_int_equal(v->head_width, w->head_width);
-    assert_int_equal(a->text.text_arch, b->text.text_arch);
-    assert_int_equal(a->text.context_length, b->text.context_length);
-    assert_int_equal(a->text.vocab_size, b->text.vocab_size);
-    assert_int_equal(a->text.width, b->text.width);
-    assert_int_equal(a->text.heads, b->text.heads);
-    assert_int_equal(a->text.layers, b->text.layers);
+    char *x = written(a), *y = written(b);
+    assert_string_equal(x, y);
+    free(x);
+    free(y);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -80,29 +82,67 @@ static void defaults(void **state) {
     assert_int_equal(usual.text.text_arch, CG_TEXT_TRANSFORMER);
 }
 
+/* The file with every key, each unlike its default, and what the struct then holds. */
 static void each_key(void **state) {
     (void)state;
     static const cg_clip_desc wanted = {
         .embed_dim = 48,
         .vision = {.image_size = 96,
-                   .layers = {1, 2, 3, 4},
-                   .n_layers = 4,
-                   .width = 10,
-                   .head_width = 20},
-        .text = {.text_arch = CG_TEXT_CBOW,
+                   .layers = {5},
+                   .n_layers = 1,
+                   .width = 40,
+                   .head_width = 20,
+                   .patch_size = 12,
+                   .mlp_ratio = 2.5f,
+                   .ls_init_value = 0.125f,
+                   .patch_dropout = 0.25f,
+                   .no_ln_pre = 1,
+                   .pool_type = CG_POOL_AVG,
+                   .final_ln_after_pool = 1,
+                   .act = CG_ACT_SILU,
+                   .norm = CG_NORM_RMS},
+        .text = {.text_arch = CG_TEXT_TRANSFORMER,
                  .context_length = 16,
                  .vocab_size = 700,
                  .width = 24,
                  .heads = 3,
-                 .layers = 0},
+                 .layers = 0,
+                 .mlp_ratio = 3,
+                 .ls_init_value = 0.5f,
+                 .pool_type = CG_POOL_EOS,
+                 .pad_id = 3,
+                 .eos_id = 4,
+                 .no_causal_mask = 1,
+                 .use_pad_mask = 1,
+                 .proj_bias = 1,
+                 .act = CG_ACT_GELU_TANH,
+                 .norm = CG_NORM_RMS},
+        .quick_gelu = 1,
         .init_logit_scale = 1.25f,
+        .init_logit_bias = -10,
     };
-    cg_clip_desc d = parsed(
-        "{\"embed_dim\": 48, \"init_logit_scale\": 1.25, \"vision_cfg\": {\"image_size\": 96, "
-        "\"layers\": [1, 2, 3, 4], \"width\": 10, \"head_width\": 20}, \"text_cfg\": "
-        "{\"text_arch\": \"cbow\", \"context_length\": 16, \"vocab_size\": 700, \"width\": 24, "
-        "\"heads\": 3, \"layers\": 0}}");
+    cg_clip_desc d =
+        parsed("{\"embed_dim\": 48, \"quick_gelu\": true, \"init_logit_scale\": 1.25, "
+               "\"init_logit_bias\": -10, \"vision_cfg\": {\"image_size\": 96, \"layers\": 5, "
+               "\"width\": 40, \"head_width\": 20, \"patch_size\": 12, \"mlp_ratio\": 2.5, "
+               "\"ls_init_value\": 0.125, \"patch_dropout\": 0.25, \"no_ln_pre\": true, "
+               "\"pool_type\": \"avg\", \"final_ln_after_pool\": true, \"act\": \"silu\", "
+               "\"norm\": \"rmsnorm\"}, \"text_cfg\": {\"text_arch\": \"transformer\", "
+               "\"context_length\": 16, \"vocab_size\": 700, \"width\": 24, \"heads\": 3, "
+               "\"layers\": 0, \"mlp_ratio\": 3, \"ls_init_value\": 0.5, \"pool_type\": \"eos\", "
+               "\"pad_id\": 3, \"eos_id\": 4, \"no_causal_mask\": true, \"use_pad_mask\": true, "
+               "\"proj_bias\": true, \"act\": \"gelu_tanh\", \"norm\": \"rmsnorm\"}}");
     assert_same(&d, &wanted);
+}
+
+/* null is the default, which open_clip's files write where a key does not matter. */
+static void nulls(void **state) {
+    (void)state;
+    cg_clip_desc plain = parsed(VISION("\"width\": 8"));
+    cg_clip_desc d = parsed(
+        VISION("\"width\": 8, \"patch_size\": null, \"act\": null, \"ls_init_value\": null"));
+    assert_same(&d, &plain);
+    assert_true(isnan(d.vision.ls_init_value) && isnan(d.init_logit_bias));
 }
 
 static void hub_form(void **state) {
@@ -130,7 +170,12 @@ static void mistakes(void **state) {
         {"[1]", CG_EINVAL, "m.json: found a list, wanted an object"},
         {"{\"embed_dim\": \"8\"}", CG_EINVAL,
          "m.json: embed_dim: found a string, wanted a whole number"},
-        {ROOT(", \"init_logit_scale\": null"), CG_EINVAL, "found null, wanted a number"},
+        {ROOT(", \"init_logit_scale\": true"), CG_EINVAL, "found true, wanted a number"},
+        {ROOT(", \"quick_gelu\": 1"), CG_EINVAL, "found a whole number, wanted true or false"},
+        {VISION("\"norm\": \"batchnorm\""), CG_EINVAL,
+         "norm: found \"batchnorm\", wanted \"layernorm\" or \"rmsnorm\""},
+        {VISION("\"act\": \"tanh\""), CG_EINVAL,
+         "wanted \"gelu\", \"gelu_tanh\", \"quickgelu\", \"relu\" or \"silu\""},
         {ROOT(", \"vision_cfg\": 3"), CG_EINVAL, "found a whole number, wanted an object"},
         {VISION("\"width\": 8.5"), CG_EINVAL, "width: found a number, wanted a whole number"},
         {ROOT(", \"vision_cfg\": {\"layers\": [1, 1, 1]}"), CG_EINVAL,
@@ -155,11 +200,22 @@ static void mistakes(void **state) {
          "image_size 100 is not a multiple of 32"},
         {VISION("\"width\": 9"), CG_EINVAL, "width 9 is odd"},
         {VISION("\"width\": 8, \"head_width\": 96"), CG_EINVAL,
-         "head_width 96 does not divide the 256 features of width 8"},
-        /* what is not built */
-        {ROOT(CBOW), CG_EUNSUPPORTED, "layers is one number, which asks for a ViT"},
-        {ROOT(", \"vision_cfg\": {\"layers\": [1, 1, 1, 1]}"), CG_EUNSUPPORTED,
-         "text_arch is \"transformer\": only \"cbow\" is built"},
+         "head_width 96 does not divide the features (32 times width), 256"},
+        {VIT("\"patch_size\": 30"), CG_EINVAL, "patch_size 30 does not divide image_size, 224"},
+        {VIT("\"width\": 96"), CG_EINVAL, "head_width 64 does not divide width, 96"},
+        {VIT("\"mlp_ratio\": 0.02, \"width\": 32, \"head_width\": 32"), CG_EINVAL,
+         "leaves an MLP of width 32 no"},
+        {WORDS("\"heads\": 3"), CG_EINVAL, "text_cfg: heads 3 does not divide width, 512"},
+        {WORDS("\"pad_id\": 49408"), CG_EINVAL, "pad_id 49408 is not below vocab_size 49408"},
+        {WORDS("\"pool_type\": \"eos\", \"eos_id\": 50000"), CG_EINVAL, "eos_id 50000 is not"},
+        /* keys that this tower does not read, and towers that are not built */
+        {VISION("\"no_ln_pre\": true"), CG_EINVAL,
+         "no_ln_pre is set, but a ResNet (layers is a list) has no such thing"},
+        {VISION("\"patch_dropout\": 0.5"), CG_EINVAL, "patch_dropout is set, but a ResNet"},
+        {VISION("\"act\": \"gelu\""), CG_EINVAL, "act is set, but a ResNet"},
+        {TEXT("\"use_pad_mask\": true"), CG_EINVAL, "use_pad_mask is set, but a bag of words has"},
+        {VIT("\"timm_model_name\": \"vit_base\""), CG_EUNSUPPORTED,
+         "key \"timm_model_name\" asks for a tower of another library"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         cg_clip_desc d;
@@ -212,10 +268,10 @@ static void round_trip(void **state) {
         json_decref(j);
         assert_same(&again, &d);
     }
-    cg_clip_desc vit = cg_clip_desc_default(); /* is written, though it cannot be built */
-    json_t *j = cg_clip_desc_json(&vit);
-    assert_int_equal(
-        json_integer_value(json_object_get(json_object_get(j, "vision_cfg"), "layers")), 12);
+    d = parsed(VIT("\"width\": 128"));
+    json_t *j = cg_clip_desc_json(&d);
+    assert_int_equal(cg_clip_desc_parse("m.json", j, &again), CG_OK);
+    assert_same(&again, &d);
     json_decref(j);
 }
 
@@ -256,9 +312,9 @@ static void files(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(defaults), cmocka_unit_test(each_key), cmocka_unit_test(hub_form),
-        cmocka_unit_test(mistakes), cmocka_unit_test(by_hand),  cmocka_unit_test(round_trip),
-        cmocka_unit_test(decimals), cmocka_unit_test(files),
+        cmocka_unit_test(defaults),   cmocka_unit_test(each_key), cmocka_unit_test(nulls),
+        cmocka_unit_test(hub_form),   cmocka_unit_test(mistakes), cmocka_unit_test(by_hand),
+        cmocka_unit_test(round_trip), cmocka_unit_test(decimals), cmocka_unit_test(files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

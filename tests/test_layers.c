@@ -31,8 +31,8 @@ enum { FOLDERS = sizeof rules / sizeof *rules };
 
 /* The status target: what every folder may use. */
 static const char *const status_headers[] = {
-    "graph/status.h", "graph/rng.h", "graph/file.h", "graph/nearest.h", "graph/decimal.h",
-    "graph/clock.h",  NULL};
+    "graph/status.h",  "graph/version.h", "graph/rng.h",   "graph/file.h",
+    "graph/nearest.h", "graph/decimal.h", "graph/clock.h", NULL};
 
 /* Kept apart, each with the one folder, or files, that may include them. */
 static const struct {

@@ -159,11 +159,8 @@ static void test_planned_is_measured(void **state) {
 static void test_arena_is_tight(void **state) {
     (void)state;
     cg_clip_desc d = description();
-    cg_clip_build b = {.images = BATCH,
-                       .texts = BATCH,
-                       .rows = cg_clip_rows(BATCH * TOKENS),
-                       .training = 1,
-                       .loss = 1};
+    cg_clip_build b = cg_clip_batch(&d, BATCH, BATCH, BATCH * TOKENS);
+    b.training = b.loss = 1;
     cg_context *ctx;
     cg_account a;
     assert_int_equal(cg_context_create(THREADS, &ctx), CG_OK);

@@ -1,11 +1,9 @@
 /* labels: unit */
 /* What the table of op cases cannot say: values refused in a run, gradients that a rule refuses,
- * the statistics of dropout, the accuracy of the vectorised exponential. */
+ * the statistics of dropout and patch_dropout, rows of zeros. */
 #include "autodiff/grad.h"
 #include "graph/exec.h"
-#include "ops/kernel.h"
 #include "ops/ops.h"
-#include "ops/simd_math.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -93,6 +91,70 @@ static void test_masked_rows(void **state) {
     for (int j = 0; j < 2; j++) assert_true(fabs((double)loss[j] - log(TALL - MASKED)) < 1e-5);
 }
 
+/* --- sigmoid_cross_entropy -------------------------------------------------------------------- */
+
+static cg_status pair_loss(const float *x, int32_t label, int64_t width, float *loss) {
+    cg_graph *g = graph();
+    cg_value *logits = cg_input(g, "x", CG_F32, CG_SHAPE(1, width));
+    cg_value *l = cg_input(g, "label", CG_I32, CG_SHAPE(1));
+    cg_status s = run(g, cg_sigmoid_cross_entropy(g, logits, l),
+                      (input[]){{"x", x}, {"label", &label}}, 2, loss, sizeof *loss);
+    cg_graph_free(g);
+    return s;
+}
+
+/* Small losses keep their digits, large logits do not overflow. */
+static void test_pairs(void **state) {
+    (void)state;
+    enum { WIDE = 1000 };
+    float x[WIDE], loss;
+    for (int j = 0; j < WIDE; j++) x[j] = -20;
+    x[WIDE / 2] = 30;
+    assert_int_equal(pair_loss(x, WIDE / 2, WIDE, &loss), CG_OK);
+    double want = (WIDE - 1) * log1p(exp(-20)) + log1p(exp(-30));
+    assert_true(fabs((double)loss - want) < 1e-6 * want);
+    const float large[3] = {-1e30f, 1e4f, -200};
+    assert_int_equal(pair_loss(large, 1, 3, &loss), CG_OK);
+    assert_true(loss == 0);
+    assert_int_equal(pair_loss(large, 2, 3, &loss), CG_OK);
+    assert_true(loss == 1e4f + 200);
+    assert_int_equal(pair_loss((float[]){0, NAN, 0}, 0, 3, &loss), CG_OK);
+    assert_true(isnan(loss));
+    assert_int_equal(pair_loss(large, 3, 3, &loss), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "label[0] is 3, wanted 0 to 2"));
+    assert_int_equal(pair_loss(large, -1, 3, &loss), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "label[0] is -1, wanted 0 to 2"));
+}
+
+/* --- l2norm ----------------------------------------------------------------------------------- */
+
+/* A row of zeros has no direction: differences would give it a gradient of 1 / sqrt(eps). */
+static void test_zero_rows(void **state) {
+    (void)state;
+    const float x[6] = {0, 0, 3, 4, 0, -0.0f}, seed[6] = {1, 2, 1, 0, -3, 5};
+    const float eps[2] = {0, 1e-12f};
+    for (int k = 0; k < 2; k++) {
+        float y[6], got[6];
+        for (int gradient = 0; gradient < 2; gradient++) {
+            cg_graph *g = graph();
+            cg_value *in = cg_input(g, "x", CG_F32, CG_SHAPE(3, 2)), *dx = NULL;
+            cg_value *dy = cg_input(g, "dy", CG_F32, CG_SHAPE(3, 2));
+            cg_value *out = cg_l2norm(g, in, eps[k]);
+            if (gradient) assert_int_equal(cg_grad(g, 1, &out, &dy, 1, &in, &dx), CG_OK);
+            assert_int_equal(run(g, gradient ? dx : out, (input[]){{"x", x}, {"dy", seed}}, 2,
+                                 gradient ? got : y, sizeof y),
+                             CG_OK);
+            cg_graph_free(g);
+        }
+        for (int i = 0; i < 6; i++) {
+            if (i / 2 != 1) assert_true(y[i] == 0 && got[i] == 0);
+        }
+        assert_float_equal(y[2], 0.6, 1e-6);
+        assert_float_equal(got[2], 0.128, 1e-6); /* r (dy - y Σ dy y) = (1 - 0.36) / 5 */
+        assert_float_equal(got[3], -0.096, 1e-6);
+    }
+}
+
 /* --- attention -------------------------------------------------------------------------------- */
 
 static cg_status attend(const int32_t *q_offset, const int32_t *k_offset, float *o) {
@@ -100,8 +162,9 @@ static cg_status attend(const int32_t *q_offset, const int32_t *k_offset, float 
     cg_graph *g = graph();
     cg_value *v = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
     cg_value *q = cg_input(g, "q", CG_I32, CG_SHAPE(3)), *k = cg_input(g, "k", CG_I32, CG_SHAPE(3));
-    cg_status s = run(g, cg_attention(g, v, v, v, q, k, 1, 1),
-                      (input[]){{"x", x}, {"q", q_offset}, {"k", k_offset}}, 3, o, 8 * sizeof *o);
+    cg_status s =
+        run(g, cg_attention(g, v, v, v, q, k, (cg_attention_options){.heads = 1, .scale = 1}),
+            (input[]){{"x", x}, {"q", q_offset}, {"k", k_offset}}, 3, o, 8 * sizeof *o);
     cg_graph_free(g);
     return s;
 }
@@ -139,7 +202,11 @@ static void test_kept(void **state) {
     refuse_kept(g, x, cg_layer_norm(g, x, w, w, 0), "the gradient of mean and rstd");
     g = graph();
     x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
-    refuse_kept(g, x, cg_l2norm(g, x, 0), "the gradient of r is not supported");
+    refuse_kept(g, x, cg_l2norm(g, x, 0), "l2norm: the gradient of r is not supported");
+    g = graph();
+    x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
+    w = cg_input(g, "w", CG_F32, CG_SHAPE(2));
+    refuse_kept(g, x, cg_rms_norm(g, x, w, 0), "rms_norm: the gradient of r is not supported");
     g = graph();
     x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
     cg_value *label = cg_input(g, "label", CG_I32, CG_SHAPE(4));
@@ -147,7 +214,10 @@ static void test_kept(void **state) {
     g = graph();
     x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
     cg_value *offset = cg_input(g, "offset", CG_I32, CG_SHAPE(2));
-    refuse_kept(g, x, cg_attention(g, x, x, x, offset, offset, 1, 1), "the gradient of lse");
+    refuse_kept(
+        g, x,
+        cg_attention(g, x, x, x, offset, offset, (cg_attention_options){.heads = 1, .scale = 1}),
+        "the gradient of lse");
 }
 
 /* --- dropout ---------------------------------------------------------------------------------- */
@@ -155,16 +225,19 @@ static void test_kept(void **state) {
 enum { ROWS = 64, WIDTH = 1001 };
 
 /* keep[i] of element i of ones [ROWS, WIDTH], in the graph's second or first random node. */
-static void drop(int second, int64_t step, const int64_t *sample, float p, uint8_t *keep) {
+static void drop(int second, int64_t seed, int64_t step, const int64_t *sample, float p,
+                 uint8_t *keep) {
     static float x[ROWS * WIDTH], y[ROWS * WIDTH];
     for (int i = 0; i < ROWS * WIDTH; i++) x[i] = 1;
     cg_graph *g = graph();
     if (second) cg_graph_key(g);
     cg_value *in = cg_input(g, "x", CG_F32, CG_SHAPE(ROWS, WIDTH));
-    cg_value *at = cg_input(g, "step", CG_I64, CG_SCALAR);
+    cg_value *stream = cg_input(g, "stream", CG_I64, CG_SHAPE(2));
     cg_value *id = cg_input(g, "sample", CG_I64, CG_SHAPE(ROWS));
-    assert_int_equal(run(g, cg_dropout(g, in, at, id, p),
-                         (input[]){{"x", x}, {"step", &step}, {"sample", sample}}, 3, y, sizeof y),
+    const int64_t numbers[2] = {seed, step};
+    assert_int_equal(run(g, cg_dropout(g, in, stream, id, p),
+                         (input[]){{"x", x}, {"stream", numbers}, {"sample", sample}}, 3, y,
+                         sizeof y),
                      CG_OK);
     cg_graph_free(g);
     for (int i = 0; i < ROWS * WIDTH; i++) {
@@ -190,57 +263,95 @@ static void test_dropout(void **state) {
         sample[i] = 1000 + i;
         reversed[i] = 1000 + ROWS - 1 - i;
     }
-    drop(0, 7, sample, (float)p, a);
+    drop(0, 1, 7, sample, (float)p, a);
     double kept = 0;
     for (int i = 0; i < ROWS * WIDTH; i++) kept += a[i];
     assert_true(fabs(kept / n - (1 - p)) < slack);
-    drop(0, 7, sample, (float)p, b);
+    drop(0, 1, 7, sample, (float)p, b);
     assert_memory_equal(a, b, sizeof a);
-    drop(0, 7, reversed, (float)p, b); /* a sample's mask follows it through the batch */
+    drop(0, 1, 7, reversed, (float)p, b); /* a sample's mask follows it through the batch */
     for (int i = 0; i < ROWS; i++)
         assert_memory_equal(a + i * WIDTH, b + (ROWS - 1 - i) * WIDTH, WIDTH);
     assert_true(fabs(agreement(a, b, ROWS * WIDTH) - independent) < slack);
-    drop(0, 8, sample, (float)p, b); /* another step */
+    drop(0, 1, 8, sample, (float)p, b); /* another step */
     assert_true(fabs(agreement(a, b, ROWS * WIDTH) - independent) < slack);
-    drop(1, 7, sample, (float)p, b); /* another node */
+    drop(1, 1, 7, sample, (float)p, b); /* another node */
+    assert_true(fabs(agreement(a, b, ROWS * WIDTH) - independent) < slack);
+    drop(1, 0, 7, sample, (float)p, b); /* its number and the seed, exchanged */
+    assert_true(fabs(agreement(a, b, ROWS * WIDTH) - independent) < slack);
+    drop(0, 2, 7, sample, (float)p, b); /* another seed */
+    assert_true(fabs(agreement(a, b, ROWS * WIDTH) - independent) < slack);
+    drop(0, 7, 1, sample, (float)p, b); /* seed and step, exchanged */
     assert_true(fabs(agreement(a, b, ROWS * WIDTH) - independent) < slack);
     assert_true(fabs(agreement(a, a + 1, ROWS * WIDTH - 1) - independent) < slack);
-    drop(0, 7, sample, 0, b);
+    drop(0, 1, 7, sample, 0, b);
     for (int i = 0; i < ROWS * WIDTH; i++) assert_int_equal(b[i], 1);
 }
 
-/* --- the exponential -------------------------------------------------------------------------- */
+/* --- patch_dropout ---------------------------------------------------------------------------- */
 
-CG_KERNEL static void exponentials(const float *x, float *y, int n) {
-#pragma omp simd
-    for (int i = 0; i < n; i++) y[i] = cg_expf(x[i]);
+enum { SAMPLES = 4000, PATCHES = 13, KEPT = 5 };
+
+/* kept[i, r]: whether sample i keeps row r. */
+static void drop_patches(int second, int64_t seed, int64_t step, int64_t first, uint8_t *kept) {
+    static float x[SAMPLES * PATCHES], y[SAMPLES * KEPT];
+    static int64_t sample[SAMPLES];
+    for (int i = 0; i < SAMPLES * PATCHES; i++) x[i] = (float)(i % PATCHES);
+    for (int i = 0; i < SAMPLES; i++) sample[i] = first + i;
+    cg_graph *g = graph();
+    if (second) cg_graph_key(g);
+    cg_value *in = cg_input(g, "x", CG_F32, CG_SHAPE(SAMPLES, PATCHES, 1));
+    cg_value *stream = cg_input(g, "stream", CG_I64, CG_SHAPE(2));
+    cg_value *id = cg_input(g, "sample", CG_I64, CG_SHAPE(SAMPLES));
+    const int64_t numbers[2] = {seed, step};
+    assert_int_equal(run(g, cg_patch_dropout(g, in, stream, id, KEPT),
+                         (input[]){{"x", x}, {"stream", numbers}, {"sample", sample}}, 3, y,
+                         sizeof y),
+                     CG_OK);
+    cg_graph_free(g);
+    memset(kept, 0, SAMPLES * PATCHES);
+    for (int i = 0; i < SAMPLES * KEPT; i++) {
+        if (i % KEPT) assert_true(y[i - 1] < y[i]); /* in their order, none twice */
+        kept[i / KEPT * PATCHES + (int)y[i]] = 1;
+    }
 }
 
-static void test_exp(void **state) {
+/* How often rows a and b are kept together. */
+static double together(const uint8_t *kept, int a, int b) {
+    int n = 0;
+    for (int i = 0; i < SAMPLES; i++) n += kept[i * PATCHES + a] && kept[i * PATCHES + b];
+    return (double)n / SAMPLES;
+}
+
+static void test_patch_dropout(void **state) {
     (void)state;
-    enum { N = 4096 };
-    static float x[N], y[N];
-    for (int block = 0; block < 64; block++) {
-        for (int i = 0; i < N; i++) x[i] = -87.3f + 176.0f * (float)(block * N + i) / (64 * N);
-        exponentials(x, y, N);
-        for (int i = 0; i < N; i++) {
-            double want = exp((double)x[i]);
-            float ulp = nextafterf((float)want, INFINITY) - (float)want;
-            assert_true(fabs((double)y[i] - want) <= 2 * (double)ulp);
-        }
+    static uint8_t a[SAMPLES * PATCHES], b[SAMPLES * PATCHES];
+    const double one = (double)KEPT / PATCHES, two = one * (KEPT - 1) / (PATCHES - 1);
+    const double n = SAMPLES * PATCHES, slack = 5 * 0.5 / sqrt(SAMPLES);
+    drop_patches(0, 1, 7, 1000, a);
+    for (int r = 0; r < PATCHES; r++) {
+        assert_true(fabs(together(a, r, r) - one) < slack);
+        for (int s = 0; s < r; s++) assert_true(fabs(together(a, r, s) - two) < slack);
     }
-    const float special[] = {0, -INFINITY, INFINITY, NAN, 89, -104.5f, -100, 3e38f, -3e38f};
-    enum { SPECIAL = sizeof special / sizeof *special };
-    exponentials(special, y, SPECIAL);
-    assert_true(y[0] == 1 && y[1] == 0 && isinf(y[2]) && isnan(y[3]) && isinf(y[4]) && y[5] == 0);
-    assert_true(y[6] > 0 && y[6] < 1e-43f && isinf(y[7]) && y[8] == 0);
+    drop_patches(0, 1, 7, 1000, b);
+    assert_memory_equal(a, b, sizeof a);
+    drop_patches(0, 1, 7, 1001, b); /* a sample's rows follow it through the batch */
+    assert_memory_equal(a + PATCHES, b, sizeof a - PATCHES);
+    const double independent = one * one + (1 - one) * (1 - one);
+    assert_true(fabs(agreement(a, b, SAMPLES * PATCHES) - independent) < 5 * 0.5 / sqrt(n));
+    const int64_t other[4][3] = {{0, 2, 7}, {0, 1, 8}, {1, 1, 7}, {0, 7, 1}};
+    for (int k = 0; k < 4; k++) { /* seed, step, node, seed and step exchanged */
+        drop_patches((int)other[k][0], other[k][1], other[k][2], 1000, b);
+        assert_true(fabs(agreement(a, b, SAMPLES * PATCHES) - independent) < 5 * 0.5 / sqrt(n));
+    }
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_labels),  cmocka_unit_test(test_masked_rows),
-        cmocka_unit_test(test_offsets), cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_dropout), cmocka_unit_test(test_exp),
+        cmocka_unit_test(test_labels),    cmocka_unit_test(test_masked_rows),
+        cmocka_unit_test(test_offsets),   cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_dropout),   cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_zero_rows), cmocka_unit_test(test_patch_dropout),
     };
     return cmocka_run_group_tests_name("op rules", tests, NULL, NULL);
 }

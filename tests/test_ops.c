@@ -23,12 +23,14 @@
 #include "graph/exec.h"
 #include "graph/rng.h"
 
-static const cg_op_case *const tables[] = {cg_cases_elementwise, cg_cases_shape,   cg_cases_reduce,
-                                           cg_cases_matrix,      cg_cases_picture, cg_cases_norm,
-                                           cg_cases_attention,   cg_cases_loss};
-static const cg_bad_case *const bad_tables[] = {cg_bad_elementwise, cg_bad_shape,   cg_bad_reduce,
-                                                cg_bad_matrix,      cg_bad_picture, cg_bad_norm,
-                                                cg_bad_attention,   cg_bad_loss};
+static const cg_op_case *const tables[] = {
+    cg_cases_elementwise, cg_cases_activation, cg_cases_shape,    cg_cases_reduce,
+    cg_cases_matrix,      cg_cases_picture,    cg_cases_max_pool, cg_cases_norm,
+    cg_cases_attention, cg_cases_attention_qkv, cg_cases_loss,       cg_cases_chance};
+static const cg_bad_case *const bad_tables[] = {
+    cg_bad_elementwise, cg_bad_activation, cg_bad_shape,    cg_bad_reduce,
+    cg_bad_matrix,      cg_bad_picture,    cg_bad_max_pool, cg_bad_norm,
+    cg_bad_attention, cg_bad_attention_qkv, cg_bad_loss,       cg_bad_chance};
 enum { TABLES = sizeof tables / sizeof *tables };
 
 static cg_context *one, *two; /* threads */
@@ -264,41 +266,30 @@ static void refuse_run(cg_value *(*op)(cg_graph *, cg_value *, cg_value *), cons
     cg_graph_free(g);
 }
 
-static void test_bad_values(void **state) {
-    (void)state;
-    refuse_run(cg_embedding, (int32_t[]){0, 3, 4}, "embedding: id 4 at position 2, wanted 0");
-    refuse_run(cg_embedding, (int32_t[]){-1, 3, 3}, "embedding: id -1 at position 0, wanted 0");
-    refuse_run(cg_segment_mean, (int32_t[]){0, 3, 5}, "offset 5 at position 2, wanted 3 to 4");
-    refuse_run(cg_segment_mean, (int32_t[]){2, 1, 4}, "offset 1 at position 1, wanted 2 to 4");
-    refuse_run(cg_segment_mean, (int32_t[]){-1, 1, 4}, "offset -1 at position 0, wanted 0 to 4");
+static cg_value *position_of_4(cg_graph *g, cg_value *x, cg_value *offset) {
+    (void)x;
+    return cg_segment_position(g, offset, 4);
 }
 
-/* --- what is not a number --------------------------------------------------------------------- */
+static cg_value *end_of_4(cg_graph *g, cg_value *x, cg_value *offset) {
+    (void)x;
+    const int32_t token[4] = {0};
+    return cg_end_token(g, cg_constant(g, CG_I32, CG_SHAPE(4), token), offset, -1);
+}
 
-static void test_nan(void **state) {
+static void test_bad_values(void **state) {
     (void)state;
-    float x[3] = {NAN, -1, INFINITY};
-    cg_graph *g;
-    cg_plan *p;
-    cg_exec *e;
-    assert_int_equal(cg_graph_create(NULL, &g), CG_OK);
-    cg_value *v = cg_input(g, "x", CG_F32, CG_SHAPE(3));
-    cg_graph_output(g, "relu", cg_relu(g, v), CG_KEEP);
-    cg_graph_output(g, "clamp", cg_clamp(g, v, -2, 2), CG_KEEP);
-    cg_graph_output(g, "exp", cg_exp(g, v), CG_KEEP);
-    assert_int_equal(cg_plan_create(two, g, &p), CG_OK);
-    assert_int_equal(cg_exec_create(&e), CG_OK);
-    assert_int_equal(cg_exec_use(e, p), CG_OK);
-    assert_int_equal(cg_exec_bind_input(e, "x", x), CG_OK);
-    assert_int_equal(cg_exec_run(e), CG_OK);
-    const float *relu = cg_exec_output(e, "relu"), *clamp = cg_exec_output(e, "clamp");
-    const float *exponential = cg_exec_output(e, "exp");
-    assert_true(isnan(relu[0]) && relu[1] == 0 && isinf(relu[2]));
-    assert_true(isnan(clamp[0]) && clamp[1] == -1 && clamp[2] == 2);
-    assert_true(isnan(exponential[0]) && isinf(exponential[2]));
-    cg_exec_free(e);
-    cg_plan_free(p);
-    cg_graph_free(g);
+    refuse_run(cg_gather, (int32_t[]){0, 3, 4},
+               "gather: index 4 at position 2, wanted 0 or more and less than 4");
+    refuse_run(cg_gather, (int32_t[]){-1, 3, 3}, "gather: index -1 at position 0, wanted 0");
+    cg_value *(*const segments[])(cg_graph *, cg_value *, cg_value *) = {cg_segment_mean,
+                                                                         position_of_4, end_of_4};
+    for (int i = 0; i < 3; i++) {
+        refuse_run(segments[i], (int32_t[]){0, 3, 5}, "offset ends at 5, wanted at most 4 rows");
+        refuse_run(segments[i], (int32_t[]){2, 1, 4}, "offset falls from 2 to 1 at 1, wanted");
+        refuse_run(segments[i], (int32_t[]){-1, 1, 4}, "offset[0] is -1, wanted 0 or more");
+    }
+    refuse_run(end_of_4, (int32_t[]){0, 4, 4}, "end_token: segment 1 is empty, wanted at least");
 }
 
 /* --- coverage --------------------------------------------------------------------------------- */
@@ -361,7 +352,6 @@ static void append_cases(test_list *l) {
             append(l, test_bad, c, c->op->name, "refused", c->message);
     }
     append(l, test_bad_values, NULL, "all ops", "refused", "values found in a run");
-    append(l, test_nan, NULL, "all ops", "", "NaN");
     append(l, test_coverage, NULL, "all ops", "", "coverage");
 }
 

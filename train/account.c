@@ -46,8 +46,8 @@ void cg_account_count(const cg_params *params, cg_account_params *out) {
         if (!p->trainable) continue;
         out->tensors++;
         out->all += p->count;
-        *(strncmp(p->name, "visual.", 7) == 0   ? &out->image
-          : strcmp(p->name, "logit_scale") == 0 ? &out->temperature
-                                                : &out->text) += p->count;
+        *(strncmp(p->name, "visual.", 7) == 0  ? &out->image
+          : strncmp(p->name, "logit_", 6) == 0 ? &out->logits
+                                               : &out->text) += p->count;
     }
 }

@@ -6,6 +6,8 @@
 #include "graph/plan.h"
 #include "models/clip.h"
 
+CG_API_BEGIN
+
 /* Bytes of everything a process holds beside its program; zero what it does not need. */
 typedef struct cg_account {
     cg_plan_report plan;
@@ -20,9 +22,11 @@ cg_status cg_account_plan(cg_context *ctx, const cg_clip_desc *d, const cg_clip_
 
 /* Trained elements. */
 typedef struct cg_account_params {
-    int64_t image, text, temperature, all;
+    int64_t image, text, logits, all; /* logits: their scale and bias */
     int tensors; /* how many parameters, trained ones */
 } cg_account_params;
 void cg_account_count(const cg_params *params, cg_account_params *out);
+
+CG_API_END
 
 #endif

@@ -63,12 +63,14 @@ typedef struct pairs {
     cg_batch batch;
     float *image;
     int32_t *token, *offset;
+    int64_t *sample;
 } pairs;
 
 static void pairs_free(pairs *p) {
     free(p->image);
     free(p->token);
     free(p->offset);
+    free(p->sample);
 }
 
 /* Captions of 3 to context_length tokens, start and end included. */
@@ -91,12 +93,15 @@ static cg_status pairs_make(const cg_clip_desc *d, int64_t n, uint64_t seed, pai
     cg_rng r = cg_rng_at(seed, CG_RNG_TEST, 2, 0);
     *p = (pairs){.image = malloc((size_t)pixels * sizeof *p->image),
                  .token = malloc((size_t)(n * d->text.context_length) * sizeof *p->token),
-                 .offset = malloc((size_t)(n + 1) * sizeof *p->offset)};
-    if (!p->image || !p->token || !p->offset)
+                 .offset = malloc((size_t)(n + 1) * sizeof *p->offset),
+                 .sample = malloc((size_t)n * sizeof *p->sample)};
+    if (!p->image || !p->token || !p->offset || !p->sample)
         return cg_error(CG_ENOMEM, "no memory for a batch of %lld pairs", (long long)n);
     for (int64_t i = 0; i < pixels; i++) p->image[i] = (float)cg_rng_normal(&r);
+    for (int64_t i = 0; i < n; i++) p->sample[i] = i;
     make_captions(d, p, n, &r);
-    p->batch = (cg_batch){.n = n, .image = p->image, .token = p->token, .offset = p->offset};
+    p->batch = (cg_batch){
+        .n = n, .image = p->image, .token = p->token, .offset = p->offset, .sample = p->sample};
     return CG_OK;
 }
 

@@ -5,6 +5,8 @@
 #include "autodiff/gradcheck.h"
 #include "train/runner.h"
 
+CG_API_BEGIN
+
 /* Gives every parameter of the runner's store a random value such that no branch is dead: gains
  * (which may start at zero) lie around one, biases and running statistics are not zero. */
 void cg_check_randomise(cg_runner *r, uint64_t seed);
@@ -31,5 +33,7 @@ typedef struct cg_check_result {
 /* Randomises the model, computes its gradient, measures it. errors  CG_EINVAL: a batch below 2;
  * CG_ENONFINITE: the loss is not finite */
 cg_status cg_check_model(cg_runner *r, const cg_check_options *o, cg_check_result *out);
+
+CG_API_END
 
 #endif

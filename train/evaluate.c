@@ -2,6 +2,7 @@
 
 #include "graph/clock.h"
 #include "ops/kernel.h"
+#include "train/match.h"
 
 #include <inttypes.h>
 #include <omp.h>
@@ -26,13 +27,13 @@ static cg_status embed_batches(cg_runner *r, cg_loader *l, cg_embeddings *out) {
     }
 }
 
-static cg_status embed_pairs(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
-                             int need_caption, cg_embeddings *out, cg_loader_report *report) {
+cg_status cg_embed_dataset(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
+                           cg_embeddings *out, cg_loader_report *report) {
     cg_loader *l;
     cg_loader_options options = {.batch = o->batch,
                                  .workers = o->workers,
                                  .preprocess = o->preprocess,
-                                 .need_caption = need_caption};
+                                 .need_caption = o->need_caption};
     *out = (cg_embeddings){.width = cg_runner_desc(r)->embed_dim};
     out->row = malloc((size_t)(d->size * out->width) * sizeof *out->row + 1);
     out->index = malloc((size_t)d->size * sizeof *out->index + 1);
@@ -46,11 +47,6 @@ static cg_status embed_pairs(cg_runner *r, const cg_dataset *d, const cg_evaluat
     }
     if (s != CG_OK) cg_embeddings_free(out);
     return s;
-}
-
-cg_status cg_embed_dataset(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
-                           cg_embeddings *out, cg_loader_report *report) {
-    return embed_pairs(r, d, o, 0, out, report);
 }
 
 enum { TEXTS = 256 }; /* captions embedded at a time */
@@ -112,13 +108,12 @@ static cg_recall chance(int64_t captions) {
     return (cg_recall){least(1, 1 / n), least(1, 5 / n), least(1, 10 / n)};
 }
 
-/* Candidates at least as near as the right one. What is not a number counts against, as ties do. */
-static int64_t captions_before(const float *image, int64_t right, const float *text,
-                               int64_t n_captions, int64_t width) {
-    float own = dot(image, text + right * width, width);
+int64_t cg_rank_before(const float *query, int64_t right, const float *row, int64_t n,
+                       int64_t width) {
+    float own = dot(query, row + right * width, width);
     int64_t before = 0;
-    for (int64_t c = 0; c < n_captions; c++)
-        before += c != right && !(dot(image, text + c * width, width) < own);
+    for (int64_t i = 0; i < n; i++)
+        before += i != right && !(dot(query, row + i * width, width) < own);
     return before;
 }
 
@@ -148,8 +143,7 @@ void cg_rank_retrieval(const float *image, const int32_t *caption_of, int64_t n_
 #pragma omp parallel for num_threads(threads) reduction(+ : a1, a5, a10)
     for (int64_t i = 0; i < n_images; i++) {
         cg_recall one = {0};
-        count_rank(&one,
-                   captions_before(image + i * width, caption_of[i], text, n_captions, width));
+        count_rank(&one, cg_rank_before(image + i * width, caption_of[i], text, n_captions, width));
         a1 += one.at1;
         a5 += one.at5;
         a10 += one.at10;
@@ -195,39 +189,50 @@ static cg_status distinct_captions(const cg_dataset *d, const char ***text, int3
     return CG_OK;
 }
 
-static cg_status rank(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
-                      const char *const *caption, const int32_t *number, int64_t n_captions,
-                      cg_retrieval *out, cg_loader_report *report) {
-    cg_embeddings e;
+static cg_status embed_captions(cg_runner *r, const cg_evaluate_options *o,
+                                const char *const *caption, int64_t n, float **out) {
+    if (o->templates.n)
+        return cg_match_labels(r, o->tokenizer, caption, n, &o->templates, out, NULL);
+    return cg_embed_texts(r, o->tokenizer, caption, n, out, NULL);
+}
+
+cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
+                             const cg_embeddings *e, cg_retrieval *out) {
+    const char **caption;
+    int32_t *number;
+    int64_t n_captions;
     float *text = NULL;
-    CG_TRY(embed_pairs(r, d, o, 1, &e, report));
-    cg_status s = e.n ? cg_embed_texts(r, o->tokenizer, caption, n_captions, &text, NULL)
-                      : cg_error(CG_EFORMAT, "not one of %" PRId64 " pairs could be read", d->size);
-    int32_t *caption_of = malloc((size_t)e.n * sizeof *caption_of + 1);
+    double begun = cg_now();
+    *out = (cg_retrieval){0};
+    if (!e->n) return cg_error(CG_EFORMAT, "not one of %" PRId64 " pairs could be read", d->size);
+    CG_TRY(distinct_captions(d, &caption, &number, &n_captions));
+    cg_status s = embed_captions(r, o, caption, n_captions, &text);
+    int32_t *caption_of = malloc((size_t)e->n * sizeof *caption_of);
     if (s == CG_OK && !caption_of) s = cg_error(CG_ENOMEM, "no memory to rank");
     if (s == CG_OK) {
-        for (int64_t i = 0; i < e.n; i++) caption_of[i] = number[d->caption_id[e.index[i]]];
-        cg_rank_retrieval(e.row, caption_of, e.n, text, n_captions, e.width,
+        for (int64_t i = 0; i < e->n; i++) caption_of[i] = number[d->caption_id[e->index[i]]];
+        cg_rank_retrieval(e->row, caption_of, e->n, text, n_captions, e->width,
                           cg_runner_context(r)->threads, out);
-        out->left_out = d->size - e.n;
+        out->left_out = d->size - e->n;
     }
     free(caption_of);
     free(text);
-    cg_embeddings_free(&e);
+    free(caption);
+    free(number);
+    out->seconds = cg_now() - begun;
     return s;
 }
 
 cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
                                 cg_retrieval *out, cg_loader_report *report) {
-    const char **caption;
-    int32_t *number;
-    int64_t n_captions;
+    cg_evaluate_options captioned = *o;
+    cg_embeddings e;
     double begun = cg_now();
+    captioned.need_caption = 1;
     *out = (cg_retrieval){0};
-    CG_TRY(distinct_captions(d, &caption, &number, &n_captions));
-    cg_status s = rank(r, d, o, caption, number, n_captions, out, report);
-    free(caption);
-    free(number);
+    CG_TRY(cg_embed_dataset(r, d, &captioned, &e, report));
+    cg_status s = cg_score_retrieval(r, d, &captioned, &e, out);
+    cg_embeddings_free(&e);
     out->seconds = cg_now() - begun;
     return s;
 }

@@ -6,6 +6,8 @@
 #include "data/loader.h"
 #include "train/runner.h"
 
+CG_API_BEGIN
+
 /* R@1, R@5, R@10 as fractions. The candidates of a picture are the distinct captions of the
  * dataset, those of a caption are its pictures; a hit is any correct one within the first k;
  * ties count against. */
@@ -25,6 +27,8 @@ typedef struct cg_evaluate_options {
     int workers;
     cg_preprocess preprocess;
     const cg_tokenizer *tokenizer;
+    int need_caption;       /* leave out pairs without a caption; retrieval always does */
+    cg_templates templates; /* the sentences a caption stands in, averaged; n 0: it stands alone */
 } cg_evaluate_options;
 
 /* Embeds all pictures and distinct captions of a dataset and ranks them. report (may be NULL)
@@ -44,9 +48,19 @@ cg_status cg_embed_dataset(cg_runner *r, const cg_dataset *d, const cg_evaluate_
                            cg_embeddings *out, cg_loader_report *report);
 void cg_embeddings_free(cg_embeddings *e);
 
+/* Retrieval among pictures that are embedded already, by pairs with a caption (need_caption).
+ * errors  CG_EFORMAT: there is none */
+cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
+                             const cg_embeddings *e, cg_retrieval *out);
+
 /* Texts' embeddings [n, embed_dim]; allocated, the caller frees. truncated may be NULL. */
 cg_status cg_embed_texts(cg_runner *r, const cg_tokenizer *t, const char *const *text, int64_t n,
                          float **out, int64_t *truncated);
+
+/* How many of n rows are at least as similar to the query as row `right` (itself not counted): its
+ * rank from 0. What is not a number counts against, as ties do. */
+int64_t cg_rank_before(const float *query, int64_t right, const float *row, int64_t n,
+                       int64_t width);
 
 /* Ranks by similarity: image row i is right with caption id caption_of[i] among n_captions. */
 void cg_rank_retrieval(const float *image, const int32_t *caption_of, int64_t n_images,
@@ -59,5 +73,7 @@ void cg_rank_retrieval(const float *image, const int32_t *caption_of, int64_t n_
  * errors  CG_EFORMAT: no training picture, or no test picture, could be read */
 cg_status cg_evaluate_pixels(const cg_dataset *train, const cg_dataset *test, int workers,
                              cg_retrieval *out);
+
+CG_API_END
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 static double dot(const float *a, const float *b, int64_t n) {
     double sum = 0;
@@ -11,18 +10,6 @@ static double dot(const float *a, const float *b, int64_t n) {
 }
 
 /* --- labels ----------------------------------------------------------------------------------- */
-
-/* The template with the label in place of its first {}; NULL: no memory. */
-static char *fill(const char *template_text, const char *label) {
-    const char *at = strstr(template_text, "{}");
-    size_t before = (size_t)(at - template_text), middle = strlen(label), after = strlen(at + 2);
-    char *text = malloc(before + middle + after + 1);
-    if (!text) return NULL;
-    memcpy(text, template_text, before);
-    memcpy(text + before, label, middle);
-    memcpy(text + before + middle, at + 2, after + 1);
-    return text;
-}
 
 /* out = the mean of `count` rows of `width`, made unit length. */
 static void unit_mean(const float *row, int count, int64_t width, float *out) {
@@ -51,22 +38,22 @@ static cg_status average(cg_runner *r, const cg_tokenizer *t, char *const *text,
 }
 
 cg_status cg_match_labels(cg_runner *r, const cg_tokenizer *t, const char *const *label,
-                          int64_t n_labels, const char *const *template_text, int n_templates,
-                          float **out, int64_t *truncated) {
+                          int64_t n_labels, const cg_templates *templates, float **out,
+                          int64_t *truncated) {
+    static const char *const alone[] = {"{}"};
+    cg_templates used = templates->n ? *templates : (cg_templates){alone, 1};
     *out = NULL;
-    if (n_labels < 1 || n_templates < 1) return cg_error(CG_EINVAL, "no label, or no template");
-    for (int k = 0; k < n_templates; k++)
-        if (!strstr(template_text[k], "{}"))
-            return cg_error(CG_EINVAL, "template \"%s\" has no {} for the label", template_text[k]);
-    int64_t n = n_labels * n_templates, width = cg_runner_desc(r)->embed_dim;
+    if (n_labels < 1) return cg_error(CG_EINVAL, "no label");
+    CG_TRY(cg_templates_check(&used));
+    int64_t n = n_labels * used.n, width = cg_runner_desc(r)->embed_dim;
     char **text = calloc((size_t)n, sizeof *text);
     *out = malloc((size_t)(n_labels * width) * sizeof **out);
     cg_status s = text && *out ? CG_OK : cg_error(CG_ENOMEM, "no memory for labels");
     for (int64_t i = 0; i < n && s == CG_OK; i++) {
-        text[i] = fill(template_text[i % n_templates], label[i / n_templates]);
+        text[i] = cg_template_fill(used.text[i % used.n], label[i / used.n]);
         if (!text[i]) s = cg_error(CG_ENOMEM, "no memory for labels");
     }
-    if (s == CG_OK) s = average(r, t, text, n_labels, n_templates, *out, truncated);
+    if (s == CG_OK) s = average(r, t, text, n_labels, used.n, *out, truncated);
     for (int64_t i = 0; text && i < n; i++) free(text[i]);
     free(text);
     if (s != CG_OK) {

@@ -5,14 +5,16 @@
 
 #include "train/evaluate.h"
 
+CG_API_BEGIN
+
 /* Labels' embeddings [n_labels, embed_dim]: each label is put in place of the {} of each template,
- * and the texts' unit rows are averaged and made unit length again. Allocated, the caller frees.
- * truncated (may be NULL): texts cut to the context length.
+ * and the texts' unit rows are averaged and made unit length again; without templates it stands
+ * alone. Allocated, the caller frees. truncated (may be NULL): texts cut to the context length.
  * errors  CG_EINVAL: no label, or a template without {}
  * source  CLIP, arXiv:2103.00020, section 3.1.4 */
 cg_status cg_match_labels(cg_runner *r, const cg_tokenizer *t, const char *const *label,
-                          int64_t n_labels, const char *const *template_text, int n_templates,
-                          float **out, int64_t *truncated);
+                          int64_t n_labels, const cg_templates *templates, float **out,
+                          int64_t *truncated);
 
 /* probability[n] = softmax(temperature · cosine), summed in double. */
 void cg_match_probabilities(const float *query, const float *row, int64_t n, int64_t width,
@@ -24,5 +26,7 @@ void cg_match_cosines(const float *query, const float *row, int64_t n, int64_t w
 
 /* The indices of the k largest of n scores, falling; ties by index. Returns min(k, n). */
 int64_t cg_match_best(const double *score, int64_t n, int64_t k, int64_t *best);
+
+CG_API_END
 
 #endif

@@ -7,6 +7,8 @@
 
 #include "graph/params.h"
 
+CG_API_BEGIN
+
 typedef struct cg_adamw {
     float beta1, beta2, eps;
     float weight_decay;
@@ -31,5 +33,7 @@ void cg_optimizer_step(cg_optimizer *o, const float *gradient, double norm, doub
 float *cg_optimizer_moment(cg_optimizer *o, int which);
 int64_t cg_optimizer_steps(const cg_optimizer *o);
 void cg_optimizer_set_steps(cg_optimizer *o, int64_t steps);
+
+CG_API_END
 
 #endif

@@ -29,7 +29,7 @@ static cg_status build(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *
     if (gradients) CG_TRY(append_gradients(g, v.loss));
     if (b->loss) {
         cg_graph_output(g, "image_loss", v.image_loss, CG_KEEP);
-        cg_graph_output(g, "text_loss", v.text_loss, CG_KEEP);
+        if (v.text_loss) cg_graph_output(g, "text_loss", v.text_loss, CG_KEEP);
     } else {
         if (b->images) cg_graph_output(g, "image_embedding", v.image_embedding, CG_KEEP);
         if (b->texts) cg_graph_output(g, "text_embedding", v.text_embedding, CG_KEEP);

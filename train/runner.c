@@ -10,7 +10,7 @@ typedef enum purpose { BACKWARD, LOSS, EMBED_IMAGES, EMBED_TEXTS } purpose;
 
 typedef struct entry {
     purpose purpose;
-    int64_t images, texts, rows;
+    cg_clip_build build;
     cg_graph *graph;
     cg_plan *plan;
     int64_t used; /* the clock when it was last asked for */
@@ -25,8 +25,12 @@ struct cg_runner {
     cg_exec *exec;
     entry kept[KEPT], *current;
     int64_t clock;
-    int32_t *token, *offset; /* captions as the tower reads them */
-    int64_t token_room, offset_room;
+    uint64_t seed;
+    int64_t stream[2]; /* the run's seed and the batch's epoch */
+    /* captions as the tower reads them */
+    int32_t *token, *offset;
+    float *mask;
+    int64_t row_room, text_room;
 };
 
 /* --- plans ------------------------------------------------------------------------------- */
@@ -37,19 +41,15 @@ static void entry_free(entry *e) {
     *e = (entry){0};
 }
 
-static cg_status build(cg_runner *r, entry *e) {
-    int loss = e->purpose == BACKWARD || e->purpose == LOSS;
-    cg_clip_build b = {
-        .images = e->images, .texts = e->texts, .rows = e->rows, .training = loss, .loss = loss};
-    return cg_program_build(r->params, &r->desc, &b, e->purpose == BACKWARD, &e->graph);
+static int same(const cg_clip_build *a, const cg_clip_build *b) {
+    return a->images == b->images && a->texts == b->texts && a->layout == b->layout &&
+           a->rows == b->rows && a->tokens == b->tokens;
 }
 
 static entry *find(cg_runner *r, const entry *wanted) {
     for (int i = 0; i < KEPT; i++) {
         entry *e = &r->kept[i];
-        if (e->plan && e->purpose == wanted->purpose && e->images == wanted->images &&
-            e->texts == wanted->texts && e->rows == wanted->rows)
-            return e;
+        if (e->plan && e->purpose == wanted->purpose && same(&e->build, &wanted->build)) return e;
     }
     return NULL;
 }
@@ -63,14 +63,15 @@ static entry *oldest(cg_runner *r) {
 }
 
 /* Makes the plan for these sizes current, with trained parameters' gradients not yet bound. */
-static cg_status use(cg_runner *r, entry wanted) {
-    entry *e = find(r, &wanted);
+static cg_status use(cg_runner *r, purpose what, const cg_clip_build *b) {
+    entry wanted = {.purpose = what, .build = *b}, *e = find(r, &wanted);
+    wanted.build.training = wanted.build.loss = what == BACKWARD || what == LOSS;
     if (!e) {
         e = oldest(r);
         cg_exec_forget(r->exec); /* its plan may be the one that goes */
         entry_free(e);
         *e = wanted;
-        cg_status s = build(r, e);
+        cg_status s = cg_program_build(r->params, &r->desc, &e->build, what == BACKWARD, &e->graph);
         if (s == CG_OK) s = cg_plan_create(r->ctx, e->graph, &e->plan);
         if (s != CG_OK) {
             entry_free(e);
@@ -89,7 +90,8 @@ static cg_status use(cg_runner *r, entry wanted) {
 static cg_status declare(cg_runner *r) {
     cg_graph *g;
     cg_clip_values v;
-    cg_clip_build b = {.images = 1, .texts = 1, .rows = cg_clip_rows(0), .training = 1, .loss = 1};
+    cg_clip_build b = cg_clip_batch(&r->desc, 1, 1, 0);
+    b.training = b.loss = 1;
     cg_status s = cg_graph_create(r->params, &g);
     if (s == CG_OK) s = cg_clip_append(g, &r->desc, &b, &v);
     cg_graph_free(g);
@@ -118,6 +120,7 @@ void cg_runner_free(cg_runner *r) {
     cg_params_free(r->params);
     free(r->token);
     free(r->offset);
+    free(r->mask);
     free(r);
 }
 
@@ -133,30 +136,36 @@ cg_context *cg_runner_context(const cg_runner *r) {
     return r->ctx;
 }
 
-/* --- captions ---------------------------------------------------------------------------- */
-
-static int room(int32_t **list, int64_t *have, int64_t wanted) {
-    if (wanted <= *have) return 1;
-    int32_t *grown = realloc(*list, (size_t)wanted * sizeof *grown);
-    if (!grown) return 0;
-    *list = grown;
-    *have = wanted;
-    return 1;
+void cg_runner_set_seed(cg_runner *r, uint64_t seed) {
+    r->seed = seed;
 }
 
-/* Copies n captions into r->token and r->offset as the tower reads them; returns the rows. */
-static cg_status pack(cg_runner *r, const int32_t *token, const int32_t *offset, int64_t n,
-                      int64_t *rows) {
-    int drop = cg_clip_text_drops_specials(&r->desc);
-    for (int64_t i = 0; i < n; i++)
-        if (offset[i + 1] - offset[i] < 2)
-            return cg_error(CG_EINVAL, "caption %lld has %d tokens, wanted at least start and end",
-                            (long long)i, (int)(offset[i + 1] - offset[i]));
-    int64_t total = offset[n] - (drop ? 2 * n : 0);
-    *rows = cg_clip_rows(total);
-    if (!room(&r->token, &r->token_room, *rows) || !room(&r->offset, &r->offset_room, n + 1))
-        return cg_error(CG_ENOMEM, "no memory for %lld tokens", (long long)*rows);
-    int64_t at = 0;
+/* --- captions ---------------------------------------------------------------------------- */
+
+/* Room for that many tokens and captions; what was there is kept where it is not enough. */
+static cg_status make_room(cg_runner *r, int64_t rows, int64_t texts) {
+    if (rows > r->row_room) {
+        int32_t *token = realloc(r->token, (size_t)rows * sizeof *token);
+        if (token) r->token = token;
+        float *mask = realloc(r->mask, (size_t)rows * sizeof *mask);
+        if (mask) r->mask = mask;
+        if (!token || !mask)
+            return cg_error(CG_ENOMEM, "no memory for %lld tokens", (long long)rows);
+        r->row_room = rows;
+    }
+    if (texts > r->text_room) {
+        int32_t *offset = realloc(r->offset, (size_t)(texts + 1) * sizeof *offset);
+        if (!offset) return cg_error(CG_ENOMEM, "no memory for %lld captions", (long long)texts);
+        r->offset = offset;
+        r->text_room = texts;
+    }
+    return CG_OK;
+}
+
+/* The captions one after another, with or without start and end, zeros in the rows left over. */
+static void pack(cg_runner *r, const int32_t *token, const int32_t *offset, int64_t n,
+                 int64_t rows) {
+    int64_t at = 0, drop = cg_clip_text_drops_specials(&r->desc);
     for (int64_t i = 0; i < n; i++) {
         int64_t begin = offset[i] + drop, count = offset[i + 1] - drop - begin;
         r->offset[i] = (int32_t)at;
@@ -164,13 +173,55 @@ static cg_status pack(cg_runner *r, const int32_t *token, const int32_t *offset,
         at += count;
     }
     r->offset[n] = (int32_t)at;
-    memset(r->token + at, 0, (size_t)(*rows - at) * sizeof *token);
+    memset(r->token + at, 0, (size_t)(rows - at) * sizeof *token);
+}
+
+/* Each caption padded to `tokens`. */
+static void pad(cg_runner *r, const int32_t *token, const int32_t *offset, int64_t n,
+                int64_t tokens) {
+    for (int64_t i = 0; i < n; i++) {
+        int64_t count = offset[i + 1] - offset[i];
+        for (int64_t k = 0; k < tokens; k++) {
+            int real = k < count;
+            r->token[i * tokens + k] = real ? token[offset[i] + k] : (int32_t)r->desc.text.pad_id;
+            r->mask[i * tokens + k] = (float)real;
+        }
+    }
+}
+
+/* Copies n captions, as the tokenizer gives them, into the layout of *b, which gets its sizes. */
+static cg_status lay_out(cg_runner *r, const int32_t *token, const int32_t *offset, int64_t n,
+                         int64_t images, cg_clip_build *b) {
+    int64_t most = r->desc.text.context_length;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t count = offset[i + 1] - offset[i];
+        if (count < 2 || count > most)
+            return cg_error(CG_EINVAL,
+                            "caption %lld has %lld tokens, wanted start and end at least and %lld "
+                            "at most",
+                            (long long)i, (long long)count, (long long)most);
+    }
+    int drop = cg_clip_text_drops_specials(&r->desc);
+    *b = cg_clip_batch(&r->desc, images, n, offset[n] - (drop ? 2 * n : 0));
+    int64_t rows = b->layout == CG_TEXT_PACKED ? b->rows : n * b->tokens;
+    CG_TRY(make_room(r, rows, n));
+    if (b->layout == CG_TEXT_PACKED)
+        pack(r, token, offset, n, rows);
+    else
+        pad(r, token, offset, n, b->tokens);
     return CG_OK;
+}
+
+/* Binds an input where the current graph reads it. */
+static cg_status bind_if_read(cg_runner *r, const char *name, const void *data) {
+    if (!cg_graph_find_input(r->current->graph, name)) return CG_OK;
+    return cg_exec_bind_input(r->exec, name, data);
 }
 
 static cg_status bind_texts(cg_runner *r) {
     CG_TRY(cg_exec_bind_input(r->exec, "token", r->token));
-    return cg_exec_bind_input(r->exec, "token_offset", r->offset);
+    CG_TRY(bind_if_read(r, "token_offset", r->offset));
+    return bind_if_read(r, "token_mask", r->mask);
 }
 
 /* --- runs -------------------------------------------------------------------------------- */
@@ -195,17 +246,20 @@ static double mean_of(const cg_runner *r, const char *output, int64_t n) {
 
 /* gradient NULL: the loss only */
 static cg_status run_pairs(cg_runner *r, const cg_batch *b, float *gradient, double *loss) {
-    int64_t rows;
-    CG_TRY(pack(r, b->token, b->offset, b->n, &rows));
-    CG_TRY(use(r, (entry){.purpose = gradient ? BACKWARD : LOSS,
-                          .images = b->n,
-                          .texts = b->n,
-                          .rows = rows}));
+    cg_clip_build sizes;
+    CG_TRY(lay_out(r, b->token, b->offset, b->n, b->n, &sizes));
+    CG_TRY(use(r, gradient ? BACKWARD : LOSS, &sizes));
+    r->stream[0] = (int64_t)r->seed;
+    r->stream[1] = b->epoch;
     CG_TRY(cg_exec_bind_input(r->exec, "image", b->image));
+    CG_TRY(bind_if_read(r, "stream", r->stream));
+    CG_TRY(bind_if_read(r, "sample", b->sample));
     CG_TRY(bind_texts(r));
     if (gradient) CG_TRY(bind_gradients(r, gradient));
     CG_TRY(cg_exec_run(r->exec));
-    *loss = 0.5 * (mean_of(r, "image_loss", b->n) + mean_of(r, "text_loss", b->n));
+    *loss = mean_of(r, "image_loss", b->n);
+    if (cg_graph_find_output(r->current->graph, "text_loss"))
+        *loss = 0.5 * (*loss + mean_of(r, "text_loss", b->n));
     return CG_OK;
 }
 
@@ -231,7 +285,7 @@ static void copy_embeddings(const cg_runner *r, const char *output, int64_t n, f
 
 cg_status cg_runner_embed_images(cg_runner *r, const float *image, int64_t n, float *out) {
     if (n == 0) return CG_OK;
-    CG_TRY(use(r, (entry){.purpose = EMBED_IMAGES, .images = n}));
+    CG_TRY(use(r, EMBED_IMAGES, &(cg_clip_build){.images = n}));
     CG_TRY(cg_exec_bind_input(r->exec, "image", image));
     CG_TRY(cg_exec_run(r->exec));
     copy_embeddings(r, "image_embedding", n, out);
@@ -240,10 +294,10 @@ cg_status cg_runner_embed_images(cg_runner *r, const float *image, int64_t n, fl
 
 cg_status cg_runner_embed_texts(cg_runner *r, const int32_t *token, const int32_t *offset,
                                 int64_t n, float *out) {
-    int64_t rows;
+    cg_clip_build sizes;
     if (n == 0) return CG_OK;
-    CG_TRY(pack(r, token, offset, n, &rows));
-    CG_TRY(use(r, (entry){.purpose = EMBED_TEXTS, .texts = n, .rows = rows}));
+    CG_TRY(lay_out(r, token, offset, n, 0, &sizes));
+    CG_TRY(use(r, EMBED_TEXTS, &sizes));
     CG_TRY(bind_texts(r));
     CG_TRY(cg_exec_run(r->exec));
     copy_embeddings(r, "text_embedding", n, out);

@@ -7,6 +7,8 @@
 #include "graph/exec.h"
 #include "models/clip.h"
 
+CG_API_BEGIN
+
 typedef struct cg_runner cg_runner;
 
 /* Declares the model's parameters and allocates them, zeroed: initialise or load them next.
@@ -18,7 +20,11 @@ cg_params *cg_runner_params(cg_runner *r);
 const cg_clip_desc *cg_runner_desc(const cg_runner *r);
 cg_context *cg_runner_context(const cg_runner *r);
 
-/* Forward and backward for a batch of pairs (batch->image and tokens are needed). gradient,
+/* The run's seed, on which random nodes depend (0 at first), with the batch's epoch and samples. */
+void cg_runner_set_seed(cg_runner *r, uint64_t seed);
+
+/* Forward and backward for a batch of pairs (image and tokens are needed; sample too where
+ * cg_clip_draws). gradient,
  * laid out as the trained block of the store, is set. The running statistics' next values wait
  * for cg_runner_commit. */
 cg_status cg_runner_backward(cg_runner *r, const cg_batch *batch, float *gradient, double *loss);
@@ -43,5 +49,7 @@ double cg_runner_temperature(const cg_runner *r);
 /* What the current plan needs; and timing of nodes (see graph/exec.h). */
 void cg_runner_report(const cg_runner *r, cg_plan_report *out);
 cg_exec *cg_runner_exec(cg_runner *r);
+
+CG_API_END
 
 #endif

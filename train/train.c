@@ -42,6 +42,7 @@ static cg_status open_loader(trainer *t) {
                            .augment = &o->augment,
                            .tokenizer = t->tokenizer,
                            .context_length = (int)cg_runner_desc(t->r)->text.context_length,
+                           .templates = o->templates,
                            .need_caption = 1};
     CG_TRY(cg_loader_open(t->train, &l, t->state.epoch, t->state.batch, &t->loader));
     int64_t steps = cg_loader_batches(t->loader);
@@ -95,6 +96,7 @@ static cg_status start(trainer *t, const char *resume) {
     const cg_train_options *o = t->o;
     cg_params *params = cg_runner_params(t->r);
     CG_TRY(check_validation(t->val));
+    cg_runner_set_seed(t->r, o->seed);
     t->state = (cg_train_state){.seed = o->seed, .batch_size = o->batch_size};
     t->gradient = calloc((size_t)cg_params_trained_elements(params) + 1, sizeof(float));
     if (!t->gradient) return cg_error(CG_ENOMEM, "no memory for the gradients");
@@ -190,7 +192,8 @@ static cg_status evaluate(trainer *t) {
     cg_evaluate_options e = {.batch = t->o->batch_size,
                              .workers = t->o->workers,
                              .preprocess = t->o->preprocess,
-                             .tokenizer = t->tokenizer};
+                             .tokenizer = t->tokenizer,
+                             .templates = {t->o->templates.text, t->o->templates.n > 0}};
     cg_retrieval *v = &t->result->val;
     cg_status s = cg_evaluate_retrieval(t->r, t->val, &e, v, NULL);
     if (s != CG_OK) return cg_error_in(s, "validation data, step %" PRId64, t->state.step);

@@ -11,6 +11,8 @@
 #include "train/evaluate.h"
 #include "train/optimizer.h"
 
+CG_API_BEGIN
+
 struct json_t;
 
 typedef struct cg_train_options {
@@ -25,6 +27,7 @@ typedef struct cg_train_options {
     cg_augment augment;
     int64_t cache_bytes; /* of decoded pictures, see data/loader.h */
     int distinct_captions;
+    cg_templates templates; /* captions stand in them (see data/loader.h); validation: in the first */
     int64_t save_every;   /* epochs between checkpoints; the last is always saved */
     int64_t keep;         /* newest checkpoints kept; 0: all */
     int64_t val_every;    /* epochs between evaluations; 0: only at the end */
@@ -69,5 +72,7 @@ typedef struct cg_train_result {
 cg_status cg_train(cg_runner *r, const cg_dataset *train, const cg_dataset *val,
                    const cg_tokenizer *tokenizer, const cg_train_options *o, const char *resume,
                    const cg_train_watch *watch, cg_train_result *out);
+
+CG_API_END
 
 #endif

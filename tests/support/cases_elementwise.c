@@ -1,4 +1,4 @@
-/* Cases: add, mul, scale, exp, clamp, relu. */
+/* Cases: add, sub, mul, div, scale, neg, exp, log, sqrt, clamp, relu. */
 #include "tests/support/op_case.h"
 #include "tests/support/reference.h"
 
@@ -10,6 +10,8 @@
     { CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -2, 2, 1 }
 #define NONZERO(...)                                                                               \
     { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_NONZERO, -2, 2, 1 }
+#define POSITIVE(...)                                                                              \
+    { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, 0.5, 4, 1 }
 #define I32(...)                                                                                   \
     { CG_I32, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, 0, 9, 0 }
 #define I64(...)                                                                                   \
@@ -19,8 +21,16 @@ static void build_add(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_add(g, in[0], in[1]);
 }
 
+static void build_sub(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_sub(g, in[0], in[1]);
+}
+
 static void build_mul(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_mul(g, in[0], in[1]);
+}
+
+static void build_div(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_div(g, in[0], in[1]);
 }
 
 static void build_add_self(cg_graph *g, cg_value *const *in, cg_value **out) {
@@ -31,12 +41,32 @@ static void build_mul_self(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_mul(g, in[0], in[0]);
 }
 
+static void build_sub_self(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_sub(g, in[0], in[0]);
+}
+
+static void build_div_self(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_div(g, in[0], in[0]);
+}
+
 static void build_scale(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_scale(g, in[0], -0.75f);
 }
 
+static void build_neg(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_neg(g, in[0]);
+}
+
 static void build_exp(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_exp(g, in[0]);
+}
+
+static void build_log(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_log(g, in[0]);
+}
+
+static void build_sqrt(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_sqrt(g, in[0]);
 }
 
 /* Values are at least 0.1 from 0 and at most 2 from it: no difference straddles these bounds. */
@@ -70,7 +100,9 @@ static void build_relu(cg_graph *g, cg_value *const *in, cg_value **out) {
         }                                                                                          \
     }
 BINARY(reference_add, a + b)
+BINARY(reference_sub, a - b)
 BINARY(reference_mul, a *b)
+BINARY(reference_div, a / b)
 
 #define UNARY(name, expression)                                                                    \
     static void name(cg_case_data *d) {                                                            \
@@ -80,14 +112,23 @@ BINARY(reference_mul, a *b)
         }                                                                                          \
     }
 UNARY(reference_scale, -0.75 * x)
+UNARY(reference_neg, -x)
 UNARY(reference_exp, exp(x))
+UNARY(reference_log, log(x))
+UNARY(reference_sqrt, sqrt(x))
 UNARY(reference_clamp, x<(double)-0.05f ? (double)-0.05f : x> 2.5 ? 2.5 : x)
 UNARY(reference_relu, x > 0 ? x : 0)
 
 #define ADD(text, n, ...)                                                                          \
     { &cg_op_add, text, {__VA_ARGS__}, n, 1, build_add, reference_add, 0, 0 }
+#define SUB(text, n, ...)                                                                          \
+    { &cg_op_sub, text, {__VA_ARGS__}, n, 1, build_sub, reference_sub, 0, 0 }
 #define MUL(text, n, ...)                                                                          \
     { &cg_op_mul, text, {__VA_ARGS__}, n, 1, build_mul, reference_mul, 0, 0 }
+#define DIV(text, n, ...)                                                                          \
+    { &cg_op_div, text, {__VA_ARGS__}, n, 1, build_div, reference_div, 0, 0 }
+#define ONE(name, text, ...)                                                                       \
+    { &cg_op_##name, text, {__VA_ARGS__}, 1, 1, build_##name, reference_##name, 5e-7, 0 }
 
 const cg_op_case cg_cases_elementwise[] = {
     ADD("same shape", 2, F32(3, 5), F32(3, 5)),
@@ -111,6 +152,22 @@ const cg_op_case cg_cases_elementwise[] = {
     ADD("i64", 2, I64(3, 4), I64(4)),
     ADD("i64 scalars", 2, I64(1), I64(1)),
     {&cg_op_add, "with itself", {F32(3, 5)}, 1, 1, build_add_self, reference_add, 0, 0},
+    SUB("same shape", 2, F32(3, 5), F32(3, 5)),
+    SUB("scalars", 2, F32_SCALAR, F32_SCALAR),
+    SUB("scalar on the right", 2, F32(4, 7), F32_SCALAR),
+    SUB("scalar on the left", 2, F32_SCALAR, F32(4, 7)),
+    SUB("last axis", 2, F32(2, 3, 19), F32(19)),
+    SUB("last axis on the left", 2, F32(19), F32(2, 3, 19)),
+    SUB("column", 2, F32(5, 17), F32(5, 1)),
+    SUB("column on the left", 2, F32(5, 1), F32(5, 17)),
+    SUB("row and column", 2, F32(4, 1), F32(1, 6)),
+    SUB("column and row", 2, F32(1, 6), F32(4, 1)),
+    SUB("both repeat, in turn", 2, F32(2, 1, 3, 1, 2), F32(1, 4, 1, 5, 1)),
+    SUB("empty", 2, F32(0, 3), F32(3)),
+    SUB("large, same shape", 2, F32(131, 257), F32(131, 257)),
+    SUB("large, column on the left", 2, F32(131, 1), F32(131, 257)),
+    SUB("large, one long row", 2, F32_SCALAR, F32(40001)),
+    {&cg_op_sub, "with itself", {F32(3, 5)}, 1, 1, build_sub_self, reference_sub, 0, 0},
     MUL("same shape", 2, F32(3, 5), F32(3, 5)),
     MUL("scalar on the right", 2, F32(4, 7), F32_SCALAR),
     MUL("scalar on the left", 2, F32_SCALAR, F32(4, 7)),
@@ -122,8 +179,24 @@ const cg_op_case cg_cases_elementwise[] = {
     MUL("large, same shape", 2, F32(131, 257), F32(131, 257)),
     MUL("large, last axis", 2, F32(131, 257), F32(257)),
     {&cg_op_mul, "with itself", {F32(3, 5)}, 1, 1, build_mul_self, reference_mul, 0, 0},
+    DIV("same shape", 2, F32(3, 5), POSITIVE(3, 5)),
+    DIV("scalars", 2, F32_SCALAR, POSITIVE(1)),
+    DIV("scalar on the right", 2, F32(4, 7), POSITIVE(1)),
+    DIV("scalar on the left", 2, F32_SCALAR, POSITIVE(4, 7)),
+    DIV("last axis", 2, F32(2, 3, 19), POSITIVE(19)),
+    DIV("last axis on the left", 2, F32(19), POSITIVE(2, 3, 19)),
+    DIV("column", 2, F32(5, 17), POSITIVE(5, 1)),
+    DIV("column on the left", 2, F32(5, 1), POSITIVE(5, 17)),
+    DIV("row and column", 2, F32(4, 1), POSITIVE(1, 6)),
+    DIV("column and row", 2, F32(1, 6), POSITIVE(4, 1)),
+    DIV("both repeat, in turn", 2, F32(2, 1, 3, 1, 2), POSITIVE(1, 4, 1, 5, 1)),
+    DIV("empty", 2, F32(2, 0), POSITIVE(1)),
+    DIV("large, same shape", 2, F32(131, 257), POSITIVE(131, 257)),
+    DIV("large, column on the left", 2, F32(131, 1), POSITIVE(131, 257)),
+    {&cg_op_div, "with itself", {POSITIVE(3, 5)}, 1, 1, build_div_self, reference_div, 0, 0},
     {&cg_op_scale, "odd size", {F32(3, 7)}, 1, 1, build_scale, reference_scale, 0, 0},
     {&cg_op_scale, "large", {F32(129, 131)}, 1, 1, build_scale, reference_scale, 0, 0},
+    {&cg_op_scale, "neg", {F32(3, 7)}, 1, 1, build_neg, reference_neg, 0, 0},
     {&cg_op_exp, "scalar", {F32_SCALAR}, 1, 1, build_exp, reference_exp, 0, 0},
     {&cg_op_exp,
      "wide range",
@@ -135,6 +208,15 @@ const cg_op_case cg_cases_elementwise[] = {
      5e-7,
      1e-6},
     {&cg_op_exp, "large", {F32(129, 131)}, 1, 1, build_exp, reference_exp, 5e-7, 0},
+    ONE(log, "scalar", POSITIVE(1)),
+    ONE(log, "odd size", POSITIVE(5, 13)),
+    ONE(log, "wide range", {CG_F32, CG_SHAPE(311), CG_FILL_UNIFORM, 0.5, 1e6, 1}),
+    ONE(log, "empty", POSITIVE(0, 3)),
+    ONE(log, "large", POSITIVE(129, 131)),
+    ONE(sqrt, "scalar", POSITIVE(1)),
+    ONE(sqrt, "odd size", POSITIVE(5, 13)),
+    ONE(sqrt, "empty", POSITIVE(3, 0)),
+    ONE(sqrt, "large", POSITIVE(129, 131)),
     {&cg_op_clamp, "from below", {NONZERO(9, 13)}, 1, 1, build_clamp, reference_clamp, 0, 0},
     {&cg_op_clamp, "large", {NONZERO(129, 131)}, 1, 1, build_clamp, reference_clamp, 0, 0},
     {&cg_op_clamp, "no upper bound", {NONZERO(40)}, 1, 1, build_clamp_none, reference_relu, 0, 0},
@@ -147,6 +229,9 @@ const cg_bad_case cg_bad_elementwise[] = {
     {&cg_op_add, {F32(3, 4), F32(3)}, 2, build_add, CG_ESHAPE, "[3, 4] and [3] do not broadcast"},
     {&cg_op_add, {F32(3), I64(3)}, 2, build_add, CG_EDTYPE, "b is i64, wanted f32"},
     {&cg_op_add, {I32(3), I32(3)}, 2, build_add, CG_EDTYPE, "a is i32, wanted f32"},
+    {&cg_op_sub, {F32(3, 4), F32(3)}, 2, build_sub, CG_ESHAPE, "[3, 4] and [3] do not broadcast"},
+    {&cg_op_sub, {I64(3), I64(3)}, 2, build_sub, CG_EDTYPE, "a is i64, wanted f32"},
+    {&cg_op_sub, {F32(3), I64(3)}, 2, build_sub, CG_EDTYPE, "b is i64, wanted f32"},
     {&cg_op_mul,
      {F32(2, 3), F32(2, 1, 4)},
      2,
@@ -154,8 +239,12 @@ const cg_bad_case cg_bad_elementwise[] = {
      CG_ESHAPE,
      "[2, 3] and [2, 1, 4] do not broadcast"},
     {&cg_op_mul, {I64(3), I64(3)}, 2, build_mul, CG_EDTYPE, "a is i64, wanted f32"},
+    {&cg_op_div, {F32(4), F32(3)}, 2, build_div, CG_ESHAPE, "[4] and [3] do not broadcast"},
+    {&cg_op_div, {I32(3), I32(3)}, 2, build_div, CG_EDTYPE, "a is i32, wanted f32"},
     {&cg_op_scale, {I32(3)}, 1, build_scale, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_exp, {I32(3)}, 1, build_exp, CG_EDTYPE, "x is i32, wanted f32"},
+    {&cg_op_log, {I32(3)}, 1, build_log, CG_EDTYPE, "x is i32, wanted f32"},
+    {&cg_op_sqrt, {I32(3)}, 1, build_sqrt, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_clamp, {I64(3)}, 1, build_clamp, CG_EDTYPE, "x is i64, wanted f32"},
     {&cg_op_clamp, {F32(3)}, 1, build_clamp_crossed, CG_EINVAL, "low is 2 and high is 1"},
     {&cg_op_clamp, {F32(3)}, 1, build_clamp_nan, CG_EINVAL, "wanted low <= high"},

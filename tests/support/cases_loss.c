@@ -1,5 +1,4 @@
-/* Cases of softmax_cross_entropy and dropout. */
-#include "graph/rng.h"
+/* Cases of softmax_cross_entropy and sigmoid_cross_entropy. */
 #include "tests/support/op_case.h"
 
 #include <math.h>
@@ -45,40 +44,21 @@ static void bad_axis(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_softmax_cross_entropy(g, in[0], in[1], 2);
 }
 
-/* --- dropout --------------------------------------------------------------------------------- */
+/* --- sigmoid_cross_entropy ------------------------------------------------------------------- */
 
-#define P 0.3f
-
-static void dropout(cg_graph *g, cg_value *const *in, cg_value **out) {
-    out[0] = cg_dropout(g, in[0], in[1], in[2], P);
+static void pairs(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_sigmoid_cross_entropy(g, in[0], in[1]);
 }
 
-/* The first key that a graph gives. */
-static uint64_t first_key(void) {
-    cg_graph *g;
-    if (cg_graph_create(NULL, &g) != CG_OK) return 0;
-    uint64_t key = cg_graph_key(g);
-    cg_graph_free(g);
-    return key;
-}
-
-static void dropout_reference(cg_case_data *d) {
-    uint64_t key = first_key();
-    int64_t n = d->in_shape[0].dim[0], width = cg_shape_count(&d->in_shape[0]) / n;
-    for (int64_t i = 0; i < n; i++) {
-        cg_rng stream = cg_rng_at(key, CG_RNG_DROPOUT, (uint64_t)(int64_t)d->in[1][0],
-                                  (uint64_t)(int64_t)d->in[2][i]);
-        for (int64_t j = 0; j < width; j++) {
-            uint32_t word[4];
-            cg_rng_block(&stream, (uint64_t)j / 4, word);
-            int keep = (double)word[j % 4] >= floor((double)P * 0x1p32);
-            d->out[0][i * width + j] = keep ? d->in[0][i * width + j] / (1 - (double)P) : 0;
+static void pairs_reference(cg_case_data *d) {
+    int64_t m = d->in_shape[0].dim[1];
+    for (int64_t i = 0; i < d->in_shape[0].dim[0]; i++) {
+        d->out[0][i] = 0;
+        for (int64_t j = 0; j < m; j++) {
+            double x = d->in[0][i * m + j] * (j == (int64_t)d->in[1][i] ? 1 : -1);
+            d->out[0][i] += fmax(-x, 0) + log1p(exp(-fabs(x)));
         }
     }
-}
-
-static void dropout_p1(cg_graph *g, cg_value *const *in, cg_value **out) {
-    out[0] = cg_dropout(g, in[0], in[1], in[2], 1);
 }
 
 /* --- tables ---------------------------------------------------------------------------------- */
@@ -126,29 +106,50 @@ const cg_op_case cg_cases_loss[] = {
      .n_out = 1,
      .build = rows,
      .reference = rows_reference},
-    {.op = &cg_op_dropout,
-     .label = "rank 3, odd rows",
-     .in = {F32(2, 4, 3, 5),
-            {CG_I64, {0, {0}}, CG_FILL_INTEGER, 5, 1000, 0},
-            INTEGERS(CG_I64, 0, 100000, 4)},
-     .n_in = 3,
+    {.op = &cg_op_sigmoid_cross_entropy,
+     .label = "square",
+     .in = {F32(3, 7, 7), INTEGERS(CG_I32, 0, 7, 7)},
+     .n_in = 2,
      .n_out = 1,
-     .build = dropout,
-     .reference = dropout_reference},
-    {.op = &cg_op_dropout,
-     .label = "long rows, in pieces",
-     .in = {F32_FIXED(2, 3, 9001),
-            {CG_I64, {0, {0}}, CG_FILL_INTEGER, 5, 1000, 0},
-            INTEGERS(CG_I64, 0, 100000, 3)},
-     .n_in = 3,
+     .build = pairs,
+     .reference = pairs_reference},
+    {.op = &cg_op_sigmoid_cross_entropy,
+     .label = "more columns than rows",
+     .in = {F32(3, 5, 11), INTEGERS(CG_I32, 0, 11, 5)},
+     .n_in = 2,
      .n_out = 1,
-     .build = dropout,
-     .reference = dropout_reference},
+     .build = pairs,
+     .reference = pairs_reference},
+    {.op = &cg_op_sigmoid_cross_entropy,
+     .label = "one column",
+     .in = {F32(3, 5, 1), INTEGERS(CG_I32, 0, 1, 5)},
+     .n_in = 2,
+     .n_out = 1,
+     .build = pairs,
+     .reference = pairs_reference},
+    {.op = &cg_op_sigmoid_cross_entropy,
+     .label = "no row",
+     .in = {F32(3, 0, 4), INTEGERS(CG_I32, 0, 4, 0)},
+     .n_in = 2,
+     .n_out = 1,
+     .build = pairs,
+     .reference = pairs_reference},
+    {.op = &cg_op_sigmoid_cross_entropy,
+     .label = "several blocks",
+     .in = {F32(9, 3, 601), INTEGERS(CG_I32, 0, 601, 3)},
+     .n_in = 2,
+     .n_out = 1,
+     .build = pairs,
+     .reference = pairs_reference},
+    {.op = &cg_op_sigmoid_cross_entropy,
+     .label = "large batch, logits of hundreds",
+     .in = {F32_FIXED(300, 131, 143), INTEGERS(CG_I32, 0, 143, 131)},
+     .n_in = 2,
+     .n_out = 1,
+     .build = pairs,
+     .reference = pairs_reference},
     {0},
 };
-
-#define STEP                                                                                       \
-    { CG_I64, {0, {0}}, CG_FILL_INTEGER, 0, 9, 0 }
 
 const cg_bad_case cg_bad_loss[] = {
     {&cg_op_softmax_cross_entropy,
@@ -193,35 +194,35 @@ const cg_bad_case cg_bad_loss[] = {
      bad_axis,
      CG_EINVAL,
      "axis is 2"},
-    {&cg_op_dropout,
-     {F32_FIXED(1, 4, 5), STEP, INTEGERS(CG_I64, 0, 4, 4)},
-     3,
-     dropout_p1,
-     CG_EINVAL,
-     "p is 1"},
-    {&cg_op_dropout,
-     {F32_FIXED(1, 4, 5), STEP, INTEGERS(CG_I64, 0, 4, 5)},
-     3,
-     dropout,
+    {&cg_op_sigmoid_cross_entropy,
+     {F32_FIXED(1, 4, 5), INTEGERS(CG_I32, 0, 4, 5)},
+     2,
+     pairs,
      CG_ESHAPE,
-     "sample is [5], wanted [4]"},
-    {&cg_op_dropout,
-     {F32_FIXED(1, 4, 5), INTEGERS(CG_I64, 0, 4, 1), INTEGERS(CG_I64, 0, 4, 4)},
-     3,
-     dropout,
+     "label is [5], wanted [4], one for each row"},
+    {&cg_op_sigmoid_cross_entropy,
+     {F32_FIXED(1, 4), INTEGERS(CG_I32, 0, 4, 4)},
+     2,
+     pairs,
      CG_ESHAPE,
-     "step is [1], wanted a scalar"},
-    {&cg_op_dropout,
-     {F32_FIXED(1, 4, 5), INTEGERS(CG_I32, 0, 4, 1), INTEGERS(CG_I64, 0, 4, 4)},
-     3,
-     dropout,
+     "logits is [4] of rank 1, wanted rank 2"},
+    {&cg_op_sigmoid_cross_entropy,
+     {F32_FIXED(1, 4, 0), INTEGERS(CG_I32, 0, 4, 4)},
+     2,
+     pairs,
+     CG_ESHAPE,
+     "logits [4, 0] have no column"},
+    {&cg_op_sigmoid_cross_entropy,
+     {F32_FIXED(1, 4, 5), INTEGERS(CG_I64, 0, 4, 4)},
+     2,
+     pairs,
      CG_EDTYPE,
-     "step is i32, wanted i64"},
-    {&cg_op_dropout,
-     {F32_FIXED(1, 4, 5), STEP, INTEGERS(CG_I32, 0, 4, 4)},
-     3,
-     dropout,
+     "label is i64, wanted i32"},
+    {&cg_op_sigmoid_cross_entropy,
+     {INTEGERS(CG_I32, 0, 4, 4, 5), INTEGERS(CG_I32, 0, 4, 4)},
+     2,
+     pairs,
      CG_EDTYPE,
-     "sample is i32, wanted i64"},
+     "logits is i32, wanted f32"},
     {0},
 };

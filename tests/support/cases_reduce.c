@@ -1,4 +1,4 @@
-/* Cases: sum, mean, segment_mean, embedding. */
+/* Cases: sum, mean; rows and segments: segment_mean, gather, segment_position, end_token. */
 #include "tests/support/op_case.h"
 #include "tests/support/reference.h"
 
@@ -84,7 +84,7 @@ static void reference_mean_1(cg_case_data *d) {
         d->out[0][i] /= (double)d->in_shape[0].dim[1];
 }
 
-/* --- segment_mean and embedding --------------------------------------------------------------- */
+/* --- segment_mean and gather ------------------------------------------------------------------ */
 
 static void build_segment_mean(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_segment_mean(g, in[0], in[1]);
@@ -102,15 +102,79 @@ static void reference_segment_mean(cg_case_data *d) {
     }
 }
 
-static void build_embedding(cg_graph *g, cg_value *const *in, cg_value **out) {
-    out[0] = cg_embedding(g, in[0], in[1]);
+static void build_gather(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_gather(g, in[0], in[1]);
 }
 
-static void reference_embedding(cg_case_data *d) {
+static void reference_gather(cg_case_data *d) {
     int64_t width = d->in_shape[0].dim[1];
     for (int64_t r = 0; r < d->in_shape[1].dim[0]; r++)
         for (int64_t c = 0; c < width; c++)
             d->out[0][r * width + c] = d->in[0][(int64_t)d->in[1][r] * width + c];
+}
+
+/* --- segment_position and end_token ----------------------------------------------------------- */
+
+static void build_position_20(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_segment_position(g, in[0], 20);
+}
+
+static void build_position_20000(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_segment_position(g, in[0], 20000);
+}
+
+static void build_position_negative(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_segment_position(g, in[0], -1);
+}
+
+static void reference_position(cg_case_data *d) {
+    memset(d->out[0], 0, (size_t)d->out_shape[0].dim[0] * sizeof(double));
+    for (int64_t s = 0; s + 1 < d->in_shape[0].dim[0]; s++)
+        for (int64_t r = (int64_t)d->in[0][s]; r < (int64_t)d->in[0][s + 1]; r++)
+            d->out[0][r] = (double)r - d->in[0][s];
+}
+
+/* Segments of 3, 4, 5, … rows from row 1 on: as many as fit, none of them empty. */
+static int64_t start(int64_t s) {
+    return 1 + s * (s + 5) / 2;
+}
+
+static cg_value *end_token(cg_graph *g, cg_value *token, int64_t eos_id) {
+    enum { MOST = 256 };
+    int32_t offset[MOST];
+    int64_t n = 0;
+    for (; n < MOST && start(n) <= token->shape.dim[0]; n++) offset[n] = (int32_t)start(n);
+    return cg_end_token(g, token, cg_constant(g, CG_I32, CG_SHAPE(n), offset), eos_id);
+}
+
+static void reference_end_token(cg_case_data *d, int64_t eos_id) {
+    for (int64_t s = 0; s < d->out_shape[0].dim[0]; s++) {
+        int64_t at = start(s);
+        for (int64_t r = start(s + 1) - 1; r >= start(s); r--) {
+            double token = d->in[0][r];
+            if (eos_id < 0 ? token >= d->in[0][at] : token == (double)eos_id) at = r;
+        }
+        d->out[0][s] = (double)at;
+    }
+}
+
+#define END_TOKEN_OF(name, eos_id)                                                                 \
+    static void build_end_##name(cg_graph *g, cg_value *const *in, cg_value **out) {               \
+        out[0] = end_token(g, in[0], eos_id);                                                      \
+    }                                                                                              \
+    static void reference_end_##name(cg_case_data *d) {                                            \
+        reference_end_token(d, eos_id);                                                            \
+    }
+END_TOKEN_OF(largest, -1)
+END_TOKEN_OF(3, 3)
+END_TOKEN_OF(0, 0)
+
+static void build_end_given(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_end_token(g, in[0], in[1], -1);
+}
+
+static void build_end_negative(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_end_token(g, in[0], in[1], -2);
 }
 
 #define SEGMENT_MEAN(text, ...)                                                                    \
@@ -118,8 +182,12 @@ static void reference_embedding(cg_case_data *d) {
         &cg_op_segment_mean, text, {__VA_ARGS__}, 2, 1, build_segment_mean,                        \
             reference_segment_mean, 0, 0                                                           \
     }
-#define EMBEDDING(text, ...)                                                                       \
-    { &cg_op_embedding, text, {__VA_ARGS__}, 2, 1, build_embedding, reference_embedding, 0, 0 }
+#define POSITION(n, text, operand)                                                                 \
+    { &cg_op_segment_position, text, {operand}, 1, 1, build_position_##n, reference_position, 0, 0 }
+#define END_TOKEN(name, text, operand)                                                             \
+    { &cg_op_end_token, text, {operand}, 1, 1, build_end_##name, reference_end_##name, 0, 0 }
+#define GATHER(text, ...)                                                                          \
+    { &cg_op_gather, text, {__VA_ARGS__}, 2, 1, build_gather, reference_gather, 0, 0 }
 
 const cg_op_case cg_cases_reduce[] = {
     SUM_CASE(none, "no axis", F32(3, 4)),
@@ -157,9 +225,20 @@ const cg_op_case cg_cases_reduce[] = {
     SEGMENT_MEAN("rows of none", F32(20, 3), OFFSET(6, 13)),
     SEGMENT_MEAN("no segment", F32(6, 3), OFFSET(1, 6)),
     SEGMENT_MEAN("large", F32(501, 300), OFFSET(33, 499)),
-    EMBEDDING("small", F32(7, 5), I32(9, 7)),
-    EMBEDDING("no ids", F32(7, 5), I32(0, 7)),
-    EMBEDDING("large", F32(97, 129), I32(310, 97)),
+    GATHER("small", F32(7, 5), I32(9, 7)),
+    GATHER("no index", F32(7, 5), I32(0, 7)),
+    GATHER("large", F32(97, 129), I32(310, 97)),
+    GATHER("few rows of a large table", F32(701, 67), I32(9, 701)),
+    POSITION(20, "rows of none at the end", OFFSET(6, 13)),
+    POSITION(20, "all rows", OFFSET(5, 20)),
+    POSITION(20, "no segment", OFFSET(1, 20)),
+    POSITION(20000, "large", OFFSET(301, 19990)),
+    END_TOKEN(largest, "largest of few", I32(30, 4)), /* ties: the first wins */
+    END_TOKEN(largest, "largest", I32(5000, 49408)),
+    END_TOKEN(largest, "no segment", I32(2, 9)),
+    END_TOKEN(3, "first 3", I32(60, 5)),
+    END_TOKEN(3, "no 3 anywhere", I32(60, 3)),
+    END_TOKEN(0, "first 0, large", I32(20000, 40)),
     {0},
 };
 
@@ -193,18 +272,30 @@ const cg_bad_case cg_bad_reduce[] = {
      build_segment_mean,
      CG_EDTYPE,
      "x is i64, wanted f32"},
-    {&cg_op_embedding,
+    {&cg_op_gather,
      {F32(3), I32(2, 3)},
      2,
-     build_embedding,
+     build_gather,
      CG_ESHAPE,
      "table is [3] of rank 1, wanted rank 2"},
-    {&cg_op_embedding, {F32(3, 2), I64(2)}, 2, build_embedding, CG_EDTYPE, "id is i64, wanted i32"},
-    {&cg_op_embedding,
+    {&cg_op_gather, {F32(3, 2), I64(2)}, 2, build_gather, CG_EDTYPE, "index is i64, wanted i32"},
+    {&cg_op_gather,
      {F32(3, 2), {CG_I32, CG_SHAPE(2, 2), CG_FILL_INTEGER, 0, 3, 0}},
      2,
-     build_embedding,
+     build_gather,
      CG_ESHAPE,
-     "id is [2, 2] of rank 2, wanted rank 1"},
+     "index is [2, 2] of rank 2, wanted rank 1"},
+    {&cg_op_segment_position, {OFFSET(3, 4)}, 1, build_position_negative, CG_EINVAL, "rows is -1"},
+    {&cg_op_segment_position, {I64(3)}, 1, build_position_20, CG_EDTYPE, "offset is i64"},
+    {&cg_op_segment_position, {I32(0, 3)}, 1, build_position_20, CG_ESHAPE, "offset is [0]"},
+    {&cg_op_end_token,
+     {I32(9, 3), OFFSET(3, 9)},
+     2,
+     build_end_negative,
+     CG_EINVAL,
+     "eos_id is -2, wanted -1 or more"},
+    {&cg_op_end_token, {I64(9), OFFSET(3, 9)}, 2, build_end_given, CG_EDTYPE, "token is i64"},
+    {&cg_op_end_token, {I32(9, 3), I64(3)}, 2, build_end_given, CG_EDTYPE, "offset is i64"},
+    {&cg_op_end_token, {I32(9, 3), I32(0, 3)}, 2, build_end_given, CG_ESHAPE, "offset is [0]"},
     {0},
 };

@@ -28,9 +28,12 @@ static void rule(const cg_param *p, double *base, double *factor) {
     if (strcmp(p->name, "logit_scale") == 0) {
         *base = 2.6592600369327779; /* ln(1 / 0.07) */
         *factor = 0;
+    } else if (strcmp(p->name, "logit_bias") == 0) {
+        *base = -4;
+        *factor = 0;
     } else if (p->shape.rank >= 2) {
         *factor = sqrt((double)(3 * p->shape.dim[0]) / (double)p->count);
-    } else if (ends(p->name, ".weight")) {
+    } else if (ends(p->name, ".weight") || ends(p->name, ".gamma")) {
         *base = 1;
         *factor = 0.25;
     } else if (ends(p->name, ".running_var")) {
@@ -70,10 +73,21 @@ void cg_hash_image(int number, int64_t n, int64_t size, float *out) {
     }
 }
 
-void cg_hash_token(int number, int64_t rows, int64_t vocab, int32_t *out) {
+void cg_hash_captions(int number, const cg_text_desc *text, int64_t n, const int32_t *length,
+                      int32_t *token, int32_t *offset) {
     char name[64];
     snprintf(name, sizeof name, "token.%d", number);
-    uint64_t key = cg_hash_name(name);
-    for (int64_t i = 0; i < rows; i++)
-        out[i] = (int32_t)(cg_mix64(key + (uint64_t)i) % (uint64_t)vocab);
+    uint64_t key = cg_hash_name(name), vocab = (uint64_t)text->vocab_size, i = 0;
+    /* a Transformer's captions hold none of 0, 1, 2, start and end */
+    uint64_t kept = text->text_arch == CG_TEXT_CBOW ? 0 : 3, drawn = kept ? vocab - 5 : vocab;
+    int64_t end = text->pool_type == CG_POOL_EOS ? text->eos_id : text->vocab_size - 1;
+    int32_t at = 0;
+    for (int64_t t = 0; t < n; t++) {
+        offset[t] = at;
+        token[at++] = (int32_t)text->vocab_size - 2;
+        for (int32_t k = length[(t + number) % n]; k > 0; k--)
+            token[at++] = (int32_t)(kept + cg_mix64(key + i++) % drawn);
+        token[at++] = (int32_t)end;
+    }
+    offset[n] = at;
 }

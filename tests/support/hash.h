@@ -1,5 +1,5 @@
 /* Tensors made of nothing but their names, so that full models can be compared with numbers from
- * elsewhere without storing weights or inputs. tools/make_golden.py is the other half; its header
+ * elsewhere without storing weights or inputs. tools/golden/hashed.py is the other half; its header
  * states the rules, which both sides follow to the last bit:
  *
  *     k    = top 24 bits of cg_mix64(fnv1a64(name) + i)
@@ -10,6 +10,7 @@
 #define CG_TEST_HASH_H
 
 #include "graph/params.h"
+#include "models/desc.h"
 
 /* fnv1a64(name): where a tensor's numbers start. */
 uint64_t cg_hash_name(const char *name);
@@ -23,7 +24,9 @@ void cg_hash_params(cg_params *p);
 /* Pictures of that number, f32 [n, size, size, 3]: noise upon blocks of 8 × 8 pixels. */
 void cg_hash_image(int number, int64_t n, int64_t size, float *out);
 
-/* Token ids of that number, i32 [rows], in 0 … vocab-1. */
-void cg_hash_token(int number, int64_t rows, int64_t vocab, int32_t *out);
+/* n captions of that number, as a tokenizer gives them: start, caption (t + number) mod n's length
+ * of ids, end. token has room for the lengths' sum and 2 n; offset [n + 1]. */
+void cg_hash_captions(int number, const cg_text_desc *text, int64_t n, const int32_t *length,
+                      int32_t *token, int32_t *offset);
 
 #endif

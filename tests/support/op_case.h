@@ -10,10 +10,11 @@ enum { CG_CASE_IN = 8, CG_CASE_OUT = 3 };
 
 /* How an operand is filled (from a fixed stream). */
 typedef enum cg_fill {
-    CG_FILL_UNIFORM, /* U(low, high) */
-    CG_FILL_NONZERO, /* the same, but |x| ≥ 0.1: away from kinks at 0 */
-    CG_FILL_INTEGER, /* whole numbers low … high-1, for ids and labels */
-    CG_FILL_OFFSETS, /* 0 = o0 ≤ o1 ≤ … ≤ high, with empty and full segments among them */
+    CG_FILL_UNIFORM,  /* U(low, high) */
+    CG_FILL_NONZERO,  /* the same, but |x| ≥ 0.1: away from kinks at 0 */
+    CG_FILL_INTEGER,  /* whole numbers low … high-1, for ids and labels */
+    CG_FILL_OFFSETS,  /* 0 = o0 ≤ o1 ≤ … ≤ high, with empty and full segments among them */
+    CG_FILL_DISTINCT, /* evenly spaced over low … high, in random order: far from ties */
 } cg_fill;
 
 typedef struct cg_case_operand {
@@ -55,9 +56,11 @@ typedef struct cg_bad_case {
 } cg_bad_case;
 
 /* Each file tests/support/cases_*.c holds the cases of a group of ops, ended by a NULL op. */
-extern const cg_op_case cg_cases_elementwise[], cg_cases_shape[], cg_cases_reduce[],
-    cg_cases_matrix[], cg_cases_picture[], cg_cases_norm[], cg_cases_attention[], cg_cases_loss[];
-extern const cg_bad_case cg_bad_elementwise[], cg_bad_shape[], cg_bad_reduce[], cg_bad_matrix[],
-    cg_bad_picture[], cg_bad_norm[], cg_bad_attention[], cg_bad_loss[];
+extern const cg_op_case cg_cases_elementwise[], cg_cases_activation[], cg_cases_shape[],
+    cg_cases_reduce[], cg_cases_matrix[], cg_cases_picture[], cg_cases_max_pool[], cg_cases_norm[],
+    cg_cases_attention[], cg_cases_attention_qkv[], cg_cases_loss[], cg_cases_chance[];
+extern const cg_bad_case cg_bad_elementwise[], cg_bad_activation[], cg_bad_shape[], cg_bad_reduce[],
+    cg_bad_matrix[], cg_bad_picture[], cg_bad_max_pool[], cg_bad_norm[], cg_bad_attention[], cg_bad_attention_qkv[],
+    cg_bad_loss[], cg_bad_chance[];
 
 #endif

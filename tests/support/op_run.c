@@ -46,8 +46,20 @@ static void fill_offsets(double *x, int64_t n, double high, cg_rng *r) {
     if (n > 1 && x[n - 1] == 0) x[n - 1] = high;
 }
 
+static void fill_distinct(double *x, int64_t n, double low, double high, cg_rng *r) {
+    for (int64_t i = 0; i < n; i++) {
+        int64_t other = (int64_t)cg_rng_below(r, (uint64_t)i + 1);
+        x[i] = x[other];
+        x[other] = (double)(float)(low + (high - low) * (double)i / (double)n);
+    }
+}
+
 static void fill(double *x, const cg_case_operand *o, cg_rng *r) {
     int64_t n = cg_shape_count(&o->shape);
+    if (o->fill == CG_FILL_DISTINCT) {
+        fill_distinct(x, n, o->low, o->high, r);
+        return;
+    }
     if (o->fill == CG_FILL_OFFSETS) {
         fill_offsets(x, n, o->high, r);
         return;

@@ -1,0 +1,5 @@
+#include "graph/version.h"
+
+const char *cg_version(void) {
+    return CLIPGRAPH_VERSION;
+}

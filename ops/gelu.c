@@ -1,0 +1,29 @@
+/* gelu: y = x Φ(x), the exact one: Φ(x) = (1 + erf(x / √2)) / 2.
+ *   y = max(x, 0) - z Φ(-z),  z = |x|
+ * so that nothing cancels: small results, too, are right to a few digits of the last place. Below
+ * -13.2 the result would be subnormal and is 0.
+ * shapes  x [...] f32 -> y [...]
+ * vjp     dx = dy (Φ(x) + x φ(x)),  φ(x) = e^(-x²/2) / √(2π) (op gelu_grad)
+ * errors  CG_EDTYPE: x is not f32
+ * onnx    Gelu (opset 20); before it Div, Erf, Add, Mul
+ * source  Gaussian error linear units, arXiv:1606.08415 */
+#include "ops/activation.h"
+
+/* Beyond it the tail is 0; within it e^(-z²/2) is a normal number. NaN compares false. */
+#define LIMIT 13.2f
+
+static inline float value(float x) {
+    float z = fabsf(x);
+    float tail = cg_exp_boundedf(-0.5f * z * z) * (z * cg_millsf(z));
+    return (x < 0.0f ? 0.0f : x) - (z > LIMIT ? 0.0f : tail);
+}
+
+static inline float gradient(float x, float dy) {
+    const float density = 0.3989422804f; /* φ(0) = 1 / √(2π) */
+    float z = fabsf(x);
+    float tail = cg_exp_boundedf(-0.5f * z * z) * (cg_millsf(z) - density * z); /* slope at -z */
+    tail = z > LIMIT ? 0.0f : tail;
+    return dy * (x < 0.0f ? tail : 1.0f - tail);
+}
+
+CG_ACTIVATION(gelu, in)

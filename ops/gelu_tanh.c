@@ -1,0 +1,24 @@
+/* gelu_tanh: the approximation of gelu by tanh.
+ *   y = x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2
+ *     = x σ(u),  u = 2 √(2/π) (x + 0.044715 x³)
+ * shapes  x [...] f32 -> y [...]
+ * vjp     dx = dy (σ(u) + x u' σ'(u)) (op gelu_tanh_grad)
+ * errors  CG_EDTYPE: x is not f32
+ * onnx    Gelu (opset 20, approximate = "tanh"); before it Mul, Add, Tanh
+ * source  Gaussian error linear units, arXiv:1606.08415, section 2 */
+#include "ops/activation.h"
+
+#define RATE  1.5957691216f /* 2 √(2/π) */
+#define CUBIC 0.044715f
+
+static inline float value(float x) {
+    return cg_gate(x, RATE * x * (1.0f + CUBIC * (x * x)));
+}
+
+static inline float gradient(float x, float dy) {
+    float c = cg_gate_bound(x), square = c * c;
+    return dy * cg_gate_slope(c, RATE * c * (1.0f + CUBIC * square),
+                              RATE * (1.0f + 3.0f * CUBIC * square));
+}
+
+CG_ACTIVATION(gelu_tanh, in)

@@ -1,0 +1,20 @@
+/* quickgelu: y = x σ(1.702 x), which OpenAI's CLIP was trained with.
+ * shapes  x [...] f32 -> y [...]
+ * vjp     dx = dy (σ(u) + x u' σ'(u)),  u = 1.702 x (op quickgelu_grad)
+ * errors  CG_EDTYPE: x is not f32
+ * onnx    Mul by a constant, Sigmoid, Mul
+ * source  Gaussian error linear units, arXiv:1606.08415, section 2 */
+#include "ops/activation.h"
+
+#define RATE 1.702f
+
+static inline float value(float x) {
+    return cg_gate(x, RATE * x);
+}
+
+static inline float gradient(float x, float dy) {
+    float c = cg_gate_bound(x);
+    return dy * cg_gate_slope(c, RATE * c, RATE);
+}
+
+CG_ACTIVATION(quickgelu, in)

@@ -1,0 +1,187 @@
+/* rms_norm: scales each row by its root mean square.
+ *   y = x · r · gain,  r = 1 / sqrt(Σ x² / D + eps)
+ * shapes  x [..., D] f32, gain [D] -> y [..., D]; r [..., 1], kept for the gradient
+ * attr    eps: float, 0 or more; a row of zeros wants it positive
+ * vjp     rms_norm_grad, below
+ * errors  CG_ESHAPE: x is a scalar, D is 0, or gain is not [D]. CG_EDTYPE: not f32.
+ *         CG_EINVAL: eps is negative
+ * source  Zhang and Sennrich, arXiv:1910.07467
+ *
+ * rms_norm_grad: its gradient, x and dy read once.
+ *   h = x · r,  g = dy · gain,  dx = r (g - h Σ (g h) / D),  dgain = Σ over rows of dy h
+ * shapes  x, gain, r, dy -> dx as x, dgain [D]
+ * The sum over rows is taken in chunks of rows that do not depend on the number of threads. */
+#include "ops/check.h"
+#include "ops/kernel.h"
+#include "ops/ops.h"
+#include "ops/reduce.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct rms_norm_attr {
+    float eps;
+} rms_norm_attr;
+
+static const cg_attr_field fields[] = {CG_ATTR(rms_norm_attr, eps, FLOAT), {0}};
+
+static cg_status check(const cg_value *x, const cg_value *gain) {
+    char text[CG_SHAPE_TEXT];
+    CG_TRY(cg_check_dtype(x, "x", CG_F32));
+    CG_TRY(cg_check_dtype(gain, "gain", CG_F32));
+    if (x->shape.rank < 1) return cg_error(CG_ESHAPE, "x is a scalar, wanted rank 1 or more");
+    cg_shape width = CG_SHAPE(x->shape.dim[x->shape.rank - 1]);
+    if (width.dim[0] == 0)
+        return cg_error(CG_ESHAPE, "rows of x %s are empty", cg_shape_print(&x->shape, text));
+    if (!cg_shape_equal(&gain->shape, &width))
+        return cg_error(CG_ESHAPE, "gain is %s, wanted [%lld], the last axis of x",
+                        cg_shape_print(&gain->shape, text), (long long)width.dim[0]);
+    return CG_OK;
+}
+
+static cg_status infer(const cg_node *n, cg_type *out) {
+    const rms_norm_attr *attr = n->attr;
+    CG_TRY(check(n->in[0], n->in[1]));
+    if (!(attr->eps >= 0))
+        return cg_error(CG_EINVAL, "eps is %g, wanted 0 or more", (double)attr->eps);
+    out[0] = out[1] = (cg_type){CG_F32, n->in[0]->shape};
+    out[1].shape.dim[out[1].shape.rank - 1] = 1;
+    return CG_OK;
+}
+
+CG_KERNEL static void rows_forward(const void *const *in, void *const *out, int64_t width,
+                                   float eps, int64_t begin, int64_t end) {
+    const float *gain = in[1];
+    float *kept = out[1], inverse = 1.0f / (float)width;
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = (const float *)in[0] + i * width;
+        float *y = (float *)out[0] + i * width, square = 0;
+#pragma omp simd reduction(+ : square)
+        for (int64_t j = 0; j < width; j++) square += x[j] * x[j];
+        float r = 1.0f / sqrtf(square * inverse + eps);
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) y[j] = x[j] * r * gain[j];
+        kept[i] = r;
+    }
+}
+
+static cg_status run(const cg_task *t) {
+    const cg_shape *x = &t->node->in[0]->shape;
+    const rms_norm_attr *attr = t->node->attr;
+    int64_t width = x->dim[x->rank - 1], count = cg_shape_count(x), rows = count / width;
+    int threads = count < CG_PARALLEL_MIN ? 1 : t->threads;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int i = 0; i < threads; i++) {
+        cg_range r = cg_range_of(rows, i, threads);
+        rows_forward(t->in, t->out, width, attr->eps, r.begin, r.end);
+    }
+    return CG_OK;
+}
+
+static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
+    if (dy[1]) {
+        cg_graph_fail(g, cg_error(CG_EUNSUPPORTED,
+                                  "%s: rms_norm: the gradient of r is not supported", n->name));
+        return;
+    }
+    cg_value *in[] = {n->in[0], n->in[1], n->out[1], dy[0]};
+    cg_node *grad = cg_node_add(g, &cg_op_rms_norm_grad, NULL, 4, in);
+    if (!grad) return;
+    dx[0] = grad->out[0];
+    dx[1] = grad->out[1];
+}
+
+const cg_op cg_op_rms_norm = {
+    .name = "rms_norm",
+    .min_in = 2,
+    .max_in = 2,
+    .n_out = 2,
+    .attr_size = sizeof(rms_norm_attr),
+    .attr = fields,
+    .infer = infer,
+    .vjp = vjp,
+    .run = run,
+    .inplace = 1u << 0,
+};
+
+cg_value *cg_rms_norm(cg_graph *g, cg_value *x, cg_value *gain, float eps) {
+    rms_norm_attr attr = {eps};
+    return cg_node_add1(g, &cg_op_rms_norm, &attr, 2, (cg_value *[]){x, gain});
+}
+
+/* --- rms_norm_grad --------------------------------------------------------------------------- */
+
+enum { CHUNKS = 64, CHUNK_ROWS = 16 }; /* at most so many chunks, of at least so many rows */
+
+static int64_t chunk_rows(int64_t rows) {
+    int64_t n = (rows + CHUNKS - 1) / CHUNKS;
+    return n < CHUNK_ROWS ? CHUNK_ROWS : n;
+}
+
+static cg_status grad_infer(const cg_node *n, cg_type *out) {
+    const cg_shape *x = &n->in[0]->shape;
+    CG_TRY(check(n->in[0], n->in[1]));
+    cg_shape kept = *x;
+    kept.dim[x->rank - 1] = 1;
+    if (n->in[2]->dtype != CG_F32 || !cg_shape_equal(&n->in[2]->shape, &kept))
+        return cg_error(CG_ESHAPE, "r is not one f32 for each row of x");
+    CG_TRY(cg_check_dtype(n->in[3], "dy", CG_F32));
+    CG_TRY(cg_check_same(n->in[0], "x", n->in[3], "dy"));
+    out[0] = (cg_type){CG_F32, *x};
+    out[1] = (cg_type){CG_F32, n->in[1]->shape};
+    return CG_OK;
+}
+
+/* dgain: the sum over rows begin … end-1. dx may be x or dy. */
+CG_KERNEL static void rows_backward(const void *const *in, float *out, int64_t width, float *dgain,
+                                    int64_t begin, int64_t end) {
+    const float *gain = in[1], *kept = in[2];
+    float inverse = 1.0f / (float)width;
+    memset(dgain, 0, (size_t)width * sizeof *dgain);
+    for (int64_t i = begin; i < end; i++) {
+        const float *x = (const float *)in[0] + i * width, *dy = (const float *)in[3] + i * width;
+        float *dx = out + i * width, r = kept[i], sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < width; j++) sum += dy[j] * gain[j] * x[j];
+        float a = -sum * r * inverse;
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            float h = x[j] * r, d = dy[j];
+            dgain[j] += d * h;
+            dx[j] = r * (d * gain[j] + h * a);
+        }
+    }
+}
+
+static cg_status grad_prepare(cg_prep *p) {
+    const cg_shape *x = &p->node->in[0]->shape;
+    int64_t width = x->dim[x->rank - 1], rows = cg_shape_count(x) / width, n = chunk_rows(rows);
+    p->scratch = (size_t)((rows + n - 1) / n * width) * sizeof(float);
+    return CG_OK;
+}
+
+static cg_status grad_run(const cg_task *t) {
+    const cg_shape *x = &t->node->in[0]->shape;
+    int64_t width = x->dim[x->rank - 1], count = cg_shape_count(x), rows = count / width;
+    int64_t n = chunk_rows(rows), chunks = (rows + n - 1) / n;
+    float *partial = t->scratch;
+    int threads = count < CG_PARALLEL_MIN ? 1 : t->threads;
+#pragma omp parallel for schedule(static) num_threads(threads)
+    for (int64_t k = 0; k < chunks; k++) {
+        int64_t end = (k + 1) * n < rows ? (k + 1) * n : rows;
+        rows_backward(t->in, t->out[0], width, partial + k * width, k * n, end);
+    }
+    cg_column_sum(partial, chunks, width, width, t->out[1]);
+    return CG_OK;
+}
+
+const cg_op cg_op_rms_norm_grad = {
+    .name = "rms_norm_grad",
+    .min_in = 4,
+    .max_in = 4,
+    .n_out = 2,
+    .infer = grad_infer,
+    .prepare = grad_prepare,
+    .run = grad_run,
+    .inplace = 1u << 0 | 1u << 3,
+};

@@ -1,0 +1,16 @@
+/* sigmoid: y = σ(x) = 1 / (1 + e^-x).
+ * shapes  x [...] f32 -> y [...]
+ * vjp     dx = dy y (1 - y) (op sigmoid_grad; from y, so that x need not be kept)
+ * errors  CG_EDTYPE: x is not f32
+ * onnx    Sigmoid */
+#include "ops/activation.h"
+
+static inline float value(float x) {
+    return cg_sigmoidf(x);
+}
+
+static inline float gradient(float y, float dy) {
+    return dy * (y * (1.0f - y));
+}
+
+CG_ACTIVATION(sigmoid, out)

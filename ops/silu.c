@@ -1,0 +1,18 @@
+/* silu: y = x σ(x), also called swish.
+ * shapes  x [...] f32 -> y [...]
+ * vjp     dx = dy (σ(x) + x σ'(x)),  σ'(x) = σ(x) σ(-x) (op silu_grad)
+ * errors  CG_EDTYPE: x is not f32
+ * onnx    Sigmoid, Mul
+ * source  Gaussian error linear units, arXiv:1606.08415, section 4 */
+#include "ops/activation.h"
+
+static inline float value(float x) {
+    return cg_gate(x, x);
+}
+
+static inline float gradient(float x, float dy) {
+    float c = cg_gate_bound(x);
+    return dy * cg_gate_slope(c, c, 1.0f);
+}
+
+CG_ACTIVATION(silu, in)

@@ -1,0 +1,16 @@
+/* sqrt: y = √x; NaN below 0.
+ * shapes  x [...] f32 -> y [...]
+ * vjp     dx = dy / (2 y) (op sqrt_grad; from y, so that x need not be kept); inf at 0
+ * errors  CG_EDTYPE: x is not f32
+ * onnx    Sqrt */
+#include "ops/activation.h"
+
+static inline float value(float x) {
+    return sqrtf(x);
+}
+
+static inline float gradient(float y, float dy) {
+    return 0.5f * dy / y;
+}
+
+CG_ACTIVATION(sqrt, out)

@@ -1,0 +1,447 @@
+/* labels: unit */
+/* Labelled data: class names, folders by class, IDX files, templates, zero-shot accuracy. */
+#include "data/dataset.h"
+#include "data/loader.h"
+#include "train/zero_shot.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include <cmocka.h>
+
+static char folder[] = "/tmp/cg_test_labelled.XXXXXX";
+static char name[600];
+
+/* The path of a file in the test's folder; valid until the next call. */
+static const char *in_folder(const char *file) {
+    snprintf(name, sizeof name, "%s/%s", folder, file);
+    return name;
+}
+
+static void write_file(const char *file, const void *bytes, size_t n) {
+    FILE *f = fopen(in_folder(file), "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(bytes, 1, n, f), n);
+    fclose(f);
+}
+
+static void write_picture(const char *file, int shade) {
+    cg_image image;
+    assert_int_equal(cg_image_alloc(16, 12, &image), CG_OK);
+    memset(image.rgb, shade, 16 * 12 * 3);
+    assert_int_equal(cg_image_save_png(in_folder(file), &image), CG_OK);
+    cg_image_free(&image);
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    return mkdtemp(folder) ? 0 : -1;
+}
+
+static int remove_folder(void **state) {
+    (void)state;
+    char command[400];
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    return system(command);
+}
+
+static void assert_fails(cg_status found, cg_status wanted, const char *message) {
+    if (found != wanted || !strstr(cg_error_message(), message))
+        fail_msg("%s: \"%s\", wanted \"%s\"", cg_status_name(found), cg_error_message(), message);
+}
+
+static void assert_pair(const cg_dataset *d, int64_t i, const char *path, const char *caption) {
+    assert_string_equal(d->path[i], in_folder(path));
+    assert_string_equal(d->caption[i], caption);
+}
+
+/* ---- class names ---- */
+
+static void test_classes(void **state) {
+    (void)state;
+    static const char text[] = "\xef\xbb\xbfT-shirt/top\r\n\nn02123394\tPersian  cat\nZebra";
+    cg_classes c;
+    write_file("c.txt", text, sizeof text - 1);
+    assert_int_equal(cg_classes_read(in_folder("c.txt"), &c), CG_OK);
+    assert_int_equal(c.n, 3);
+    assert_string_equal(c.at[0].key, "T-shirt/top");
+    assert_string_equal(c.at[0].caption, "t-shirt/top");
+    assert_string_equal(c.at[1].name, "Persian  cat");
+    assert_string_equal(c.at[1].caption, "persian cat");
+    assert_int_equal(cg_classes_find(&c, "persian cat"), 1);
+    assert_int_equal(cg_classes_find(&c, "zebra"), 2);
+    assert_int_equal(cg_classes_find(&c, "t-shirt"), -1);
+    assert_int_equal(cg_classes_find_key(&c, "n02123394"), 1);
+    assert_int_equal(cg_classes_find_key(&c, "persian cat"), -1);
+    cg_classes_free(&c);
+    static const struct {
+        const char *text, *message;
+    } bad[] = {
+        {"\n\r\n", "no class in it"},
+        {"cat\ndog\ncat\n", "class \"cat\" is given twice"},
+        {"cat\ndog\nCat\n", "\"cat\" and \"Cat\" are both class \"cat\""},
+        {"a\tcat\na\tdog\n", "line 2: \"a\" is given twice"},
+        {"a\tcat\n\tdog\n", "line 2: wanted NAME, or KEY<tab>NAME; found an empty key"},
+        {"a\tcat\tb\n", "line 1: wanted NAME, or KEY<tab>NAME; found a second tab"},
+        {"cat\n   \n", "line 2: the class's name is empty"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        write_file("c.txt", bad[i].text, strlen(bad[i].text));
+        assert_fails(cg_classes_read(in_folder("c.txt"), &c), CG_EFORMAT, bad[i].message);
+        cg_classes_free(&c);
+    }
+    write_file("c.txt", "c\0a", 3);
+    assert_fails(cg_classes_read(in_folder("c.txt"), &c), CG_EFORMAT, "zero byte");
+    assert_fails(cg_classes_read(in_folder("none.txt"), &c), CG_EIO, "none.txt");
+}
+
+/* ---- folders ---- */
+
+static cg_status open_folders(const char *file, const char *classes, cg_dataset **d) {
+    cg_classes c = {0};
+    char top[600];
+    if (classes) {
+        write_file("classes.txt", classes, strlen(classes));
+        assert_int_equal(cg_classes_read(in_folder("classes.txt"), &c), CG_OK);
+    }
+    snprintf(top, sizeof top, "%s", in_folder(file));
+    cg_status s = cg_dataset_class_folders(top, classes ? &c : NULL, NULL, d);
+    cg_classes_free(&c);
+    return s;
+}
+
+static void test_class_folders(void **state) {
+    (void)state;
+    static const char *const folders[] = {"tree",           "tree/Red_fox", "tree/Red_fox/more",
+                                          "tree/blue bird", "tree/empty",   "tree/.hidden",
+                                          "elsewhere"};
+    cg_dataset *d;
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
+        assert_int_equal(mkdir(in_folder(folders[i]), 0777), 0);
+    assert_fails(open_folders("tree", NULL, &d), CG_ENOTFOUND, "no picture in a folder of it");
+    write_picture("tree/top.png", 1);
+    assert_fails(open_folders("tree", NULL, &d), CG_ENOTFOUND, "no picture in a folder of it");
+    write_picture("tree/Red_fox/z.png", 2);
+    write_picture("tree/Red_fox/more/a.png", 3);
+    write_picture("tree/blue bird/b.png", 4);
+    write_picture("tree/.hidden/c.png", 5);
+    write_picture("elsewhere/d.png", 6);
+    assert_int_equal(symlink("../elsewhere", in_folder("tree/linked")), 0);
+    assert_int_equal(open_folders("tree", NULL, &d), CG_OK);
+    assert_int_equal(d->size, 4);
+    assert_pair(d, 0, "tree/Red_fox/more/a.png", "red fox");
+    assert_pair(d, 1, "tree/Red_fox/z.png", "red fox");
+    assert_pair(d, 2, "tree/blue bird/b.png", "blue bird");
+    assert_pair(d, 3, "tree/linked/d.png", "linked");
+    assert_int_equal(d->n_captions, 3);
+    assert_int_equal(d->n_skipped, 0);
+    assert_int_equal(d->classes.n, 3); /* "empty" is none: it holds no picture */
+    assert_string_equal(d->classes.at[0].key, "Red_fox");
+    assert_string_equal(d->classes.at[0].name, "Red fox");
+    cg_dataset_free(d);
+    assert_fails(open_folders("nowhere", NULL, &d), CG_EIO, "nowhere");
+}
+
+/* A file of classes names the folders; its classes without a folder are classes all the same. */
+static void test_named_folders(void **state) {
+    (void)state;
+    cg_dataset *d;
+    assert_int_equal(open_folders("tree", "Red_fox\tvixen\nunicorn\nblue bird\nlinked\n", &d),
+                     CG_OK);
+    assert_int_equal(d->classes.n, 4);
+    assert_pair(d, 0, "tree/Red_fox/more/a.png", "vixen");
+    assert_pair(d, 2, "tree/blue bird/b.png", "blue bird");
+    cg_dataset_free(d);
+    assert_fails(open_folders("tree", "Red_fox\nblue bird\n", &d), CG_EFORMAT,
+                 "folder \"linked\" is not among the 2 classes given");
+    assert_int_equal(mkdir(in_folder("tree/red fox"), 0777), 0);
+    write_picture("tree/red fox/e.png", 7);
+    assert_fails(open_folders("tree", NULL, &d), CG_EFORMAT,
+                 "\"Red_fox\" and \"red fox\" are both class \"red fox\"");
+}
+
+/* A folder that cannot be read (here: one too deep; root may read all others) is noted. */
+static void test_unreadable_folder(void **state) {
+    (void)state;
+    char path[600];
+    cg_dataset *d;
+    snprintf(path, sizeof path, "%s", in_folder("deep"));
+    assert_int_equal(mkdir(path, 0777), 0);
+    write_picture("deep/here.png", 1);
+    snprintf(path, sizeof path, "%s", in_folder("deep"));
+    for (int i = 0; i < 66; i++) {
+        strcat(path, "/d");
+        assert_int_equal(mkdir(path, 0777), 0);
+    }
+    assert_int_equal(cg_dataset_folder(in_folder("deep"), NULL, &d), CG_OK);
+    assert_int_equal(d->size, 1);
+    assert_int_equal(d->n_skipped, 1);
+    assert_non_null(strstr(d->skipped[0], "more than 64 folders deep"));
+    cg_dataset_free(d);
+    unlink(in_folder("deep/here.png"));
+    assert_fails(cg_dataset_folder(in_folder("deep"), NULL, &d), CG_ENOTFOUND,
+                 "no picture in it (PNG, JPEG or WebP); ");
+}
+
+/* ---- IDX ---- */
+
+enum { GREYS = 5, WIDE = 3, HIGH = 2 };
+static const uint8_t images_head[] = {0, 0, 8, 3, 0, 0, 0, GREYS, 0, 0, 0, HIGH, 0, 0, 0, WIDE};
+static const uint8_t labels_head[] = {0, 0, 8, 1, 0, 0, 0, GREYS};
+
+/* Writes whole files: pixel k of all is 3k, the labels 0 2 1 0 2. */
+static void write_idx(int gzipped) {
+    uint8_t images[sizeof images_head + GREYS * WIDE * HIGH];
+    uint8_t labels[sizeof labels_head + GREYS] = {0}, label[GREYS] = {0, 2, 1, 0, 2};
+    memcpy(images, images_head, sizeof images_head);
+    memcpy(labels, labels_head, sizeof labels_head);
+    for (int k = 0; k < GREYS * WIDE * HIGH; k++) images[sizeof images_head + k] = (uint8_t)(3 * k);
+    memcpy(labels + sizeof labels_head, label, GREYS);
+    if (!gzipped) {
+        write_file("t-images-idx3-ubyte", images, sizeof images);
+        write_file("t-labels-idx1-ubyte", labels, sizeof labels);
+        return;
+    }
+    gzFile f = gzopen(in_folder("t-images-idx3-ubyte.gz"), "wb");
+    assert_int_equal(gzwrite(f, images, sizeof images), sizeof images);
+    gzclose(f);
+    f = gzopen(in_folder("t-labels-idx1-ubyte.gz"), "wb");
+    assert_int_equal(gzwrite(f, labels, sizeof labels), sizeof labels);
+    gzclose(f);
+}
+
+static void test_idx(void **state) {
+    (void)state;
+    cg_dataset *d;
+    cg_image image;
+    for (int gzipped = 0; gzipped < 2; gzipped++) {
+        const char *file = gzipped ? "t-images-idx3-ubyte.gz" : "t-images-idx3-ubyte";
+        char path[100];
+        write_idx(gzipped);
+        assert_true(cg_idx_begins(in_folder(file)));
+        assert_int_equal(cg_dataset_idx(in_folder(file), NULL, &d), CG_OK);
+        assert_int_equal(d->size, GREYS);
+        assert_int_equal(d->classes.n, 3);
+        snprintf(path, sizeof path, "%s#1", file);
+        assert_pair(d, 1, path, "2");
+        assert_int_equal(d->n_captions, 3);
+        assert_int_equal(d->ops->image(d, 4, &image), CG_OK);
+        assert_int_equal(image.width, WIDE);
+        assert_int_equal(image.height, HIGH);
+        for (int k = 0; k < WIDE * HIGH * 3; k++)
+            assert_int_equal(image.rgb[k], 3 * (4 * WIDE * HIGH + k / 3));
+        cg_image_free(&image);
+        cg_dataset_free(d);
+    }
+    write_file("c.txt", "Zero\nOne\nTwo\nThree\n", 19);
+    cg_classes c;
+    assert_int_equal(cg_classes_read(in_folder("c.txt"), &c), CG_OK);
+    assert_int_equal(cg_dataset_idx(in_folder("t-images-idx3-ubyte"), &c, &d), CG_OK);
+    assert_int_equal(d->classes.n, 4);
+    assert_string_equal(d->caption[2], "one");
+    cg_dataset_free(d);
+    cg_classes_free(&c);
+    assert_false(cg_idx_begins(in_folder("c.txt")));
+    assert_false(cg_idx_begins(in_folder("nothing")));
+}
+
+static void expect_idx(const char *images, const char *classes, cg_status status,
+                       const char *message) {
+    cg_classes c = {0};
+    cg_dataset *d;
+    if (classes) {
+        write_file("c.txt", classes, strlen(classes));
+        assert_int_equal(cg_classes_read(in_folder("c.txt"), &c), CG_OK);
+    }
+    assert_fails(cg_dataset_idx(in_folder(images), classes ? &c : NULL, &d), status, message);
+    assert_null(d);
+    cg_classes_free(&c);
+}
+
+/* Writes t-images or t-labels again, from n bytes and `zeros` more. */
+static void write_head(const char *file, const uint8_t *bytes, size_t n, size_t zeros) {
+    uint8_t all[256] = {0};
+    memcpy(all, bytes, n);
+    write_file(file, all, n + zeros);
+}
+
+static void test_bad_idx(void **state) {
+    (void)state;
+    static const char images[] = "t-images-idx3-ubyte", labels[] = "t-labels-idx1-ubyte";
+    uint8_t head[16];
+    write_idx(0);
+    expect_idx(images, "a\nb\n", CG_EFORMAT, "label 2 of picture 1, but the classes are 0 to 1");
+    expect_idx(images, "a\n2\tb\nc\n", CG_EFORMAT,
+               "class \"b\" is number 1, but has the key \"2\"");
+    expect_idx(labels, NULL, CG_EFORMAT, "a name with \"images\" in it");
+    expect_idx("none-images-idx3-ubyte", NULL, CG_EIO, "none-images-idx3-ubyte: No such file");
+    write_head(labels, labels_head, 8, 4);
+    expect_idx(images, NULL, CG_EFORMAT, "t-labels-idx1-ubyte: cut short: 1 bytes are missing");
+    write_head(labels, labels_head, 8, 6);
+    expect_idx(images, NULL, CG_EFORMAT, "goes on, or is damaged, behind its 5 bytes");
+    memcpy(head, labels_head, 8);
+    head[7] = GREYS + 1;
+    write_head(labels, head, 8, GREYS + 1);
+    expect_idx(images, NULL, CG_EFORMAT, "t-images-idx3-ubyte has 5 pictures, but");
+    unlink(in_folder(labels));
+    expect_idx(images, NULL, CG_EIO, "t-labels-idx1-ubyte: No such file");
+    write_head(images, images_head, 16, GREYS * WIDE * HIGH - 1);
+    expect_idx(images, NULL, CG_EFORMAT, "t-images-idx3-ubyte: cut short: 1 bytes are missing");
+    write_head(images, images_head, 7, 0);
+    expect_idx(images, NULL, CG_EFORMAT, "cut short: 9 bytes are missing");
+    write_head(images, labels_head, 8, 5);
+    expect_idx(
+        images, NULL, CG_EFORMAT,
+        "begins with 00 00 08 01, wanted 00 00 08 03: IDX pictures (idx3); these are labels");
+    memcpy(head, images_head, 16);
+    head[7] = 0;
+    write_head(images, head, 16, 0);
+    expect_idx(images, NULL, CG_EFORMAT, "holds nothing");
+    memcpy(head, images_head, 16);
+    head[11] = 0;
+    write_head(images, head, 16, 0);
+    expect_idx(images, NULL, CG_EFORMAT, "pictures of 3 x 0, wanted 1 to 65500");
+    memcpy(head, images_head, 16);
+    head[4] = head[10] = head[14] = 64;
+    write_head(images, head, 16, 0);
+    expect_idx(images, NULL, CG_EUNSUPPORTED, "more than 8589934592 bytes");
+    /* gzip data cut short, and damaged */
+    char bytes[512];
+    write_idx(1);
+    FILE *f = fopen(in_folder("t-images-idx3-ubyte.gz"), "rb");
+    assert_non_null(f);
+    size_t n = fread(bytes, 1, sizeof bytes, f);
+    fclose(f);
+    write_file("t-images-idx3-ubyte.gz", bytes, n - 12);
+    expect_idx("t-images-idx3-ubyte.gz", NULL, CG_EFORMAT, "cut short");
+    bytes[n - 6] ^= 1; /* the checksum */
+    write_file("t-images-idx3-ubyte.gz", bytes, n);
+    expect_idx("t-images-idx3-ubyte.gz", NULL, CG_EFORMAT, "damaged");
+}
+
+/* ---- templates ---- */
+
+static void test_fill(void **state) {
+    (void)state;
+    static const char *const good[] = {"a {} {}.", "{}"}, *const bad[] = {"{}", "a cat"};
+    char *text = cg_template_fill(good[0], "cat");
+    assert_string_equal(text, "a cat {}.");
+    free(text);
+    assert_int_equal(cg_templates_check(&(cg_templates){good, 2}), CG_OK);
+    assert_fails(cg_templates_check(&(cg_templates){bad, 2}), CG_EINVAL, "\"a cat\" has no {}");
+    /* drawn evenly, by seed, epoch and pair */
+    cg_templates t = {good, 2};
+    int alone[3] = {0};
+    for (uint64_t i = 0; i < 1000; i++) {
+        char *drawn[3] = {cg_templates_sentence(&t, "x", 1, 0, i),
+                          cg_templates_sentence(&t, "x", 1, 1, i),
+                          cg_templates_sentence(&t, "x", 2, 0, i)};
+        alone[0] += !strcmp(drawn[0], "x");
+        alone[1] += !strcmp(drawn[0], drawn[1]);
+        alone[2] += !strcmp(drawn[0], drawn[2]);
+        for (int k = 0; k < 3; k++) free(drawn[k]);
+    }
+    for (int k = 0; k < 3; k++) assert_in_range(alone[k], 420, 580);
+    text = cg_templates_sentence(&t, "", 1, 0, 0);
+    assert_string_equal(text, "");
+    free(text);
+}
+
+/* The loader's tokens are those of the sentence, whatever the workers, in a resumed run too. */
+static void test_loader_templates(void **state) {
+    (void)state;
+    static const char *const templates[] = {"a photo of a {}", "one {} here", "{}"};
+    cg_templates t = {templates, 3};
+    cg_tokenizer *tokenizer;
+    cg_dataset *d;
+    write_idx(0);
+    assert_int_equal(cg_dataset_idx(in_folder("t-images-idx3-ubyte"), NULL, &d), CG_OK);
+    assert_int_equal(cg_tokenizer_train(templates, 3, 600, &tokenizer), CG_OK);
+    for (int workers = 1; workers <= 3; workers += 2)
+        for (int64_t epoch = 0; epoch < 3; epoch++) {
+            cg_loader_options o = {.batch = 2,
+                                   .workers = workers,
+                                   .seed = 9,
+                                   .shuffle = 1,
+                                   .drop_last = 1,
+                                   .tokenizer = tokenizer,
+                                   .context_length = 20,
+                                   .need_caption = 1,
+                                   .templates = t};
+            cg_loader *l;
+            const cg_batch *b;
+            assert_int_equal(cg_loader_open(d, &o, epoch, epoch % 2, &l), CG_OK);
+            assert_int_equal(cg_loader_next(l, &b), CG_OK);
+            for (int64_t i = 0; i < b->n; i++) {
+                char *found,
+                    *wanted = cg_templates_sentence(&t, d->caption[b->index[i]], 9, (uint64_t)epoch,
+                                                    (uint64_t)b->index[i]);
+                assert_int_equal(cg_tokenizer_decode(tokenizer, b->token + b->offset[i],
+                                                     b->offset[i + 1] - b->offset[i], &found),
+                                 CG_OK);
+                assert_string_equal(found, wanted);
+                free(found);
+                free(wanted);
+            }
+            cg_loader_close(l);
+        }
+    static const char *const bad[] = {"a photo"};
+    cg_loader_options o = {.batch = 2, .workers = 1, .templates = {bad, 1}};
+    cg_loader *l;
+    assert_fails(cg_loader_open(d, &o, 0, 0, &l), CG_EINVAL, "has no {}");
+    cg_tokenizer_free(tokenizer);
+    cg_dataset_free(d);
+}
+
+/* ---- accuracy ---- */
+
+/* Seven classes on a circle, 51.4° apart; pictures at given angles from their class. */
+static void test_rank_classes(void **state) {
+    (void)state;
+    static const float x[7] = {1,          .6234898F,  -.2225209F, -.9009689F,
+                               -.9009689F, -.2225209F, .6234898F};
+    static const float y[7] = {0,          .7818315F,  .9749279F, .4338837F,
+                               -.4338837F, -.9749279F, -.7818315F};
+    float label[14], image[12];
+    /* class 0 three times: its own place, its neighbour's, the far side; class 1: its own; class 3:
+     * halfway to 4, a tie, and two places off */
+    static const int32_t class_of[6] = {0, 0, 0, 1, 3, 3};
+    static const int place[6] = {0, 1, 3, 1, -1, 5};
+    cg_zero_shot z;
+    for (int i = 0; i < 7; i++) label[2 * i] = x[i], label[2 * i + 1] = y[i];
+    for (int i = 0; i < 6; i++) {
+        image[2 * i] = place[i] < 0 ? -1 : x[place[i]];
+        image[2 * i + 1] = place[i] < 0 ? 0 : y[place[i]];
+    }
+    for (int threads = 1; threads <= 2; threads++) {
+        assert_int_equal(cg_rank_classes(image, class_of, 6, label, 7, 2, threads, &z), CG_OK);
+        assert_int_equal(z.images, 6);
+        assert_int_equal(z.classes, 7);
+        assert_int_equal(z.shown, 3);
+        assert_float_equal(z.chance, 1. / 7, 1e-12);
+        assert_float_equal(z.top1, 2. / 6, 1e-12); /* the tie counts against */
+        assert_float_equal(z.top5, 5. / 6, 1e-12); /* all but the far side */
+        assert_float_equal(z.per_class, (1. / 3 + 1 + 0) / 3, 1e-12);
+    }
+    image[0] = NAN;
+    assert_int_equal(cg_rank_classes(image, class_of, 6, label, 7, 2, 1, &z), CG_OK);
+    assert_float_equal(z.top1, 1. / 6, 1e-12);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_classes),       cmocka_unit_test(test_class_folders),
+        cmocka_unit_test(test_named_folders), cmocka_unit_test(test_unreadable_folder),
+        cmocka_unit_test(test_idx),           cmocka_unit_test(test_bad_idx),
+        cmocka_unit_test(test_fill),          cmocka_unit_test(test_loader_templates),
+        cmocka_unit_test(test_rank_classes),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
