@@ -80,10 +80,18 @@ static cg_value *attention_pool(cg_graph *g, const int64_t *d) {
     cg_value *x = operand(g, "x", CG_SHAPE(n * t, c));
     cg_value *q = layer(g, "q", operand(g, "mean", CG_SHAPE(n, c)), c, c);
     cg_value *k = layer(g, "k", x, c, c), *v = layer(g, "v", x, c, c);
-    cg_value *y = cg_attention(g, q, k, v, indices(g, n + 1, 1), indices(g, n + 1, t),
-                               (cg_attention_options){.heads = c / d[3],
-                                                      .scale = 1 / sqrtf((float)d[3])});
+    cg_value *y =
+        cg_attention(g, q, k, v, indices(g, n + 1, 1), indices(g, n + 1, t),
+                     (cg_attention_options){.heads = c / d[3], .scale = 1 / sqrtf((float)d[3])});
     return layer(g, "c", y, c, d[4]);
+}
+
+/* sequences, tokens of each, heads of 64 channels, causal */
+static cg_value *self_attention(cg_graph *g, const int64_t *d) {
+    cg_value *x = operand(g, "x", CG_SHAPE(d[0] * d[1], 3 * 64 * d[2]));
+    return cg_attention_qkv(
+        g, x, indices(g, d[0] + 1, d[1]),
+        (cg_attention_options){.heads = d[2], .scale = 0.125f, .causal = d[3] != 0});
 }
 
 static cg_value *cross_entropy(cg_graph *g, const int64_t *d) { /* pairs */
@@ -92,7 +100,8 @@ static cg_value *cross_entropy(cg_graph *g, const int64_t *d) { /* pairs */
                   cg_softmax_cross_entropy(g, x, label, 0));
 }
 
-/* demo: the emoji model's ResNet at batch 256; rn50: CLIP's at batch 16 */
+/* demo: the emoji model's ResNet at batch 256; rn50: CLIP's at batch 16; vit-b/32 and the rest:
+ * CLIP's, at batches of like cost */
 static const work table[] = {
     {"demo stem 3x3/2 3-16 @64", conv, {256, 64, 3, 16, 3, 2}},
     {"demo stem 3x3 16-32 @32", conv, {256, 32, 16, 32, 3, 1}},
@@ -123,6 +132,10 @@ static const work table[] = {
     {"rn50 add 256 @56", add, {16, 56, 256}},
     {"rn50 average pool 128 @56", avg_pool, {16, 56, 128}},
     {"rn50 attention pool 2048", attention_pool, {16, 50, 2048, 64, 1024}},
+    {"vit-b/32 self-attention", self_attention, {32, 50, 12, 0}},
+    {"vit-b/16 self-attention", self_attention, {4, 197, 12, 0}},
+    {"vit-l/14 self-attention", self_attention, {2, 257, 16, 0}},
+    {"text self-attention", self_attention, {32, 77, 8, 1}},
     {"linear 4096 512-2048", linear, {4096, 512, 2048}},
     {"linear 4096 2048-512", linear, {4096, 2048, 512}},
     {"cross-entropy 4096", cross_entropy, {4096}},

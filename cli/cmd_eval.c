@@ -379,8 +379,8 @@ static void print_json(const eval_args *a, const cg_model *m) {
 
 int cli_eval(int argc, char **argv) {
     static const struct argp_child children[] = {
-        {&cli_templates_argp, 0, "How captions and class names are put:", 2},
         {&cli_run_argp, 0, "Running:", 4},
+        {&cli_templates_argp, 0, "The sentences around captions and class names:", 2},
         {0}};
     static const struct argp argp = {options, parse, NULL, doc, children, NULL, NULL};
     eval_args a = {0};

@@ -43,9 +43,10 @@ foreach(library IN ITEMS clipgraph_shared clipgraph_static)
                   ${PUBLIC_HEADERS})
   target_compile_features(${library} INTERFACE c_std_11)
 endforeach()
-# Who links the shared library need not have what it is made with.
-target_link_libraries(clipgraph_shared PRIVATE "$<BUILD_INTERFACE:cg_options;${USES}>")
 target_link_libraries(clipgraph_static PRIVATE ${USES})
+# Who links the shared library need not have what it is made with: no target of it is exported.
+list(TRANSFORM USES REPLACE "^DNNL::dnnl$" "$<TARGET_LINKER_FILE:DNNL::dnnl>")
+target_link_libraries(clipgraph_shared PRIVATE "$<BUILD_INTERFACE:cg_options;${USES}>")
 if(NOT CLIPGRAPH_SANITIZE)
   target_link_options(clipgraph_shared PRIVATE LINKER:--no-undefined)
 endif()

@@ -26,8 +26,8 @@ struct cg_dataset {
     int32_t n_captions;  /* distinct cleaned captions */
     char **path;         /* [size] for messages and result lists. Owned */
     int endless;         /* pair i of epoch e is pair e·size + i: image() takes those too */
-    cg_classes classes;  /* what captions can be, where they are classes; n 0: they are not. Owned */
-    char **skipped;      /* [n_skipped] messages: what could not be searched. Owned */
+    cg_classes classes; /* what captions can be, where they are classes; n 0: they are not. Owned */
+    char **skipped;     /* [n_skipped] messages: what could not be searched. Owned */
     int64_t n_skipped;
 };
 
@@ -61,12 +61,13 @@ cg_status cg_dataset_synthetic(const cg_synthetic_options *options, cg_dataset *
 cg_status cg_dataset_folder(const char *folder, const cg_decode_options *options, cg_dataset **out);
 
 /* A folder of folders, one for each class, with its pictures at any depth: their caption is the
- * class. `classes` (NULL: the folders that hold a picture) says by its keys what each folder is
- * called; otherwise it is called by its name, underscores read as spaces.
- * errors  CG_EIO; CG_ENOTFOUND: no picture in a folder of it; CG_EFORMAT: two folders of one class,
- *         or a folder with pictures that is not among `classes` */
+ * class. A folder is called by its name, underscores read as spaces; `classes` may call it
+ * otherwise, by its key (NULL: the classes are the folders that hold a picture).
+ * errors  CG_EIO; CG_ENOTFOUND: no picture in a folder of it; CG_EFORMAT: two folders of one
+ *         class, or a folder with pictures that is not among `classes` */
+
 cg_status cg_dataset_class_folders(const char *folder, const cg_classes *classes,
-                             const cg_decode_options *options, cg_dataset **out);
+                                   const cg_decode_options *options, cg_dataset **out);
 
 /* Grey pictures and labels in two IDX files (MNIST and its like), plain or gzipped; the labels'
  * path is the pictures' with "images" and "idx3" in its name read as "labels" and "idx1". Label k

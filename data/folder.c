@@ -1,4 +1,5 @@
 #include "data/files.h"
+#include "data/tokenizer.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -144,24 +145,31 @@ static cg_status list_folders(const char *folder, char ***list, int64_t *n) {
     return status;
 }
 
-/* Makes a class of a folder's name: its number in d->classes. */
-static cg_status name_class(cg_dataset *d, const char *key, int32_t *class) {
-    char *name = strdup(key);
-    if (!name) return cg_error(CG_ENOMEM, "%s: no memory", key);
-    for (char *c = name; *c; c++)
+/* Which class a folder is of, by its name. `known`: the classes are given, and it has to be one of
+ * them (-1: it is none); otherwise it is a new one. */
+static cg_status find_class(cg_dataset *d, const char *key, int known, int32_t *class) {
+    char *clean;
+    *class = known ? cg_classes_find_key(&d->classes, key) : -1;
+    if (*class >= 0) return CG_OK;
+    char *spoken = strdup(key);
+    if (!spoken) return cg_error(CG_ENOMEM, "%s: no memory", key);
+    for (char *c = spoken; *c; c++)
         if (*c == '_') *c = ' ';
-    cg_status status = cg_classes_add(&d->classes, key, name);
-    *class = d->classes.n - 1;
-    free(name);
-    return status;
+    cg_status status =
+        known ? cg_caption_clean(spoken, &clean) : cg_classes_add(&d->classes, key, spoken);
+    free(spoken);
+    if (status != CG_OK) return status;
+    *class = known ? cg_classes_find(&d->classes, clean) : d->classes.n - 1;
+    if (known) free(clean);
+    return CG_OK;
 }
 
 /* Adds the pictures of one class's folder. `known`: the classes are given. */
 static cg_status add_class(search *s, const char *folder, const char *key, int known) {
     cg_dataset *d = s->d;
-    int32_t class = known ? cg_classes_find_key(&d->classes, key) : -1;
+    int32_t class;
     int64_t from = d->size;
-    if (!known) CG_TRY(name_class(d, key, &class));
+    CG_TRY(find_class(d, key, known, &class));
     char *path = join(folder, key);
     if (!path) return CG_ENOMEM;
     s->caption = class < 0 ? "" : d->classes.at[class].caption;

@@ -35,7 +35,8 @@ int cg_clip_text_packs(const cg_clip_desc *d) {
 }
 
 int cg_clip_text_reads_mask(const cg_clip_desc *d) {
-    return d->text.text_arch == CG_TEXT_CBOW || d->text.use_pad_mask;
+    const cg_text_desc *t = &d->text; /* beside a causal mask open_clip has no other */
+    return t->text_arch == CG_TEXT_CBOW || (t->no_causal_mask && t->use_pad_mask);
 }
 
 int cg_clip_draws(const cg_clip_desc *d) {

@@ -68,7 +68,7 @@ typedef struct cg_text_desc {
     cg_text_pool pool_type;
     int64_t pad_id, eos_id;
     int no_causal_mask; /* a token sees those after it too */
-    int use_pad_mask;   /* padding is not seen; without it, and without the causal mask, it is */
+    int use_pad_mask;   /* with no_causal_mask: padding is not seen; otherwise it is */
     int proj_bias;
     cg_activation act;
     cg_norm norm; /* also of CBOW's ln_final */
@@ -84,7 +84,8 @@ typedef struct cg_clip_desc {
                                logits with a learned bias that starts there */
 } cg_clip_desc;
 
-/* open_clip's defaults: a ViT-B/16 and a transformer, embed_dim not set (0). */
+/* Where a description made by hand starts. open_clip's defaults: a ViT-B/16 and a transformer,
+ * embed_dim not set (0). */
 cg_clip_desc cg_clip_desc_default(void);
 
 /* Reads a description from a JSON value; `name` stands in messages (a file's, say). A file

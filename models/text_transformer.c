@@ -49,7 +49,7 @@ cg_value *cg_text_transformer(cg_graph *g, const cg_clip_desc *d, const cg_capti
                    .norm = t->norm,
                    .causal = !t->no_causal_mask,
                    .offset = c->offset,
-                   .mask = t->use_pad_mask ? c->mask : NULL,
+                   .mask = c->mask,
                    .in = {CG_INIT_NORMAL, w, 0},
                    .out = {CG_INIT_NORMAL, deep, 0},
                    .fc = {CG_INIT_NORMAL, w / sqrtf(2), w},

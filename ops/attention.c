@@ -19,8 +19,8 @@
  * A task is one head of one sequence, so that every result is written by one task in one order. */
 #include "ops/attention.h"
 #include "ops/attention_kernel.h"
-#include "ops/check.h"
 #include "ops/kernel.h"
+#include "ops/segment.h"
 
 #include <omp.h>
 #include <string.h>
@@ -80,23 +80,14 @@ static cg_status check_matrix(const cg_value *x, const char *name, int64_t heads
     return CG_OK;
 }
 
-static cg_status check_offset(const cg_value *x, const char *name) {
-    char text[CG_SHAPE_TEXT];
-    CG_TRY(cg_check_dtype(x, name, CG_I32));
-    if (x->shape.rank != 1 || x->shape.dim[0] < 1)
-        return cg_error(CG_ESHAPE, "%s is %s, wanted [sequences + 1]", name,
-                        cg_shape_print(&x->shape, text));
-    return CG_OK;
-}
-
 static cg_status check_separate(const cg_value *const *in, int64_t heads) {
     char text[CG_SHAPE_TEXT], other[CG_SHAPE_TEXT];
     const cg_value *q = in[0], *k = in[1], *v = in[2];
     CG_TRY(check_matrix(q, "q", heads, 1));
     CG_TRY(check_matrix(k, "k", heads, 1));
     CG_TRY(check_matrix(v, "v", heads, 1));
-    CG_TRY(check_offset(in[3], "q_offset"));
-    CG_TRY(check_offset(in[4], "k_offset"));
+    CG_TRY(cg_check_offset(in[3], "q_offset"));
+    CG_TRY(cg_check_offset(in[4], "k_offset"));
     if (q->shape.dim[1] != k->shape.dim[1])
         return cg_error(CG_ESHAPE, "q is %s and k is %s, wanted equal columns",
                         cg_shape_print(&q->shape, text), cg_shape_print(&k->shape, other));
@@ -125,7 +116,7 @@ cg_status cg_attention_infer(const cg_node *n, cg_type *out) {
         return cg_error(CG_EINVAL, "heads is %lld, wanted 1 or more", (long long)f.heads);
     if (f.fused) {
         CG_TRY(check_matrix(n->in[0], "qkv", f.heads, 3));
-        CG_TRY(check_offset(n->in[1], "offset"));
+        CG_TRY(cg_check_offset(n->in[1], "offset"));
     } else {
         CG_TRY(check_separate((const cg_value *const *)n->in, f.heads));
     }
@@ -218,6 +209,7 @@ static cg_attention_head head_at(const work *w, int64_t s, int64_t h) {
     int64_t o = i * a.o_row + h * a.e, lse = i * a.lse_row + h;
     a.queries = w->q_offset[s + 1] - i;
     a.keys = w->k_offset[s + 1] - j;
+    a.last = h + 1 == w->f.heads;
     a.q += q;
     a.k += k;
     a.v += v;
@@ -236,25 +228,11 @@ static cg_attention_head head_at(const work *w, int64_t s, int64_t h) {
     return a;
 }
 
-static cg_status check_rising(const int32_t *offset, int64_t sequences, int64_t rows,
-                              const char *name) {
-    if (offset[0] < 0)
-        return cg_error(CG_EINVAL, "%s[0] is %d, wanted 0 or more", name, (int)offset[0]);
-    for (int64_t s = 0; s < sequences; s++)
-        if (offset[s + 1] < offset[s])
-            return cg_error(CG_EINVAL, "%s falls from %d to %d at %lld, wanted rising offsets",
-                            name, (int)offset[s], (int)offset[s + 1], (long long)s + 1);
-    if (offset[sequences] > rows)
-        return cg_error(CG_EINVAL, "%s ends at %d, wanted at most %lld rows", name,
-                        (int)offset[sequences], (long long)rows);
-    return CG_OK;
-}
-
 static cg_status check_offsets(const work *w) {
     const form *f = &w->f;
-    if (f->fused) return check_rising(w->q_offset, f->sequences, f->q_rows, "offset");
-    CG_TRY(check_rising(w->q_offset, f->sequences, f->q_rows, "q_offset"));
-    return check_rising(w->k_offset, f->sequences, f->k_rows, "k_offset");
+    if (f->fused) return cg_check_rising(w->q_offset, f->sequences, f->q_rows, "offset");
+    CG_TRY(cg_check_rising(w->q_offset, f->sequences, f->q_rows, "q_offset"));
+    return cg_check_rising(w->k_offset, f->sequences, f->k_rows, "k_offset");
 }
 
 /* Zeroes the rows that belong to no sequence. */
@@ -313,7 +291,8 @@ cg_status cg_attention_run(const cg_task *t) {
     double multiplied = pairs(t->node, &w.f) * (double)(w.f.q_width + w.f.v_width);
     int threads = multiplied < CG_PARALLEL_MIN ? 1 : t->threads;
     int64_t tasks = w.f.sequences * w.f.heads, floats = scratch_floats(&w.f);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    int64_t chunk = tasks / (8 * (int64_t)threads) + 1; /* heads share rows: best by one thread */
+#pragma omp parallel for schedule(dynamic, chunk) num_threads(threads)
     for (int64_t i = 0; i < tasks; i++) {
         cg_attention_head head = head_at(&w, i / w.f.heads, i % w.f.heads);
         float *scratch = (float *)t->scratch + omp_get_thread_num() * floats;

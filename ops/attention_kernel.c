@@ -1,188 +1,22 @@
-/* Up to 512 keys are taken at a time against up to 48 queries, so that scores stay in cache and
- * scratch does not grow with the sequence; longer ones are merged by their log-sum-exp. All
- * products go through one micro-kernel: strips of 6 rows of the left matrix against panels of 16
- * columns of the right one, which is packed. Under a causal mask each strip stops at the last key
- * that one of its queries sees. */
+/* Up to 512 keys are taken at a time, against up to 48 queries where there are gradients, so that
+ * scores stay in cache and scratch does not grow with the sequence; longer ones are merged by their
+ * log-sum-exp. Under a causal mask each strip of queries stops at the last key that one of them
+ * sees. */
 #include "ops/attention_kernel.h"
 
+#include "ops/attention_product.h"
 #include "ops/kernel.h"
 #include "ops/simd_math.h"
 
 #include <math.h>
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline)) /* cloned with what calls it */
-
-enum { QUERIES = 48, KEYS = 512, STRIP = 6, PANEL = 16 };
-
-INLINE int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
-INLINE int64_t between(int64_t x, int64_t low, int64_t high) {
-    return x < low ? low : x > high ? high : x;
-}
-
-INLINE int64_t whole_panels(int64_t n) {
-    return (n + PANEL - 1) / PANEL * PANEL;
-}
+enum { QUERIES = 48, KEYS = 512 };
 
 /* Row length of n scores: room for a strip of keys that begins at the last one, and an odd number
  * of cache lines, so that a column does not fall on few sets. */
 INLINE int64_t score_stride(int64_t n) {
     return ((whole_panels(n) / PANEL + 1) | 1) * PANEL;
-}
-
-/* --- small matrix products ------------------------------------------------------------------- */
-
-/* A matrix of which element (i, j) is at[i * row + j * column]. */
-typedef struct matrix {
-    const float *at;
-    int64_t row, column;
-} matrix;
-
-/* Packed: column j of row i is at[j / PANEL * panel + i * PANEL + j % PANEL]. */
-typedef struct panels {
-    const float *at;
-    int64_t panel;
-} panels;
-
-/* c[rows, n] = a[rows, k] b[k, n], or is added to: n columns of one panel. The sums stay in
- * registers: 6 rows of 16 are 12 vectors of AVX2, and 6 of AVX-512. */
-INLINE void tile(float *c, int64_t c_row, matrix a, const float *b, int rows, int64_t n, int64_t k,
-                 int add) {
-    float sum[STRIP][PANEL] = {{0}};
-    const float *x = a.at;
-    for (int64_t p = 0; p < k; p++, x += a.column, b += PANEL) {
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            float factor = x[r * a.row];
-#pragma omp simd
-            for (int j = 0; j < PANEL; j++) sum[r][j] += factor * b[j];
-        }
-    }
-    if (n < PANEL) {
-        for (int r = 0; r < rows; r++)
-            for (int64_t j = 0; j < n; j++)
-                c[r * c_row + j] = sum[r][j] + (add ? c[r * c_row + j] : 0);
-        return;
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++) {
-        float *to = c + r * c_row;
-        if (add) {
-#pragma omp simd
-            for (int j = 0; j < PANEL; j++) to[j] += sum[r][j];
-        } else {
-#pragma omp simd
-            for (int j = 0; j < PANEL; j++) to[j] = sum[r][j];
-        }
-    }
-}
-
-INLINE void tiles(float *c, int64_t c_row, matrix a, panels b, int rows, int64_t n, int64_t k,
-                  int add) {
-    for (int64_t j = 0; j < n; j += PANEL, b.at += b.panel)
-        tile(c + j, c_row, a, b.at, rows, n - j, k, add);
-}
-
-/* The same for all of n columns, and at most STRIP rows. */
-CG_KERNEL static void multiply(float *c, int64_t c_row, matrix a, panels b, int64_t rows, int64_t n,
-                               int64_t k, int add) {
-    switch (rows) {
-    case 1:
-        tiles(c, c_row, a, b, 1, n, k, add);
-        break;
-    case 2:
-        tiles(c, c_row, a, b, 2, n, k, add);
-        break;
-    case 3:
-        tiles(c, c_row, a, b, 3, n, k, add);
-        break;
-    case 4:
-        tiles(c, c_row, a, b, 4, n, k, add);
-        break;
-    case 5:
-        tiles(c, c_row, a, b, 5, n, k, add);
-        break;
-    default:
-        tiles(c, c_row, a, b, STRIP, n, k, add);
-    }
-}
-
-/* Packs a matrix of so many rows and columns; returns where the next may lie. */
-INLINE float *pack(panels *p, float *to, const float *from, int64_t row, int64_t rows,
-                   int64_t columns) {
-    int64_t whole = columns / PANEL * PANEL, rest = columns - whole, panel = rows * PANEL;
-    *p = (panels){to, panel};
-    for (int64_t i = 0; i < rows; i++, from += row) {
-        float *at = to + i * PANEL;
-        for (int64_t j = 0; j < whole; j += PANEL, at += panel)
-            memcpy(at, from + j, PANEL * sizeof *at);
-        for (int64_t c = 0; rest > 0 && c < PANEL; c++) at[c] = c < rest ? from[whole + c] : 0;
-    }
-    return to + whole_panels(columns) * rows;
-}
-
-/* Four rows of `to`, PANEL apart, are four columns of `from`, of which so many rows are there. */
-INLINE void transpose4(float *to, const float *from, int64_t row, int64_t rows) {
-    typedef float four __attribute__((vector_size(16)));
-    four x[4] = {{0}}, a, b, c, d;
-    for (int64_t r = 0; r < rows; r++) memcpy(&x[r], from + r * row, sizeof *x);
-    a = __builtin_shufflevector(x[0], x[1], 0, 4, 1, 5);
-    b = __builtin_shufflevector(x[2], x[3], 0, 4, 1, 5);
-    c = __builtin_shufflevector(x[0], x[1], 2, 6, 3, 7);
-    d = __builtin_shufflevector(x[2], x[3], 2, 6, 3, 7);
-    x[0] = __builtin_shufflevector(a, b, 0, 1, 4, 5);
-    x[1] = __builtin_shufflevector(a, b, 2, 3, 6, 7);
-    x[2] = __builtin_shufflevector(c, d, 0, 1, 4, 5);
-    x[3] = __builtin_shufflevector(c, d, 2, 3, 6, 7);
-    for (int r = 0; r < 4; r++) memcpy(to + r * PANEL, &x[r], sizeof *x);
-}
-
-/* The same of the transpose. */
-INLINE float *pack_transpose(panels *p, float *to, const float *from, int64_t row, int64_t rows,
-                             int64_t columns) {
-    *p = (panels){to, columns * PANEL};
-    for (int64_t i = 0; i < rows; i += PANEL, to += columns * PANEL) {
-        int64_t j = 0;
-        for (; j + 4 <= columns; j += 4)
-            for (int64_t r = 0; r < PANEL; r += 4) {
-                float *at = to + j * PANEL + r;
-                const float *x = from + (i + r) * row + j;
-                if (i + r + 4 <= rows)
-                    transpose4(at, x, row, 4);
-                else
-                    transpose4(at, x, row, between(rows - i - r, 0, 4));
-            }
-        for (; j < columns; j++)
-            for (int64_t r = 0; r < PANEL; r++)
-                to[j * PANEL + r] = i + r < rows ? from[(i + r) * row + j] : 0;
-    }
-    return to;
-}
-
-INLINE void zero(float *x, int64_t row, int64_t rows, int64_t columns) {
-    for (int64_t i = 0; i < rows; i++) memset(x + i * row, 0, (size_t)columns * sizeof *x);
-}
-
-/* Sums are kept in PANEL parts, added by halves: one after another would wait for each other. */
-INLINE float sum_of(float *part) {
-#pragma GCC unroll 4
-    for (int half = PANEL / 2; half > 0; half /= 2)
-#pragma omp simd
-        for (int c = 0; c < half; c++) part[c] += part[c + half];
-    return part[0];
-}
-
-INLINE float dot(const float *x, const float *y, int64_t n) {
-    float part[PANEL] = {0};
-    int64_t i = 0;
-    for (; i + PANEL <= n; i += PANEL)
-#pragma omp simd
-        for (int c = 0; c < PANEL; c++) part[c] += x[i + c] * y[i + c];
-    for (; i < n; i++) part[i % PANEL] += x[i] * y[i];
-    return sum_of(part);
 }
 
 /* --- what is seen ---------------------------------------------------------------------------- */
@@ -205,13 +39,31 @@ INLINE int64_t block_of(int64_t queries) {
     return (n + STRIP - 1) / STRIP * STRIP;
 }
 
-/* Scales one query's products with n keys; those not seen, and the rest of the width, are -inf. */
-INLINE void scale_scores(float *score, int64_t n, int64_t width, float scale, const float *mask) {
-#pragma omp simd
-    for (int64_t j = 0; j < width; j++) score[j] *= scale;
+/* Of one query's scores, those of keys not seen, and the rest of the width, become -inf. */
+INLINE void hide_unseen(float *score, int64_t n, int64_t width, const float *mask) {
     if (mask)
         for (int64_t j = 0; j < n; j++) score[j] = mask[j] != 0 ? score[j] : -INFINITY;
     for (int64_t j = n; j < width; j++) score[j] = -INFINITY;
+}
+
+INLINE void fetch(const float *x, int64_t row, int64_t rows, int64_t columns) {
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t c = 0; c < columns; c += PANEL) __builtin_prefetch(x + i * row + c, 0, 2);
+}
+
+/* Asks for the same queries of the next head, and for the keys of their numbers from j on. They
+ * lie beside those of this head, in rows too far apart for the processor to foresee. */
+INLINE void fetch_next(const cg_attention_head *a, int64_t i, int64_t rows, int64_t j) {
+    if (a->last) return;
+    fetch(a->q + i * a->q_row + a->d, a->q_row, rows, a->d);
+    if (a->d_o) {
+        fetch(a->o + i * a->o_row + a->e, a->o_row, rows, a->e);
+        fetch(a->d_o + i * a->o_row + a->e, a->o_row, rows, a->e);
+    }
+    int64_t key = i + j, keys = least(rows, a->keys - key);
+    if (keys <= 0) return;
+    fetch(a->k + key * a->k_row + a->d, a->k_row, keys, a->d);
+    fetch(a->v + key * a->v_row + a->e, a->v_row, keys, a->e);
 }
 
 /* --- forward --------------------------------------------------------------------------------- */
@@ -249,9 +101,9 @@ INLINE void merge_softmax(float *score, int64_t width, float *lse, float *o, int
 INLINE void forward_one(const cg_attention_head *a, int64_t keys, float *score) {
     for (int64_t j = 0; j < keys; j += KEYS) {
         int64_t n = least(KEYS, keys - j), width = whole_panels(n);
-        for (int64_t r = 0; r < n; r++) score[r] = dot(a->q, a->k + (j + r) * a->k_row, a->d);
-        memset(score + n, 0, (size_t)(width - n) * sizeof *score);
-        scale_scores(score, n, width, a->scale, a->key_mask ? a->key_mask + j : NULL);
+        for (int64_t r = 0; r < n; r++)
+            score[r] = a->scale * dot(a->q, a->k + (j + r) * a->k_row, a->d);
+        hide_unseen(score, n, width, a->key_mask ? a->key_mask + j : NULL);
         merge_softmax(score, width, a->out_lse, a->out, a->e);
         for (int64_t r = 0; r < n; r++) {
             const float *v = a->v + (j + r) * a->v_row;
@@ -266,11 +118,12 @@ INLINE void forward_strip(const cg_attention_head *a, int64_t i, int64_t rows, i
                           panels kt, panels v, float *score, int64_t stride) {
     int64_t last = seen(a, i + rows - 1, j, n), width = whole_panels(last);
     float *o = a->out + i * a->o_row;
+    fetch_next(a, i, rows, j);
     if (last == 0 && j > 0) return; /* the first keys write o, if only zeros */
     multiply(score, stride, (matrix){a->q + i * a->q_row, a->q_row, 1}, kt, rows, width, a->d, 0);
     for (int64_t r = 0; r < rows; r++) {
-        scale_scores(score + r * stride, seen(a, i + r, j, n), width, a->scale,
-                     a->key_mask ? a->key_mask + j : NULL);
+        hide_unseen(score + r * stride, seen(a, i + r, j, n), width,
+                    a->key_mask ? a->key_mask + j : NULL);
         merge_softmax(score + r * stride, width, a->out_lse + (i + r) * a->lse_row,
                       o + r * a->o_row, a->e);
     }
@@ -289,7 +142,8 @@ CG_KERNEL static void forward(const cg_attention_head *a, float *scratch) {
     for (int64_t j = 0; j < keys && a->queries > 1; j += KEYS) {
         int64_t n = least(KEYS, keys - j);
         panels kt, v;
-        float *rest = pack_transpose(&kt, scratch, a->k + j * a->k_row, a->k_row, n, a->d);
+        float *rest =
+            pack_transpose(&kt, scratch, a->k + j * a->k_row, a->k_row, n, a->d, a->scale);
         rest = pack(&v, rest, a->v + j * a->v_row, a->v_row, n, a->e);
         for (int64_t i = 0; i < a->queries; i += STRIP)
             forward_strip(a, i, least(STRIP, a->queries - i), j, n, kt, v, rest, score_stride(n));
@@ -322,10 +176,10 @@ INLINE void backward_one(const cg_attention_head *a, int64_t keys, float *score)
         const float *k = a->k + j * a->k_row, *v = a->v + j * a->v_row;
         float *dk = a->dk + j * a->k_row, *dv = a->dv + j * a->v_row;
         for (int64_t r = 0; r < n; r++) {
-            score[r] = dot(a->q, k + r * a->k_row, a->d);
+            score[r] = a->scale * dot(a->q, k + r * a->k_row, a->d);
             dp[r] = dot(a->d_o, v + r * a->v_row, a->e);
         }
-        scale_scores(score, n, n, a->scale, a->key_mask ? a->key_mask + j : NULL);
+        hide_unseen(score, n, n, a->key_mask ? a->key_mask + j : NULL);
         softmax_grad(score, dp, n, a->scale, *a->lse, delta);
         for (int64_t r = 0; r < n; r++) {
 #pragma omp simd
@@ -353,11 +207,12 @@ INLINE void backward_strip(const cg_attention_head *a, const block *b, int64_t r
     float *score = b->score + r * b->stride, *dp = b->dp + r * b->stride;
     const float *mask = a->key_mask ? a->key_mask + b->j : NULL;
     matrix q = {a->q + i * a->q_row, a->q_row, 1}, d_o = {a->d_o + i * a->o_row, a->o_row, 1};
+    fetch_next(a, i, rows, b->j);
     multiply(score, b->stride, q, b->kt, rows, width, a->d, 0);
     multiply(dp, b->stride, d_o, b->vt, rows, width, a->e, 0);
     for (int64_t s = 0; s < rows; s++, score += b->stride, dp += b->stride) {
         float delta = dot(d_o.at + s * a->o_row, a->o + (i + s) * a->o_row, a->e);
-        scale_scores(score, seen(a, i + s, b->j, b->keys), width, a->scale, mask);
+        hide_unseen(score, seen(a, i + s, b->j, b->keys), width, mask);
         softmax_grad(score, dp, width, a->scale, a->lse[(i + s) * a->lse_row], delta);
         memset(score + width, 0, PANEL * sizeof *score); /* a strip of keys reaches past the last */
         memset(dp + width, 0, PANEL * sizeof *dp);
@@ -394,8 +249,8 @@ CG_KERNEL static void backward(const cg_attention_head *a, float *scratch) {
     for (int64_t j = 0; j < keys && a->queries > 1; j += KEYS) {
         block b = {.j = j, .keys = least(KEYS, keys - j)};
         const float *k = a->k + j * a->k_row;
-        float *at = pack_transpose(&b.kt, scratch, k, a->k_row, b.keys, a->d);
-        at = pack_transpose(&b.vt, at, a->v + j * a->v_row, a->v_row, b.keys, a->e);
+        float *at = pack_transpose(&b.kt, scratch, k, a->k_row, b.keys, a->d, a->scale);
+        at = pack_transpose(&b.vt, at, a->v + j * a->v_row, a->v_row, b.keys, a->e, 1);
         at = pack(&b.k, at, k, a->k_row, b.keys, a->d);
         b.stride = score_stride(b.keys);
         int64_t step = block_of(a->queries);

@@ -10,11 +10,12 @@ typedef struct cg_attention_head {
     int64_t d, e; /* columns of q and k, and of v and o */
     float scale;
     int causal;
+    int last; /* of the heads: the next one does not lie beside it */
     const float *q, *k, *v;
     int64_t q_row, k_row, v_row, o_row, lse_row;
     const float *key_mask;      /* [keys], or NULL */
     float *out, *out_lse;       /* what forward writes, */
-    const float *o, *lse, *d_o; /* what backward reads of it, */
+    const float *o, *lse, *d_o; /* what backward reads; d_o is NULL in forward */
     float *dq, *dk, *dv;        /* and writes */
 } cg_attention_head;
 

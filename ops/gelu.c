@@ -1,7 +1,7 @@
 /* gelu: y = x Φ(x), the exact one: Φ(x) = (1 + erf(x / √2)) / 2.
  *   y = max(x, 0) - z Φ(-z),  z = |x|
- * so that nothing cancels: small results, too, are right to a few digits of the last place. Below
- * -13.2 the result would be subnormal and is 0.
+ * so that nothing cancels: negative results, too, are right to 5e-6 of themselves. Below -13.2 they
+ * would be subnormal and are 0.
  * shapes  x [...] f32 -> y [...]
  * vjp     dx = dy (Φ(x) + x φ(x)),  φ(x) = e^(-x²/2) / √(2π) (op gelu_grad)
  * errors  CG_EDTYPE: x is not f32

@@ -190,7 +190,11 @@ static void class_files(void **state) {
     assert_int_equal((int)number(set, "zero_shot", "classes"), 4);
     assert_int_equal((int)number(set, "zero_shot", "classes_shown"), 3);
     json_decref(set);
-    fails("eval " MODEL "--val-data bars --classes classes.txt", 1, "is not among the 3 classes");
+    succeeds("eval " MODEL "--val-data bars --classes classes.txt --template 'the {} is bright'");
+    prints("zero-shot        top-1    100.0");
+    write_text("fewer.txt", "upper half\nlower half\n");
+    fails("eval " MODEL "--val-data bars --classes fewer.txt", 1,
+          "folder \"left_half\" is not among the 2 classes");
     fails("eval " MODEL "--val-data bars --classes none.txt", 1, "none.txt");
 }
 

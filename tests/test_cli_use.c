@@ -288,7 +288,7 @@ static void inspect_counts(void **state) {
         json_t *j = json_of(arguments), *memory = json_object_get(j, "memory");
         int64_t all = number(j, "parameters", "all"), sum = 0, layer = 0;
         assert_int_equal(all, number(j, "parameters", "image") + number(j, "parameters", "text") +
-                                  number(j, "parameters", "temperature"));
+                                  number(j, "parameters", "logits"));
         json_t *layers = json_object_get(j, "layers"), *one;
         size_t k;
         json_array_foreach(layers, k, one) {

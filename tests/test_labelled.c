@@ -161,6 +161,10 @@ static void test_named_folders(void **state) {
     cg_dataset_free(d);
     assert_fails(open_folders("tree", "Red_fox\nblue bird\n", &d), CG_EFORMAT,
                  "folder \"linked\" is not among the 2 classes given");
+    assert_int_equal(open_folders("tree", "red fox\nBlue  Bird\nlinked\n", &d), CG_OK);
+    assert_pair(d, 1, "tree/Red_fox/z.png", "red fox");
+    assert_pair(d, 2, "tree/blue bird/b.png", "blue bird");
+    cg_dataset_free(d);
     assert_int_equal(mkdir(in_folder("tree/red fox"), 0777), 0);
     write_picture("tree/red fox/e.png", 7);
     assert_fails(open_folders("tree", NULL, &d), CG_EFORMAT,

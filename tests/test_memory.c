@@ -39,8 +39,10 @@ static const size_t least_arena = 150u << 20;
 static cg_clip_desc description(void) {
     cg_clip_desc d = cg_clip_desc_default();
     d.embed_dim = 128;
-    d.vision = (cg_vision_desc){
-        .image_size = 128, .layers = {1, 1, 1, 1}, .n_layers = 4, .width = 32, .head_width = 64};
+    d.vision.image_size = 128;
+    d.vision.n_layers = 4;
+    for (int i = 0; i < 4; i++) d.vision.layers[i] = 1;
+    d.vision.width = 32;
     d.text.text_arch = CG_TEXT_CBOW;
     d.text.vocab_size = 2048;
     d.text.width = 128;

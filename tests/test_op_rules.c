@@ -184,6 +184,43 @@ static void test_offsets(void **state) {
     for (int i = 0; i < 8; i++) assert_float_equal(o[i], want[i], 1e-6);
 }
 
+static void test_qkv_offsets(void **state) {
+    (void)state;
+    const float x[12] = {0};
+    float o[4];
+    cg_graph *g = graph();
+    cg_value *qkv = cg_input(g, "x", CG_F32, CG_SHAPE(2, 6));
+    cg_value *offset = cg_input(g, "offset", CG_I32, CG_SHAPE(2));
+    cg_value *y = cg_attention_qkv(g, qkv, offset, (cg_attention_options){.heads = 1, .scale = 1});
+    assert_int_equal(run(g, y, (input[]){{"x", x}, {"offset", (int32_t[]){0, 3}}}, 2, o, sizeof o),
+                     CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "offset ends at 3, wanted at most 2 rows"));
+    cg_graph_free(g);
+}
+
+/* Pairs that are attended: of 3 queries and 5 keys, and of 4 and 2, under a causal mask. */
+static void test_attention_flops(void **state) {
+    (void)state;
+    cg_graph *g = graph();
+    const int32_t at_q[3] = {0, 3, 7}, at_k[3] = {0, 5, 7};
+    cg_value *q = cg_input(g, "q", CG_F32, CG_SHAPE(8, 6));
+    cg_value *k = cg_input(g, "k", CG_F32, CG_SHAPE(8, 6));
+    cg_value *v = cg_input(g, "v", CG_F32, CG_SHAPE(8, 4));
+    cg_value *known_q = cg_constant(g, CG_I32, CG_SHAPE(3), at_q);
+    cg_value *known_k = cg_constant(g, CG_I32, CG_SHAPE(3), at_k);
+    cg_value *offset = cg_input(g, "offset", CG_I32, CG_SHAPE(3));
+    for (int causal = 0; causal < 2; causal++) {
+        cg_attention_options options = {.heads = 2, .scale = 1, .causal = causal};
+        const cg_value *known = cg_attention(g, q, k, v, known_q, known_k, options);
+        const cg_value *equal = cg_attention(g, q, k, v, offset, offset, options);
+        int pairs = causal ? 3 + 4 + 5 + 1 + 2 : 3 * 5 + 4 * 2;
+        assert_int_equal(known->node->op->flops(known->node), 2 * pairs * (6 + 4));
+        pairs = causal ? 2 * (1 + 2 + 3 + 4) : 2 * 4 * 4;
+        assert_int_equal(equal->node->op->flops(equal->node), 2 * pairs * (6 + 4));
+    }
+    cg_graph_free(g);
+}
+
 /* --- gradients that are refused --------------------------------------------------------------- */
 
 /* Sends a gradient into output 1 of y's node. */
@@ -217,7 +254,13 @@ static void test_kept(void **state) {
     refuse_kept(
         g, x,
         cg_attention(g, x, x, x, offset, offset, (cg_attention_options){.heads = 1, .scale = 1}),
-        "the gradient of lse");
+        "attention: the gradient of lse");
+    g = graph();
+    x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 3));
+    offset = cg_input(g, "offset", CG_I32, CG_SHAPE(2));
+    refuse_kept(g, x,
+                cg_attention_qkv(g, x, offset, (cg_attention_options){.heads = 1, .scale = 1}),
+                "attention_qkv: the gradient of lse");
 }
 
 /* --- dropout ---------------------------------------------------------------------------------- */
@@ -348,10 +391,11 @@ static void test_patch_dropout(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_labels),    cmocka_unit_test(test_masked_rows),
-        cmocka_unit_test(test_offsets),   cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_dropout),   cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_zero_rows), cmocka_unit_test(test_patch_dropout),
+        cmocka_unit_test(test_labels),          cmocka_unit_test(test_masked_rows),
+        cmocka_unit_test(test_offsets),         cmocka_unit_test(test_qkv_offsets),
+        cmocka_unit_test(test_attention_flops), cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_dropout),         cmocka_unit_test(test_pairs),
+        cmocka_unit_test(test_zero_rows),       cmocka_unit_test(test_patch_dropout),
     };
     return cmocka_run_group_tests_name("op rules", tests, NULL, NULL);
 }

@@ -5,7 +5,7 @@ Python.
 
     python tools/make_golden.py [NAME …]            all, or those named; needs PyTorch and NumPy
     python tools/make_golden.py --search NAME       prints a first for which the margins hold
-    python tools/make_golden.py --check-transformers    needs transformers: is this reference right?
+    python tools/make_golden.py --check-transformers    needs transformers: are the models right?
     python tools/make_golden.py --count             parameters and FLOPs of the published models
 
 The models are written in golden/ from their definition, with plain tensor operations. No weight or
@@ -13,12 +13,12 @@ input is stored: each is a function of its name (golden/hashed.py). Inputs have 
 `first` + the training step; step 0 is also the single run whose embeddings, logits, gradients and
 statistics are kept.
 
-`first` is chosen, not arbitrary. At 0 the gradient of a ReLU jumps: where one of its 370,000 inputs
-lies within rounding of 0, implementations that are all right differ by 1 % in gradients and, a few
-steps later, in losses. (resnet_cbow with first = 0 has such an element, -7.5e-7 before the second
-stage; deciding it the other way here gave the gradients and losses of the library that had decided
-so.) MARGINS are how near 0 any may come, in step 0 and in the others; they are checked at every
-run.
+`first` is chosen, not arbitrary. At 0 the gradient of a ReLU jumps: where one of a ResNet's
+370,000 inputs of ReLUs lies within rounding of 0, implementations that are all right differ by 1 %
+in gradients and, a few steps later, in losses. (resnet_cbow with first = 0 has such an element,
+-7.5e-7 before the second stage; deciding it the other way here gave the gradients and losses of the
+library that had decided so.) MARGINS are how near 0 any may come, in step 0 and in the others; they
+are checked at every run.
 
 Everything is computed in f64 and stored rounded to f32; what PyTorch's own f32 would have given
 is told in the metadata. Tensors of a small model:
@@ -49,7 +49,7 @@ def make(name):
     if name in SMALL:
         first, config = SMALL[name]
         torch.set_num_threads(1)
-        record.small(path, config, first)
+        record.small(path, config, first, check.metadata(name))
     else:
         published = {file: model for model, file in FULL.items()}[name]
         record.full(path, PUBLISHED[published], FULL_LENGTHS, FULL_IMAGES)
@@ -70,7 +70,8 @@ def main():
         torch.set_num_threads(1)
         print(f"{a.search}: first = {record.search(SMALL[a.search][1])}")
     elif a.check_transformers:
-        check.against_transformers()
+        found = check.metadata(check.ANCHOR) or parser.error("transformers is not installed")
+        print(f"{record.versions()}: {found['checked']}")
     elif a.count:
         check.count()
     else:

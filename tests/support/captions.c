@@ -1,7 +1,11 @@
 #include "tests/support/captions.h"
 
-#include <assert.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
+
+#include <cmocka.h>
 
 /* Rows of no caption hold the end token. */
 static void pack(captions *c, const cg_clip_desc *d, const int32_t *token, const int32_t *offset) {
@@ -10,7 +14,7 @@ static void pack(captions *c, const cg_clip_desc *d, const int32_t *token, const
     c->rows = cg_clip_rows(offset[c->texts] - 2 * special * c->texts);
     c->token = malloc((size_t)c->rows * sizeof *c->token);
     c->offset = malloc((size_t)(c->texts + 1) * sizeof *c->offset);
-    assert(c->token && c->offset);
+    assert_true(c->token && c->offset);
     for (int64_t t = 0; t < c->texts; t++) {
         c->offset[t] = (int32_t)at;
         for (int32_t i = offset[t] + special; i < offset[t + 1] - special; i++)
@@ -25,7 +29,7 @@ static void pad(captions *c, const cg_clip_desc *d, const int32_t *token, const 
     int64_t n = c->texts * c->tokens;
     c->token = malloc((size_t)n * sizeof *c->token);
     c->mask = malloc((size_t)n * sizeof *c->mask);
-    assert(c->token && c->mask);
+    assert_true(c->token && c->mask);
     for (int64_t i = 0; i < n; i++) {
         int64_t t = i / c->tokens, place = i % c->tokens, length = offset[t + 1] - offset[t];
         c->token[i] = (int32_t)(place < length ? token[offset[t] + place] : d->text.pad_id);

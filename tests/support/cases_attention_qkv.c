@@ -178,7 +178,7 @@ const cg_bad_case cg_bad_attention_qkv[] = {
      2,
      two_heads,
      CG_ESHAPE,
-     "offset is [2, 1], wanted [sequences + 1]"},
+     "offset is [2, 1] of rank 2, wanted rank 1"},
     {&cg_op_attention_qkv,
      {F32_FIXED(3, 12), OFFSETS(3, 2), I32(3)},
      3,

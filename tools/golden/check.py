@@ -7,6 +7,9 @@ from .clip import Clip
 from .configs import PUBLISHED, SMALL
 
 
+ANCHOR = "vit_transformer"
+
+
 # --- Hugging Face's CLIP -------------------------------------------------------------------------
 
 def tower_config(cfg, heads, act):
@@ -50,11 +53,9 @@ def renamed(p):
     return out
 
 
-def against_transformers():
-    """The embeddings and logits of vit_transformer, in f64."""
-    import transformers
-
-    first, config = SMALL["vit_transformer"]
+def against_transformers(transformers):
+    """The largest difference of embeddings and logits of the ANCHOR, in f64."""
+    first, config = SMALL[ANCHOR]
     model = Clip(config, torch.float64)
     vision, text = model.cfg["vision_cfg"], model.cfg["text_cfg"]
     theirs = transformers.CLIPModel(transformers.CLIPConfig(
@@ -64,7 +65,8 @@ def against_transformers():
         | {"image_size": vision["image_size"], "patch_size": vision["patch_size"]},
         text_config=tower_config(text, text["heads"], model.act(text))
         | {"vocab_size": text["vocab_size"], "max_position_embeddings": text["context_length"],
-           "bos_token_id": text["vocab_size"] - 2, "eos_token_id": text["vocab_size"] - 1})).double().eval()
+           "bos_token_id": text["vocab_size"] - 2, "eos_token_id": text["vocab_size"] - 1}))
+    theirs = theirs.double().eval()
     with torch.no_grad():
         image, captions = record.inputs(model, first)
         i, t, logits, _ = model.forward(image, captions)
@@ -73,13 +75,22 @@ def against_transformers():
         assert all(k.endswith("position_ids") for k in loaded.missing_keys), loaded
         token = torch.tensor([c + [0] * (text["context_length"] - len(c)) for c in captions])
         out = theirs(input_ids=token, pixel_values=torch.tensor(image).double().permute(0, 3, 1, 2))
-    print(f"{record.versions()}, transformers {transformers.__version__}")
-    for name, ours, found in (("image embedding", i, out.image_embeds),
-                              ("text embedding", t, out.text_embeds),
-                              ("logits", logits, out.logits_per_image)):
-        difference = (ours - found).abs().max().item()
-        print(f"  {name}: largest difference {difference:.2e}")
-        assert difference < 1e-6, name
+    pairs = (i, out.image_embeds), (t, out.text_embeds), (logits, out.logits_per_image)
+    return max((ours - found).abs().max().item() for ours, found in pairs)
+
+
+def metadata(name):
+    """What a golden file says of the check; nothing but of the ANCHOR, or without the library."""
+    if name != ANCHOR:
+        return {}
+    try:
+        import transformers
+    except ImportError:
+        return {}
+    difference = against_transformers(transformers)
+    assert difference < 1e-6, difference
+    return {"checked": f"embeddings and logits are those of CLIPModel of transformers "
+                       f"{transformers.__version__} within {difference:.0e}, in f64"}
 
 
 # --- the paper's tables --------------------------------------------------------------------------

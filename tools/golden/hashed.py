@@ -15,8 +15,8 @@ half, and both follow these rules to the last bit:
                                 of 8 x 8 pixels; rows [N, H, W, C], blocks [N, H/8, W/8, C]
     token, row i                h = mix64(fnv1a64("token.S") + i), all captions in one row
                                 CBOW:         h mod vocabulary
-                                Transformer:  3 + h mod (vocabulary - 5), never one of the next two
-    start, end                  vocabulary - 2, vocabulary - 1; where pooling is "eos", end is eos_id
+                                Transformer:  3 + h mod (vocabulary - 5)
+    start, end                  vocabulary - 2, vocabulary - 1; pooled by "eos", the end is eos_id
     length of caption t         lengths[(t + S) mod N], without start and end
 
 all in double, rounded once to f32."""

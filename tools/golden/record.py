@@ -10,7 +10,7 @@ from .clip import Clip
 TRAIN = {"steps": 10, "lr": 1e-3, "beta1": 0.9, "beta2": 0.98, "eps": 1e-6, "weight_decay": 0.2,
          "clip_norm": 1.0, "warmup": 3, "logit_scale_max": math.log(100)}
 LENGTHS = [5, 1, 0, 14, 3, 9, 2, 7]     # of captions, without start and end
-MARGINS = 5e-6, 2e-6
+MARGINS = 5e-6, 2e-6                    # of a ReLU's inputs from 0: in step 0, in the others
 
 
 def versions():
@@ -90,7 +90,7 @@ def search(config, first=0):
 
 
 def alike(x):
-    """The largest cosine of two different rows: near 1, and a comparison of rows would say little."""
+    """The largest cosine of two different rows: at 1, a comparison of rows would say nothing."""
     return (x @ x.T - 2 * np.eye(len(x))).max()
 
 
@@ -119,7 +119,7 @@ def common(config, lengths, first):
     }
 
 
-def small(path, config, first):
+def small(path, config, first, more):
     exact, norms, margins = reference(config, torch.float64, first)
     if len(margins) < TRAIN["steps"]:
         sys.exit(f"step {len(margins)}: a ReLU's input lies within {MARGINS} of 0: use --search")
@@ -150,7 +150,7 @@ def small(path, config, first):
         "f32_logits_by_scale": f"{difference('logits') / scale:.2e}",
         "f32_gradient_part_of_allowed": worst(lambda n: n.startswith("grad."), excess),
         "f32_losses": f"{difference('losses'):.2e}",
-    }
+    } | more
     exact["hash"] = hashed.unit("hash", (16,))
     write(path, exact, metadata)
 
