@@ -5,14 +5,16 @@
  *
  *     cg_clip_desc_load("tiny.json", &desc);           what it is made of: models/desc.h
  *     cg_context_create(0, &ctx);                      threads and kernels: graph/context.h
- *     cg_runner_create(ctx, &desc, &runner);           graphs and plans, made as they are needed:
- *     cg_params_init(cg_runner_params(runner), seed);  train/runner.h, graph/params.h
- *     cg_dataset_table("train.tsv", NULL, &data);      pairs of pictures and captions:
- * data/dataset.h cg_loader_open(data, &how, 0, 0, &loader);       threads that make batches:
- * data/loader.h cg_runner_backward(runner, batch, g, &loss);     loss and gradient of a batch
- *     cg_optimizer_step(adamw, g, norm, lr);           train/optimizer.h; cg_train does all this,
- *     cg_checkpoint_save(folder, &checkpoint);         and checkpoints: train/train.h
+ *     cg_runner_create(ctx, &desc, &runner);           graphs, planned when needed: train/runner.h
+ *     cg_params_init(cg_runner_params(runner), seed);  its parameters: graph/params.h
+ *     cg_dataset_table("train.tsv", NULL, &data);      pictures and captions: data/dataset.h
+ *     cg_loader_open(data, &how, 0, 0, &loader);       threads that make batches: data/loader.h
+ *     cg_runner_backward(runner, batch, g, &loss);     loss and gradient of a batch
+ *     cg_optimizer_step(adamw, g, norm, lr);           train/optimizer.h
+ *     cg_checkpoint_save(folder, &checkpoint);         serialize/checkpoint.h
  *     cg_model_load(folder, 0, &model);                to use it: train/model.h, train/evaluate.h
+ *
+ * cg_train (train/train.h) is the loop over batches, with all that belongs to it.
  *
  * Below that is a tensor engine which knows nothing of CLIP: graph/graph.h (values and nodes),
  * ops/ops.h (what can be computed), autodiff/grad.h (gradients, as more nodes), graph/plan.h and
@@ -22,14 +24,16 @@
  * ERRORS. What can fail returns a cg_status: CG_OK (0), or a code, and then cg_error_message() is
  * a sentence that says what was found and what was wanted. CG_TRY passes an error on. Functions
  * that build a graph return NULL instead, and take NULL: ask cg_graph_status once, at the end. The
- * library never prints, exits or aborts. *out is NULL or empty after a failure.
+ * library never prints, exits or aborts.
  *
- * OWNERSHIP. What NAME_create, _load, _open, _train or _table returns is yours until NAME_free or
- * NAME_close; both take NULL. Text and arrays said to be allocated are for free(). Values and nodes
- * belong to their graph. All else is borrowed, and headers say for how long.
+ * OWNERSHIP. An object that a function makes into *out is yours until you give it to the _free or
+ * _close of its type, which take NULL, too; after a failure there is none. Text and arrays said to
+ * be allocated are for free(). Values and nodes belong to their graph. All else is borrowed, and
+ * headers say for how long.
  *
- * THREADS. There are no mutable globals. Different contexts, runners and graphs may be used by
- * different threads at once; one of them by one thread at a time. Tokenizers, datasets and plans
+ * THREADS. There are no mutable globals. A graph, an execution or a runner is used by one thread at
+ * a time, different ones by as many as you like; but plans of one context are made one at a time,
+ * so threads with runners of their own have contexts of their own. Tokenizers, datasets and plans
  * may be shared. A message belongs to the thread that failed.
  *
  * SIZES AND LAYOUT. int64_t counts elements, size_t bytes. Tensors are row-major, pictures

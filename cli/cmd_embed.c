@@ -162,7 +162,8 @@ static cg_status embed_pictures(const arguments *a, cg_model *m) {
     /* captions are not read, and need not be there */
     cg_table_options columns = {
         .image_column = image, .caption_column = image, .separator = a->separator};
-    CG_TRY(a->table ? cli_table(a->table, columns, &d) : cli_pictures("embed", a->path, a->n_paths, &d));
+    CG_TRY(a->table ? cli_table(a->table, columns, &d)
+                    : cli_pictures("embed", a->path, a->n_paths, &d));
     cg_status s = check_names(d->path, d->size);
     if (s == CG_OK) s = cg_model_load(a->checkpoint, a->run.threads, m);
     if (s == CG_OK) s = cli_embed_pictures("embed", m, &a->run, d, &e);

@@ -320,15 +320,15 @@ static json_t *account_json(const cg_account *c) {
 }
 
 static cg_status print_json(const arguments *a, const inspected *m) {
-    json_t *all = json_pack(
-        "{s:s, s:s, s:o, s:I, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:i}, s:{s:o, s:o, s:o}}", "path",
-        m->path, "graph", a->inference ? "inference" : "training", "model_cfg",
-        cg_clip_desc_json(&m->desc), "batch_size", (json_int_t)m->build.images, "caption_tokens",
-        (json_int_t)m->tokens, "layers", layers_json(m), "parameters", "all",
-        (json_int_t)m->count.all, "image", (json_int_t)m->count.image, "text",
-        (json_int_t)m->count.text, "logits", (json_int_t)m->count.logits, "tensors",
-        m->count.tensors, "memory", "training_step", account_json(&m->training), "embed_images",
-        account_json(&m->images), "embed_texts", account_json(&m->texts));
+    json_t *all =
+        json_pack("{s:s, s:s, s:o, s:I, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:i}, s:{s:o, s:o, s:o}}",
+                  "path", m->path, "graph", a->inference ? "inference" : "training", "model_cfg",
+                  cg_clip_desc_json(&m->desc), "batch_size", (json_int_t)m->build.images,
+                  "caption_tokens", (json_int_t)m->tokens, "layers", layers_json(m), "parameters",
+                  "all", (json_int_t)m->count.all, "image", (json_int_t)m->count.image, "text",
+                  (json_int_t)m->count.text, "logits", (json_int_t)m->count.logits, "tensors",
+                  m->count.tensors, "memory", "training_step", account_json(&m->training),
+                  "embed_images", account_json(&m->images), "embed_texts", account_json(&m->texts));
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
     if (text) puts(text);
     free(text);

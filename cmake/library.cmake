@@ -39,8 +39,9 @@ add_library(clipgraph_static STATIC ${OBJECTS})
 foreach(library IN ITEMS clipgraph_shared clipgraph_static)
   set_target_properties(${library} PROPERTIES OUTPUT_NAME clipgraph LINKER_LANGUAGE C
                         VERSION ${PROJECT_VERSION} SOVERSION ${SOVERSION})
-  target_sources(${library} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES
-                  ${PUBLIC_HEADERS})
+  target_sources(${library} PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR}
+                 FILES ${PUBLIC_HEADERS})
+  target_include_directories(${library} INTERFACE $<BUILD_INTERFACE:${GENERATED}>)
   target_compile_features(${library} INTERFACE c_std_11)
 endforeach()
 target_link_libraries(clipgraph_static PRIVATE ${USES})

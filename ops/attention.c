@@ -201,7 +201,7 @@ static work work_of(const cg_task *t) {
     return w;
 }
 
-/* Head h of sequence s; of what a run has not, only NULL is moved on by nothing. */
+/* Head h of sequence s. */
 static cg_attention_head head_at(const work *w, int64_t s, int64_t h) {
     cg_attention_head a = w->head;
     int64_t i = w->q_offset[s], j = w->k_offset[s];

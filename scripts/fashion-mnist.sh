@@ -11,12 +11,12 @@ cd "$(dirname "$0")/.."
 
 # What is trained, and how; `clipgraph train --help` explains each.
 model=fashion-resnet-cbow
-epochs=8
+epochs=12
 batch=256
 learning_rate=2e-3
 clip=1
 flip=0.5
-val_every=2 # epochs
+val_every=4 # epochs
 
 template="a photo of a {}"
 

@@ -232,6 +232,26 @@ static void labelled_tables(void **state) {
     json_decref(set);
 }
 
+/* Runs a shell command in the folder. */
+static void shell(const char *text) {
+    char command[512];
+    snprintf(command, sizeof command, "cd %s && %s", folder, text);
+    assert_int_equal(system(command), 0);
+}
+
+/* A folder that cannot be read (here: one too deep; root may read all others) ends no search. */
+static void unreadable_folders(void **state) {
+    (void)state;
+    shell("mkdir -p mixed/one mixed/two && cp bars/left_half/2.png mixed/one");
+    shell("d=mixed/two; for i in $(seq 70); do d=$d/d; done; mkdir -p $d");
+    succeeds("classify " MODEL "--labels 'upper half,left half' mixed");
+    prints("mixed/one/2.png\n");
+    assert_non_null(strstr(err, "warning: 1 folder could not be searched:\n  mixed/two/d"));
+    write_text("one.txt", "one\n");
+    succeeds("eval " MODEL "--val-data mixed --classes one.txt");
+    assert_non_null(strstr(err, "more than 64 folders deep"));
+}
+
 /* -- templates --------------------------------------------------------------------------------- */
 
 static void template_files(void **state) {
@@ -257,13 +277,6 @@ static void template_files(void **state) {
           "drawn scenes have sentences");
 }
 
-/* Runs a shell command in the folder. */
-static void shell(const char *text) {
-    char command[512];
-    snprintf(command, sizeof command, "cd %s && %s", folder, text);
-    assert_int_equal(system(command), 0);
-}
-
 /* The same bits with any number of workers, and from a run that was resumed. */
 static void templates_are_drawn_alike(void **state) {
     (void)state;
@@ -282,9 +295,13 @@ static void templates_are_drawn_alike(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(folder_by_class), cmocka_unit_test(class_files),
-        cmocka_unit_test(idx_files),       cmocka_unit_test(labelled_tables),
-        cmocka_unit_test(template_files),  cmocka_unit_test(templates_are_drawn_alike),
+        cmocka_unit_test(folder_by_class),
+        cmocka_unit_test(class_files),
+        cmocka_unit_test(idx_files),
+        cmocka_unit_test(labelled_tables),
+        cmocka_unit_test(unreadable_folders),
+        cmocka_unit_test(template_files),
+        cmocka_unit_test(templates_are_drawn_alike),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }
