@@ -309,7 +309,8 @@ static cg_status make_model(cli_job *j) {
 static void settle_options(cli_job *j) {
     cli_train_args *a = &j->a;
     int64_t total = j->steps * a->epochs;
-    int vit = j->desc.vision.n_layers == 1; /* wants a shorter memory of squares than a ResNet */
+    int vit = cg_vision_arch_of(&j->desc.vision) ==
+              CG_VISION_VIT; /* wants a shorter memory of squares than a ResNet */
     if (a->beta2 < 0) a->beta2 = vit ? 0.98 : 0.999;
     if (a->eps < 0) a->eps = vit ? 1e-6 : 1e-8;
     if (a->warmup < 0) a->warmup = total / 10 < 10000 ? total / 10 : 10000;

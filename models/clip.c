@@ -40,7 +40,7 @@ int cg_clip_text_reads_mask(const cg_clip_desc *d) {
 }
 
 int cg_clip_draws(const cg_clip_desc *d) {
-    return d->vision.n_layers == 1 && d->vision.patch_dropout > 0;
+    return d->vision.patch_dropout > 0;
 }
 
 /* --- towers ----------------------------------------------------------------------------------- */
@@ -57,7 +57,13 @@ static cg_value *unit(cg_graph *g, const char *tower, cg_value *x) {
 static cg_value *image_tower(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *b) {
     int64_t s = d->vision.image_size;
     cg_value *x = cg_input(g, "image", CG_F32, CG_SHAPE(b->images, s, s, 3));
-    x = (d->vision.n_layers == 4 ? cg_resnet : cg_vit)(g, d, x, b->training);
+    switch (cg_vision_arch_of(&d->vision)) {
+    case CG_VISION_RESNET:
+        x = cg_resnet(g, d, x, b->training);
+        break;
+    default:
+        x = cg_vit(g, d, x, b->training);
+    }
     return unit(g, "visual", x);
 }
 
@@ -79,8 +85,15 @@ static cg_captions captions(cg_graph *g, const cg_clip_desc *d, const cg_clip_bu
 
 static cg_value *text_tower(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *b) {
     cg_captions c = captions(g, d, b);
-    int cbow = d->text.text_arch == CG_TEXT_CBOW;
-    return unit(g, "text", (cbow ? cg_cbow : cg_text_transformer)(g, d, &c));
+    cg_value *x;
+    switch (d->text.text_arch) {
+    case CG_TEXT_CBOW:
+        x = cg_cbow(g, d, &c);
+        break;
+    default:
+        x = cg_text_transformer(g, d, &c);
+    }
+    return unit(g, "text", x);
 }
 
 /* --- loss ------------------------------------------------------------------------------------- */

@@ -32,6 +32,11 @@ cg_clip_desc cg_clip_desc_default(void) {
     };
 }
 
+cg_vision_arch cg_vision_arch_of(const cg_vision_desc *v) {
+    if (v->vision_arch != CG_VISION_DEFAULT) return v->vision_arch;
+    return v->n_layers == 4 ? CG_VISION_RESNET : CG_VISION_VIT;
+}
+
 cg_status cg_clip_desc_parse(const char *name, const struct json_t *json, cg_clip_desc *out) {
     const json_t *hub = json_object_get(json, "model_cfg");
     *out = cg_clip_desc_default();
@@ -78,7 +83,7 @@ static cg_status check_unused(const char *name, const char *key, int used, const
 }
 
 static cg_status check_resnet(const char *name, const cg_vision_desc *v) {
-    static const char tower[] = "a ResNet (layers is a list)";
+    static const char tower[] = "a ResNet";
     CG_TRY(check_unused(name, "ls_init_value", !isnan(v->ls_init_value), tower));
     CG_TRY(check_unused(name, "patch_dropout", v->patch_dropout > 0, tower));
     CG_TRY(check_unused(name, "no_ln_pre", v->no_ln_pre, tower));
@@ -86,6 +91,8 @@ static cg_status check_resnet(const char *name, const cg_vision_desc *v) {
     CG_TRY(check_unused(name, "final_ln_after_pool", v->final_ln_after_pool, tower));
     CG_TRY(check_unused(name, "act", v->act != CG_ACT_DEFAULT, tower));
     CG_TRY(check_unused(name, "norm", v->norm != CG_NORM_LAYER, tower));
+    if (v->n_layers != 4)
+        return cg_error(CG_EINVAL, "%s: layers is one number, wanted a ResNet's four", name);
     if (v->image_size % 32)
         return cg_error(CG_EINVAL,
                         "%s: image_size %" PRId64
@@ -99,6 +106,8 @@ static cg_status check_resnet(const char *name, const cg_vision_desc *v) {
 }
 
 static cg_status check_vit(const char *name, const cg_vision_desc *v) {
+    if (v->n_layers != 1)
+        return cg_error(CG_EINVAL, "%s: layers is a list, wanted a ViT's one number", name);
     CG_TRY(check_divides(name, "patch_size", v->patch_size, "image_size", v->image_size));
     CG_TRY(check_divides(name, "head_width", v->head_width, "width", v->width));
     return check_mlp(name, v->width, v->mlp_ratio);
@@ -125,12 +134,30 @@ static cg_status check_cbow(const char *name, const cg_text_desc *t) {
     return check_unused(name, "act", t->act != CG_ACT_DEFAULT, tower);
 }
 
+static cg_status check_vision(const char *name, const cg_vision_desc *v) {
+    switch (cg_vision_arch_of(v)) {
+    case CG_VISION_RESNET:
+        return check_resnet(name, v);
+    default:
+        return check_vit(name, v);
+    }
+}
+
+static cg_status check_text(const char *name, const cg_text_desc *t) {
+    switch (t->text_arch) {
+    case CG_TEXT_CBOW:
+        return check_cbow(name, t);
+    default:
+        return check_transformer(name, t);
+    }
+}
+
 cg_status cg_clip_desc_check(const char *name, const cg_clip_desc *d) {
     char part[256];
     if (d->embed_dim == 0) return cg_error(CG_EINVAL, "%s: embed_dim is missing", name);
     CG_TRY(cg_keys_check(name, cg_desc_keys, d));
     snprintf(part, sizeof part, "%s: vision_cfg", name);
-    CG_TRY((d->vision.n_layers == 4 ? check_resnet : check_vit)(part, &d->vision));
+    CG_TRY(check_vision(part, &d->vision));
     snprintf(part, sizeof part, "%s: text_cfg", name);
-    return (d->text.text_arch == CG_TEXT_CBOW ? check_cbow : check_transformer)(part, &d->text);
+    return check_text(part, &d->text);
 }

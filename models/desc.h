@@ -19,7 +19,12 @@ CG_API_BEGIN
 
 struct json_t;
 
-/* What a file writes as a word, in the order of the enumeration. */
+/* What a file writes as a word. */
+typedef enum cg_vision_arch {
+    CG_VISION_DEFAULT, /* null: a ResNet where layers is a list, else a ViT */
+    CG_VISION_RESNET,
+    CG_VISION_VIT,
+} cg_vision_arch;
 typedef enum cg_text_arch { CG_TEXT_TRANSFORMER, CG_TEXT_CBOW } cg_text_arch;
 typedef enum cg_activation {
     CG_ACT_DEFAULT, /* null: "quickgelu" where quick_gelu is true, else "gelu" */
@@ -38,8 +43,9 @@ typedef enum cg_text_pool {
     CG_POOL_LAST, /* of the padded caption */
 } cg_text_pool;
 
-/* Keys are open_clip's, but for act and norm. */
+/* Keys are open_clip's, but for vision_arch, text_arch, act and norm. */
 typedef struct cg_vision_desc {
+    cg_vision_arch vision_arch;
     int64_t image_size; /* pixels a side; a multiple of 32 for a ResNet, of patch_size for a ViT */
     int64_t layers[4];  /* ResNet: bottlenecks of each stage; ViT: layers[0] blocks */
     int64_t n_layers;   /* 4: a ResNet; 1: a ViT */
@@ -87,6 +93,9 @@ typedef struct cg_clip_desc {
 /* Where a description made by hand starts. open_clip's defaults: a ViT-B/16 and a transformer,
  * embed_dim not set (0). */
 cg_clip_desc cg_clip_desc_default(void);
+
+/* The image tower that is meant: never CG_VISION_DEFAULT. */
+cg_vision_arch cg_vision_arch_of(const cg_vision_desc *v);
 
 /* Reads a description from a JSON value; `name` stands in messages (a file's, say). A file
  * whose root has "model_cfg" (a hub folder's open_clip_config.json) is read from there.

@@ -10,7 +10,8 @@
 
 /* --- the table -------------------------------------------------------------------------------- */
 
-static const char *const arch_words[] = {"transformer", "cbow"};
+static const char *const vision_arch_words[] = {NULL, "resnet", "vit"};
+static const char *const text_arch_words[] = {"transformer", "cbow"};
 static const char *const act_words[] = {NULL, "gelu", "gelu_tanh", "quickgelu", "relu", "silu"};
 static const char *const norm_words[] = {"layernorm", "rmsnorm"};
 static const char *const vision_pool_words[] = {"tok", "avg"};
@@ -29,6 +30,7 @@ static const char *const text_pool_words[] = {"argmax", "eos", "first", "last"};
     { name, CG_KEY_OBJECT, offsetof(type, field), 0, 0, NULL, 0, keys }
 
 static const cg_key vision_keys[] = {
+    CHOICE(cg_vision_desc, vision_arch, vision_arch_words),
     NUMBER(cg_vision_desc, image_size, INT, 1, 4096),
     NUMBER(cg_vision_desc, layers, LAYERS, 1, 1000),
     NUMBER(cg_vision_desc, width, INT, 1, 65536),
@@ -46,7 +48,7 @@ static const cg_key vision_keys[] = {
 };
 
 static const cg_key text_keys[] = {
-    CHOICE(cg_text_desc, text_arch, arch_words),
+    CHOICE(cg_text_desc, text_arch, text_arch_words),
     NUMBER(cg_text_desc, context_length, INT, 3, 1 << 20),
     NUMBER(cg_text_desc, vocab_size, INT, 3, 1 << 24),
     NUMBER(cg_text_desc, width, INT, 1, 65536),

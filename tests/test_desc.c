@@ -87,7 +87,8 @@ static void each_key(void **state) {
     (void)state;
     static const cg_clip_desc wanted = {
         .embed_dim = 48,
-        .vision = {.image_size = 96,
+        .vision = {.vision_arch = CG_VISION_VIT,
+                   .image_size = 96,
                    .layers = {5},
                    .n_layers = 1,
                    .width = 40,
@@ -123,7 +124,8 @@ static void each_key(void **state) {
     };
     cg_clip_desc d =
         parsed("{\"embed_dim\": 48, \"quick_gelu\": true, \"init_logit_scale\": 1.25, "
-               "\"init_logit_bias\": -10, \"vision_cfg\": {\"image_size\": 96, \"layers\": 5, "
+               "\"init_logit_bias\": -10, \"vision_cfg\": {\"vision_arch\": \"vit\", "
+               "\"image_size\": 96, \"layers\": 5, "
                "\"width\": 40, \"head_width\": 20, \"patch_size\": 12, \"mlp_ratio\": 2.5, "
                "\"ls_init_value\": 0.125, \"patch_dropout\": 0.25, \"no_ln_pre\": true, "
                "\"pool_type\": \"avg\", \"final_ln_after_pool\": true, \"act\": \"silu\", "
@@ -201,6 +203,8 @@ static void mistakes(void **state) {
         {VISION("\"width\": 9"), CG_EINVAL, "width 9 is odd"},
         {VISION("\"width\": 8, \"head_width\": 96"), CG_EINVAL,
          "head_width 96 does not divide the features (32 times width), 256"},
+        {VIT("\"vision_arch\": \"resnet\""), CG_EINVAL, "layers is one number, wanted a ResNet's"},
+        {VISION("\"vision_arch\": \"vit\""), CG_EINVAL, "layers is a list, wanted a ViT's one"},
         {VIT("\"patch_size\": 30"), CG_EINVAL, "patch_size 30 does not divide image_size, 224"},
         {VIT("\"width\": 96"), CG_EINVAL, "head_width 64 does not divide width, 96"},
         {VIT("\"mlp_ratio\": 0.02, \"width\": 32, \"head_width\": 32"), CG_EINVAL,
@@ -210,7 +214,7 @@ static void mistakes(void **state) {
         {WORDS("\"pool_type\": \"eos\", \"eos_id\": 50000"), CG_EINVAL, "eos_id 50000 is not"},
         /* keys that this tower does not read, and towers that are not built */
         {VISION("\"no_ln_pre\": true"), CG_EINVAL,
-         "no_ln_pre is set, but a ResNet (layers is a list) has no such thing"},
+         "no_ln_pre is set, but a ResNet has no such thing"},
         {VISION("\"patch_dropout\": 0.5"), CG_EINVAL, "patch_dropout is set, but a ResNet"},
         {VISION("\"act\": \"gelu\""), CG_EINVAL, "act is set, but a ResNet"},
         {TEXT("\"use_pad_mask\": true"), CG_EINVAL, "use_pad_mask is set, but a bag of words has"},
