@@ -75,7 +75,8 @@ static const train_option options[] = {
     WHOLE("cache-mb", cache_mb, 0, 1e7, "keep decoded pictures up to N MB (512)"),
 
     HEAD("Model:"),
-    TEXT("model", model, "NAME|FILE", "description: a name such as tiny-resnet-cbow, or a JSON file"),
+    TEXT("model", model, "NAME|FILE", "description: a name such as ViT-B-32 or tiny-resnet-cbow, or "
+         "a JSON file (RN50, with its text Transformer)"),
     WHOLE("vocab-size", vocab_size, 514, 1 << 20, "symbols learned from the captions (the "
           "description's); fewer where the captions do not hold as many"),
     WHOLE("context-length", context_length, 3, 1 << 20, "tokens read of a caption (the "
@@ -143,7 +144,8 @@ _Static_assert((int)N_OPTIONS <= (int)CLI_TRAIN_OPTIONS, "given[] has a place fo
 
 static void set_defaults(cli_train_args *a) {
     cg_preprocess p = cg_preprocess_default();
-    *a = (cli_train_args){.dataset_type = "auto",
+    *a = (cli_train_args){.model = "RN50",
+                          .dataset_type = "auto",
                           .num_samples = 10000,
                           .batch_size = 64,
                           .epochs = 32,
@@ -338,7 +340,6 @@ const char *cli_train_args_clash(const cli_train_args *a) {
         return "--train-num-samples is for --dataset-type synthetic; other data is read whole";
     if (synthetic && (a->classes || a->templates))
         return "--classes and --templates are for labelled data; drawn scenes have sentences";
-    if (!a->resume && !a->model) return "no model: give --model NAME or FILE";
     if (a->batch_size < 2)
         return "--batch-size 1 leaves nothing to contrast a pair with; give 2 or more";
     if (a->aug_scale[0] > a->aug_scale[1]) return "--aug-scale MIN,MAX: MIN is larger than MAX";

@@ -124,7 +124,7 @@ int cli_job_choose(cli_job *j, int argc, char **argv) {
     }
     const char *clash = cli_train_args_clash(&j->a);
     if (clash) return cli_usage("train", "%s", clash);
-    base_name(j->a.model ? j->a.model : "model", j->model, sizeof j->model);
+    base_name(j->a.model, j->model, sizeof j->model);
     if (!j->resume) {
         char stamp[32];
         time_t t = time(NULL);

@@ -1,21 +1,20 @@
 #!/usr/bin/env bash
 # Sets up everything, trains a CLIP model on real pictures, and shows what it has learned.
 #
-#   scripts/demo.sh [--seed N]         (or SEED=N scripts/demo.sh; default 0)
+#   scripts/demo.sh [--seed N] [--model NAME]     (SEED=N in front does the same; default 0)
 #
 # The pictures are emoji: two artists' to train on, a third one's to test on, whose hand the model
-# has never seen. The run is in logs/emoji-seedN; stop it with Ctrl-C, and the same command goes on
-# where it stood. A second call with the same seed trains nothing and shows the results again.
+# has never seen. The model is a ResNet with a bag of words, emoji-resnet-cbow. Other pairs of towers
+# are emoji-resnet-transformer, emoji-vit-cbow and emoji-vit-transformer; they get about the same time.
+# The run is in logs/emoji-seedN, or logs/NAME-seedN; stop it with Ctrl-C, and the same command goes
+# on where it stood. A second call with the same seed trains nothing and shows the results again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 # What is trained, and how; `clipgraph train --help` explains each.
 model=emoji-resnet-cbow
-epochs=56
 batch=256
-learning_rate=2e-3
 weight_decay=0.2
-warmup=50
 clip=1
 augmentation=(
     --aug-scale "0.6,1.4"
@@ -41,15 +40,26 @@ while [ $# -gt 0 ]; do
     case $1 in
     --seed) seed=${2-} && shift $(($# > 1 ? 2 : 1)) ;;
     --seed=*) seed=${1#*=} && shift ;;
+    --model) model=${2-} && shift $(($# > 1 ? 2 : 1)) ;;
+    --model=*) model=${1#*=} && shift ;;
     -h | --help) sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' scripts/demo.sh && exit 0 ;;
-    *) echo "demo.sh: unknown option $1 (known: --seed N)" >&2 && exit 2 ;;
+    *) echo "demo.sh: unknown option $1 (known: --seed N, --model NAME)" >&2 && exit 2 ;;
     esac
 done
 if ! [[ $seed =~ ^[0-9]{1,15}$ ]]; then
     echo "demo.sh: the seed is \"$seed\", wanted a whole number" >&2
     exit 2
 fi
-name=emoji-seed$seed
+case $model in
+emoji-resnet-cbow) epochs=56 learning_rate=2e-3 warmup=50 name=emoji-seed$seed ;;
+emoji-resnet-transformer) epochs=56 learning_rate=2e-3 warmup=100 name=$model-seed$seed ;;
+emoji-vit-cbow | emoji-vit-transformer) epochs=40 learning_rate=1e-3 warmup=200 name=$model-seed$seed ;;
+*)
+    echo "demo.sh: there is no recipe for the model \"$model\" (known: emoji-resnet-cbow," \
+        "emoji-resnet-transformer, emoji-vit-cbow, emoji-vit-transformer)" >&2
+    exit 2
+    ;;
+esac
 run=logs/$name
 
 say() { printf '\n== %s\n\n' "$*"; }
