@@ -3,8 +3,9 @@
 
     python bench/peer_torch.py --model FILE --batch N --caption-tokens K --threads T --steps S
 
-Prints one line of JSON. The same model (CLIP's ResNet, bag of words), batch size, caption tokens
-and AdamW; activations channels_last. Where PyTorch offers several ways (AdamW fused or over lists,
+Prints one line of JSON. The same model (ResNet or ViT, bag of words or Transformer), batch size,
+caption tokens and AdamW; activations of a ResNet channels_last. A Transformer's texts are padded to
+the context length, as open_clip does it, or with --texts longest to the longest of the batch. Where PyTorch offers several ways (AdamW fused or over lists,
 an embedding bag or a masked mean of texts padded to the batch's longest, the clipping of
 gradients), each is timed first and the fastest is taken. Memory is measured as bench_step does.
 """
@@ -73,12 +74,71 @@ class AttentionPool(nn.Module):
         return self.c(F.scaled_dot_product_attention(q, k, v).flatten(1))
 
 
+class Block(nn.Module):
+    def __init__(self, width, heads, act):
+        super().__init__()
+        self.ln_1, self.ln_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.fc, self.proj = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.heads, self.act = heads, act
+
+    def forward(self, x, causal):
+        q, k, v = (t.unflatten(2, (self.heads, -1)).transpose(1, 2)
+                   for t in self.qkv(self.ln_1(x)).chunk(3, 2))
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        x = x + self.out(a.transpose(1, 2).flatten(2))
+        return x + self.proj(self.act(self.fc(self.ln_2(x))))
+
+
+class Transformer(nn.ModuleList):
+    def __init__(self, layers, width, heads, act):
+        super().__init__(Block(width, heads, act) for _ in range(layers))
+
+    def forward(self, x, causal):
+        for block in self:
+            x = block(x, causal)
+        return x
+
+
+class Vit(nn.Module):
+    def __init__(self, vision, embed, act):
+        super().__init__()
+        w, p = vision["width"], vision.get("patch_size", 16)
+        tokens = (vision["image_size"] // p) ** 2 + 1
+        self.patches = nn.Conv2d(3, w, p, p, bias=False)
+        self.token = nn.Parameter(torch.randn(w) / w**0.5)
+        self.position = nn.Parameter(torch.randn(tokens, w) / w**0.5)
+        self.ln_pre, self.ln_post = nn.LayerNorm(w), nn.LayerNorm(w)
+        self.blocks = Transformer(vision["layers"], w, w // vision.get("head_width", 64), act)
+        self.projection = nn.Parameter(torch.randn(w, embed) / w**0.5)
+
+    def forward(self, x):
+        x = self.patches(x).flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(x), 1, -1), x], 1) + self.position
+        x = self.blocks(self.ln_pre(x), False)
+        return self.ln_post(x[:, 0]) @ self.projection
+
+
 class Clip(nn.Module):
     def __init__(self, config):
         super().__init__()
         vision, text = config["vision_cfg"], config["text_cfg"]
-        w, embed, ln = vision["width"], config["embed_dim"], text["width"]
-        layers = []
+        embed, ln = config["embed_dim"], text["width"]
+        act = (lambda x: x * torch.sigmoid(1.702 * x)) if config.get("quick_gelu") else F.gelu
+        self.visual = (self.resnet(vision, embed) if isinstance(vision["layers"], list)
+                       else Vit(vision, embed, act))
+        self.token = nn.Parameter(torch.randn(text["vocab_size"], ln) * 0.02)
+        self.blocks = None
+        if text.get("text_arch") != "cbow":
+            self.position = nn.Parameter(torch.randn(text["context_length"], ln) * 0.01)
+            self.blocks = Transformer(text["layers"], ln, text["heads"], act)
+        self.norm = nn.LayerNorm(ln)
+        self.projection = nn.Parameter(torch.randn(ln, embed) / ln**0.5)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    @staticmethod
+    def resnet(vision, embed):
+        w, layers = vision["width"], []
         for c_in, c_out, stride in (3, w // 2, 2), (w // 2, w // 2, 1), (w // 2, w, 1):
             layers += [ConvNorm(c_in, c_out, 3, stride), nn.ReLU(inplace=True)]
         layers.append(nn.AvgPool2d(2))
@@ -89,17 +149,19 @@ class Clip(nn.Module):
                 c = 4 * w << stage
         layers.append(AttentionPool((vision["image_size"] // 32) ** 2, c,
                                     vision.get("head_width", 64), embed))
-        self.visual = nn.Sequential(*layers)
-        self.token = nn.Parameter(torch.randn(text["vocab_size"], ln) * 0.02)
-        self.norm = nn.LayerNorm(ln)
-        self.projection = nn.Parameter(torch.randn(ln, embed) / ln**0.5)
-        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        return nn.Sequential(*layers)
 
-    def text(self, bag):
-        return F.normalize(self.norm(bag(self.token)) @ self.projection, dim=1)
+    def text(self, way):
+        """way: a bag from the table to each text's row; of a Transformer, ids [n, tokens]."""
+        if self.blocks is None:
+            x = way(self.token)
+        else:
+            x = F.embedding(way, self.token) + self.position[:way.shape[1]]
+            x = self.blocks(x, True)[torch.arange(len(x)), way.argmax(1)]
+        return F.normalize(self.norm(x) @ self.projection, dim=1)
 
-    def forward(self, image, bag):
-        i, t = F.normalize(self.visual(image), dim=1), self.text(bag)
+    def forward(self, image, way):
+        i, t = F.normalize(self.visual(image), dim=1), self.text(way)
         logits = self.logit_scale.exp() * i @ t.T
         label = torch.arange(len(logits))
         return (F.cross_entropy(logits, label) + F.cross_entropy(logits.T, label)) / 2
@@ -114,6 +176,14 @@ def bags(tokens):
     weight = torch.tensor([[1 / len(t)] * len(t) + [0] * (longest - len(t)) for t in tokens])
     return {"embedding_bag": lambda table: F.embedding_bag(flat, table, offset, mode="mean"),
             "masked_mean": lambda table: (F.embedding(padded, table) * weight[..., None]).sum(1)}
+
+
+def padded(tokens, text, longest):
+    """With start and end, padded with 0: ids [n, tokens]."""
+    vocab = text["vocab_size"]
+    width = max(map(len, tokens)) + 2 if longest else text["context_length"]
+    rows = [[vocab - 2] + t + [vocab - 1] for t in tokens]
+    return torch.tensor([r + [0] * (width - len(r)) for r in rows])
 
 
 # --- measuring -----------------------------------------------------------------------------------
@@ -155,8 +225,8 @@ def optimizers(model):
     return {"fused": lambda: make(fused=True), "foreach": lambda: make(foreach=True)}
 
 
-def choose(model, tokens):
-    """The fastest optimizer (its moments made), bag and clipping, and what they are called."""
+def choose(model, ways):
+    """The fastest optimizer (its moments made), way of the texts and clipping, and their names."""
     for p in model.parameters():
         p.grad = torch.zeros_like(p)
     make = optimizers(model)
@@ -169,9 +239,10 @@ def choose(model, tokens):
         model.parameters(), 1.0, foreach=foreach) for name, foreach in
         {"foreach": True, "loop": False}.items()})
 
-    ways = bags(tokens)
-    text = fastest({name: lambda bag=bag: model.text(bag).sum().backward()
-                    for name, bag in ways.items()})
+    text = next(iter(ways))
+    if len(ways) > 1:
+        text = fastest({name: lambda way=way: model.text(way).sum().backward()
+                        for name, way in ways.items()})
     optimizer.zero_grad(set_to_none=False)
     return optimizer, ways[text], clip == "foreach", {"adamw": adamw, "text": text, "clip": clip}
 
@@ -185,27 +256,27 @@ def main():
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--layout", choices=["channels_last", "contiguous"],
                         default="channels_last")
+    parser.add_argument("--texts", choices=["context", "longest"], default="context")
     a = parser.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     with open(a.model) as f:
         config = json.load(f)
-    if (config["text_cfg"].get("text_arch") != "cbow"
-            or not isinstance(config["vision_cfg"]["layers"], list)):
-        sys.exit(f"peer_torch: {a.model}: only a ResNet with a bag of words is written here")
 
     layout = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}[a.layout]
     size = config["vision_cfg"]["image_size"]
     model = Clip(config).to(memory_format=layout).train()
     image = torch.empty(a.batch, 3, size, size).uniform_(-1.7, 1.7).to(memory_format=layout)
-    optimizer, bag, foreach, chosen = choose(model, captions(a.batch, a.caption_tokens,
-                                                             config["text_cfg"]))
+    tokens = captions(a.batch, a.caption_tokens, config["text_cfg"])
+    ways = bags(tokens) if model.blocks is None else {
+        f"padded to the {a.texts}": padded(tokens, config["text_cfg"], a.texts == "longest")}
+    optimizer, way, foreach, chosen = choose(model, ways)
     forget_highest()
     base = resident("VmRSS")
 
     def step():
         optimizer.zero_grad()
-        loss = model(image, bag)
+        loss = model(image, way)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=foreach)
         optimizer.step()

@@ -14,7 +14,8 @@ cd "$(dirname "$0")/.."
 build=${BUILD:-build/release} out=${OUT:-build/bench} rounds=${ROUNDS:-5}
 threads=${THREADS:-$(nproc)} python=${PYTHON:-python3}
 works=("$@")
-[ $# -gt 0 ] || works=("demo:emoji-resnet-cbow:256:8:10" "RN50:RN50-CBOW:16:12:4")
+[ $# -gt 0 ] || works=("demo:emoji-resnet-cbow:256:8:10" "ViT-B-32:ViT-B-32:32:10:3"
+    "RN50:RN50:16:10:3")
 step=$build/bench/bench_step
 if [ ! -x "$step" ]; then
     echo "run.sh: $step is not there; build first, or set BUILD" >&2

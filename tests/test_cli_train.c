@@ -317,7 +317,6 @@ static void test_bad_use(void **state) {
         {"train --epohcs 3", 2, "did you mean --epochs?"},
         {"train extra", 2, "\"extra\" is no option"},
         {"train", 2, "no data: give --train-data"},
-        {"train --dataset-type synthetic", 2, "no model"},
         {"train --dataset-type synthetic --model tiny-resnet-cbwo", 2,
          "did you mean \"tiny-resnet-cbow\"?"},
         {"train --dataset-type synthetic --train-data x.csv " TINY, 2, "exclude each other"},
