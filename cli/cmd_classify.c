@@ -26,7 +26,8 @@ static const struct argp_option options[] = {
      "the labels, between commas (one that has a comma: in "
      "--labels-file)",
      0},
-    {"labels-file", KEY_FILE, "FILE", 0, "the labels, one per line", 0},
+    {"labels-file", KEY_FILE, "FILE", 0,
+     "the labels, one per line; also KEY<tab>NAME, as eval reads classes", 0},
     {"top", KEY_TOP, "K", 0, "labels to print for a picture (default 5)", 0},
     {0},
 };
@@ -164,6 +165,14 @@ static int by_text(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* A file of classes (data/classes.h) names the labels, too: KEY<tab>NAME. */
+static void drop_keys(const cli_lines *labels) {
+    for (int64_t i = 0; i < labels->n; i++) {
+        char *tab = strchr(labels->line[i], '\t');
+        if (tab && tab[1]) labels->line[i] = tab + 1;
+    }
+}
+
 /* A label given twice would share its probability with itself. */
 static cg_status check_labels(const cli_lines *labels) {
     if (labels->n == 0) return cg_error(CG_EINVAL, "no labels: the list is empty");
@@ -187,6 +196,7 @@ int cli_classify(int argc, char **argv) {
     cli_parse(&parser, argc, argv, &a);
     cg_status s =
         a.labels ? cli_lines_split(a.labels, &labels) : cli_lines_read(a.labels_file, 0, &labels);
+    if (s == CG_OK) drop_keys(&labels);
     if (s == CG_OK) s = check_labels(&labels);
     if (s == CG_OK) s = cli_templates_read(&a.templates);
     if (s == CG_OK) s = cli_pictures("classify", a.path, a.n_paths, &d);

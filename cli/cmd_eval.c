@@ -17,6 +17,7 @@ enum { MAX_SETS = 16, LABEL_ROOM = 64 };
 typedef struct test_set {
     const char *path; /* NULL: synthetic */
     char label[LABEL_ROOM];
+    cg_dataset *data;
     cg_retrieval model, pixels;
     cg_zero_shot zero_shot; /* images 0: the data has no classes */
 } test_set;
@@ -201,7 +202,8 @@ static void warn_no_class(const test_set *set) {
 }
 
 /* The pictures are embedded once, for retrieval and for classes. */
-static cg_status score(const eval_args *a, const cg_model *m, const cg_dataset *d, test_set *set) {
+static cg_status score(const eval_args *a, const cg_model *m, test_set *set) {
+    const cg_dataset *d = set->data;
     cg_embeddings e;
     cg_loader_report report = {0};
     cg_evaluate_options o = cli_evaluate_options(m, &a->run);
@@ -215,6 +217,7 @@ static cg_status score(const eval_args *a, const cg_model *m, const cg_dataset *
     set->model.seconds = cg_now() - begun;
     cg_embeddings_free(&e);
     if (s != CG_OK) return s;
+    report.truncated = set->model.truncated;
     cli_report_left_out("eval", d->size, &report);
     warn_no_class(set);
     return CG_OK;
@@ -222,24 +225,27 @@ static cg_status score(const eval_args *a, const cg_model *m, const cg_dataset *
 
 static cg_status measure(const eval_args *a, const cg_model *m, const cg_dataset *train,
                          test_set *set) {
-    cg_dataset *d;
-    if (set->path)
-        CG_TRY(cli_data_open("eval", set->path, &a->data, &d));
-    else
-        CG_TRY(cli_held_out(m->preprocess.size, &d));
-    cg_status s = score(a, m, d, set);
+    cg_status s = score(a, m, set);
     int workers = cli_evaluate_options(m, &a->run).workers;
-    if (s == CG_OK && train) s = cg_evaluate_pixels(train, d, workers, &set->pixels);
-    cg_dataset_free(d);
+    if (s == CG_OK && train) s = cg_evaluate_pixels(train, set->data, workers, &set->pixels);
     return s == CG_OK || !set->path ? s : cg_error_in(s, "%s", set->path);
+}
+
+/* Everything is opened before anything is measured: the last path may be the wrong one. */
+static cg_status open_all(eval_args *a, cg_model *m, cg_dataset **train) {
+    CG_TRY(cg_model_load(a->checkpoint, a->run.threads, m));
+    if (a->pixels) CG_TRY(cli_data_open("eval", a->train_data, &a->data, train));
+    for (int i = 0; i < a->n; i++)
+        CG_TRY(a->set[i].path ? cli_data_open("eval", a->set[i].path, &a->data, &a->set[i].data)
+                              : cli_held_out(m->preprocess.size, &a->set[i].data));
+    return CG_OK;
 }
 
 static cg_status measure_all(eval_args *a, cg_model *m) {
     cg_dataset *train = NULL;
-    CG_TRY(cg_model_load(a->checkpoint, a->run.threads, m));
-    if (a->pixels) CG_TRY(cli_data_open("eval", a->train_data, &a->data, &train));
-    cg_status s = CG_OK;
+    cg_status s = open_all(a, m, &train);
     for (int i = 0; i < a->n && s == CG_OK; i++) s = measure(a, m, train, &a->set[i]);
+    for (int i = 0; i < a->n; i++) cg_dataset_free(a->set[i].data);
     cg_dataset_free(train);
     return s;
 }
@@ -362,15 +368,11 @@ static void print_json(const eval_args *a, const cg_model *m) {
     json_t *sets = json_array();
     for (int i = 0; i < a->n; i++) {
         const test_set *s = &a->set[i];
-        const cg_recall *p = pixels(s);
         json_t *j = cli_retrieval_json(&s->model);
         json_object_set_new(j, "label", json_string(s->label));
         if (has_classes(s)) json_object_set_new(j, "zero_shot", zero_shot_json(a, &s->zero_shot));
         json_object_set_new(j, "data", json_string(s->path ? s->path : "synthetic"));
-        if (a->pixels)
-            json_object_set_new(
-                j, "nearest_pixels",
-                json_pack("{s:f, s:f, s:f}", "R@1", p->at1, "R@5", p->at5, "R@10", p->at10));
+        if (a->pixels) json_object_set_new(j, "nearest_pixels", cli_recall_json(pixels(s)));
         json_array_append_new(sets, j);
     }
     cli_show_json(

@@ -93,6 +93,19 @@ static void print_resume_command(FILE *f, const cli_job *j) {
     fputc('\n', f);
 }
 
+/* Those of the options that say how data is read: eval has them by the same names. */
+static void print_data_options(const cli_job *j) {
+    static const char *const names[] = {"--csv-", "--classes=", "--templates=", "--dataset-type="};
+    int n = cli_job_synthetic(j) ? 3 : 4; /* the last would exclude --val-data */
+    for (size_t i = 0; i < json_array_size(j->a.arguments); i++)
+        for (int k = 0; k < n; k++) {
+            const char *text = json_string_value(json_array_get(j->a.arguments, i));
+            if (strncmp(text, names[k], strlen(names[k])) != 0) continue;
+            fputc(' ', stdout);
+            print_word(stdout, text);
+        }
+}
+
 static void print_next(const cli_job *j) {
     printf("next    clipgraph eval --checkpoint ");
     print_word(stdout, j->folder);
@@ -103,14 +116,7 @@ static void print_next(const cli_job *j) {
         printf(" --dataset-type synthetic");
     else
         printf(" --val-data DATA");
-    if (j->a.classes) {
-        printf(" --classes ");
-        print_word(stdout, j->a.classes);
-    }
-    if (j->a.templates) {
-        printf(" --templates ");
-        print_word(stdout, j->a.templates);
-    }
+    print_data_options(j);
     printf("\n        clipgraph classify --checkpoint ");
     print_word(stdout, j->folder);
     printf(" --labels \"cat,dog\" PICTURE...\n        clipgraph search --checkpoint ");

@@ -48,7 +48,7 @@ void cli_report_skipped(const char *command, const cg_dataset *d) {
     enum { SHOWN = 5 };
     if (!d->n_skipped) return;
     fflush(stdout);
-    fprintf(stderr, "clipgraph %s: warning: %" PRId64 " folder%s could not be searched:\n", command,
+    fprintf(stderr, "clipgraph %s: warning: %" PRId64 " path%s could not be read:\n", command,
             d->n_skipped, d->n_skipped == 1 ? "" : "s");
     for (int64_t i = 0; i < d->n_skipped && i < SHOWN; i++)
         fprintf(stderr, "  %s\n", d->skipped[i]);

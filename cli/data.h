@@ -25,10 +25,10 @@ typedef struct cli_data {
 int cli_data_type_named(const char *name);
 
 /* Opens the data at a path, not synthetic. A table's captions are classes where `classes` is given.
- * Warns on stderr about what could not be searched. */
+ * Warns on stderr about what could not be looked into. */
 cg_status cli_data_open(const char *command, const char *path, const cli_data *o, cg_dataset **out);
 
-/* Warns about folders that could not be searched. */
+/* Warns about folders and files that could not be looked into. */
 void cli_report_skipped(const char *command, const cg_dataset *d);
 
 #endif

@@ -22,6 +22,7 @@ void cli_lines_free(cli_lines *l) {
 /* Cuts l->text at `separator`; trim: white space around a part goes. */
 static cg_status cut(cli_lines *l, char separator, int trim, int keep_empty) {
     size_t most = 1;
+    l->n = 0;
     for (const char *p = l->text; *p; p++) most += *p == separator;
     l->line = malloc(most * sizeof *l->line);
     if (!l->line) return cg_error(CG_ENOMEM, "no memory for %zu lines", most);
@@ -95,18 +96,24 @@ static error_t parse_template(int key, char *text, struct argp_state *state) {
 const struct argp cli_templates_argp = {.options = template_options, .parser = parse_template};
 
 cg_status cli_templates_read(cli_templates *t) {
-    if (t->path) CG_TRY(cli_lines_read(t->path, 0, &t->file));
-    if (t->path && !t->file.n) return cg_error(CG_EFORMAT, "%s: no template in it", t->path);
+    int n = t->n_given;
+    if (t->path) CG_TRY(cli_lines_read(t->path, 1, &t->file)); /* empty ones too: lines count */
     if (t->file.n > 1 << 20)
-        return cg_error(CG_EFORMAT, "%s: %" PRId64 " templates, at most %d can be read", t->path,
+        return cg_error(CG_EFORMAT, "%s: %" PRId64 " lines, at most %d can be read", t->path,
                         t->file.n, 1 << 20);
-    t->text = malloc(((size_t)t->n_given + (size_t)t->file.n + 1) * sizeof *t->text);
+    t->text = malloc(((size_t)n + (size_t)t->file.n + 1) * sizeof *t->text);
     if (!t->text) return cg_error(CG_ENOMEM, "no memory for templates");
-    for (int i = 0; i < t->n_given; i++) t->text[i] = t->given[i];
-    for (int64_t i = 0; i < t->file.n; i++) t->text[t->n_given + i] = t->file.line[i];
-    t->all = (cg_templates){t->text, t->n_given + (int)t->file.n};
-    cg_status s = cg_templates_check(&t->all);
-    return s == CG_OK ? s : cg_error_in(s, "%s", t->path ? t->path : "--template");
+    for (int i = 0; i < n; i++) t->text[i] = t->given[i];
+    for (int64_t i = 0; i < t->file.n; i++) {
+        if (!t->file.line[i][0]) continue;
+        t->text[n] = t->file.line[i];
+        if (!strstr(t->text[n++], "{}"))
+            return cg_error(CG_EFORMAT, "%s: line %" PRId64 ": \"%.80s\" has no {} for the label",
+                            t->path, i + 1, t->file.line[i]);
+    }
+    if (t->path && n == t->n_given) return cg_error(CG_EFORMAT, "%s: no template in it", t->path);
+    t->all = (cg_templates){t->text, n};
+    return CG_OK;
 }
 
 void cli_templates_free(cli_templates *t) {

@@ -31,12 +31,13 @@ typedef struct cli_templates {
 } cli_templates;
 extern const struct argp cli_templates_argp;
 
-/* Fills `all` from what was given. errors  those of the file; CG_EINVAL: a template without {} */
+/* Fills `all` from what was given.
+ * errors  those of the file; CG_EFORMAT: a line without {} (names it), or no template in it */
 cg_status cli_templates_read(cli_templates *t);
 void cli_templates_free(cli_templates *t);
 
 /* A dataset of the pictures at n paths, in their order: files as they are, folders with all that
- * is in them. Warns on stderr about folders inside that cannot be searched.
+ * is in them. Warns on stderr about what inside cannot be read.
  * errors  CG_ENOTFOUND: no such file, no picture in a folder */
 cg_status cli_pictures(const char *command, char *const *path, int n, cg_dataset **out);
 

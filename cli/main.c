@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 static const cli_command commands[] = {
-    {"train", "train a model on a table of pictures and captions", cli_train},
-    {"eval", "measure a model: retrieval on held-out pairs", cli_eval},
+    {"train", "train a model on pictures with captions or labels", cli_train},
+    {"eval", "measure a model: retrieval, zero-shot accuracy", cli_eval},
     {"classify", "rank labels for pictures", cli_classify},
     {"search", "find the pictures of a folder that fit a text", cli_search},
     {"embed", "write embeddings of pictures or texts", cli_embed},

@@ -16,12 +16,12 @@ typedef struct cli_train_args {
     const char *train_data, *val_data, *dataset_type;
     const char *image_column, *caption_column;
     const char *classes, *templates; /* files; NULL: none */
-    int separator; /* 0: as the header line has it */
+    int separator;                   /* 0: as the header line has it */
     int64_t num_samples;
     const char *model;
     int64_t vocab_size, context_length; /* 0: the description's */
     int siglip, quick_gelu;
-    double patch_dropout; /* -1: the description's */
+    double patch_dropout;               /* -1: the description's */
     int64_t batch_size, epochs, warmup; /* warmup -1: a tenth of the steps, at most 10000 */
     double lr, wd, beta1, beta2, eps;   /* beta2, eps -1: by the kind of model */
     double grad_clip_norm;              /* 0: never */

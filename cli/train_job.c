@@ -169,8 +169,8 @@ static cg_status check_resumed_model(const cli_job *j) {
     return same
                ? CG_OK
                : cg_error(CG_EINVAL,
-                          "--model %s is not the model of the checkpoint %s; leave --model out, or "
-                          "begin another run",
+                          "%s, as described by the options, is not the model of the checkpoint %s; "
+                          "leave them out, or begin another run",
                           j->a.model, j->resume);
 }
 
@@ -193,7 +193,8 @@ static cg_status make_description(cli_job *j) {
         CG_TRY(cg_checkpoint_config(j->resume, &j->desc, &j->preprocess));
         CG_TRY(cg_checkpoint_tokenizer(j->resume, &j->tokenizer));
         /* an untouched description's file may be gone by now */
-        if (given_again(a, "--model=")) CG_TRY(check_resumed_model(j));
+        if (given_again(a, "--model=") || given_again(a, "--siglip") || given_again(a, "--force-"))
+            CG_TRY(check_resumed_model(j));
         if (given_again(a, "--vocab-size="))
             return cg_error(CG_EINVAL, "--vocab-size: a resumed run keeps its tokenizer");
         if (a->context_length && a->context_length != j->desc.text.context_length)

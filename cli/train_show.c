@@ -27,16 +27,17 @@ void cli_show_json(struct json_t *j) {
     json_decref(j);
 }
 
-static json_t *recall_json(const cg_recall *r) {
+struct json_t *cli_recall_json(const cg_recall *r) {
     return json_pack("{s:f, s:f, s:f}", "R@1", r->at1, "R@5", r->at5, "R@10", r->at10);
 }
 
 struct json_t *cli_retrieval_json(const cg_retrieval *r) {
-    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:f}", "image_to_text",
-                     recall_json(&r->image_to_text), "text_to_image",
-                     recall_json(&r->text_to_image), "chance", recall_json(&r->chance), "images",
-                     (json_int_t)r->images, "captions", (json_int_t)r->captions, "left_out",
-                     (json_int_t)r->left_out, "seconds", r->seconds);
+    return json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:I, s:f}", "image_to_text",
+                     cli_recall_json(&r->image_to_text), "text_to_image",
+                     cli_recall_json(&r->text_to_image), "chance", cli_recall_json(&r->chance),
+                     "images", (json_int_t)r->images, "captions", (json_int_t)r->captions,
+                     "left_out", (json_int_t)r->left_out, "truncated", (json_int_t)r->truncated,
+                     "seconds", r->seconds);
 }
 
 static void progress_json(const cg_train_progress *p, int64_t epoch) {

@@ -24,6 +24,9 @@ void cli_show_end(cli_show *show); /* leaves the terminal on a new line */
 /* A JSON object on a line of stdout; takes it over. */
 void cli_show_json(struct json_t *j);
 
+/* {"R@1": …, "R@5": …, "R@10": …} */
+struct json_t *cli_recall_json(const cg_recall *r);
+
 /* {"image_to_text": {"R@1": …}, "text_to_image": …, "chance": …, "images": …} */
 struct json_t *cli_retrieval_json(const cg_retrieval *r);
 

@@ -64,6 +64,7 @@ install(TARGETS clipgraph_static EXPORT clipgraphStaticTargets
         FILE_SET HEADERS DESTINATION ${HEADER_DIR})
 # a file set's folders may not lie within one another, as a build folder does in the sources
 install(FILES ${GENERATED}/graph/version.h DESTINATION ${HEADER_DIR}/graph)
+install(FILES LICENSE README.md CHANGELOG.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY models/configs/ DESTINATION ${CLIPGRAPH_CONFIGS} FILES_MATCHING PATTERN *.json)
 
 # CMake: find_package(clipgraph)
@@ -80,8 +81,13 @@ file(RELATIVE_PATH PC_PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INST
 foreach(place IN ITEMS LIBDIR INCLUDEDIR DATADIR)
   file(RELATIVE_PATH PC_${place} ${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_${place}})
 endforeach()
-list(JOIN CLIPGRAPH_MODULES " " PC_MODULES)
-list(TRANSFORM OpenMP_C_LIB_NAMES PREPEND -l OUTPUT_VARIABLE PC_OPENMP)
-list(JOIN PC_OPENMP " " PC_OPENMP)
+# No Requires.private: even who links the shared library would then need those modules.
+list(TRANSFORM OpenMP_C_LIB_NAMES PREPEND -l OUTPUT_VARIABLE PC_PRIVATE)
+foreach(module IN LISTS CLIPGRAPH_MODULES)
+  list(APPEND PC_PRIVATE ${${module}_LDFLAGS})
+endforeach()
+list(TRANSFORM CMAKE_C_IMPLICIT_LINK_DIRECTORIES PREPEND -L OUTPUT_VARIABLE USUAL)
+list(REMOVE_ITEM PC_PRIVATE ${USUAL})
+list(JOIN PC_PRIVATE " " PC_PRIVATE)
 configure_file(cmake/clipgraph.pc.in clipgraph.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/clipgraph.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

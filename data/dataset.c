@@ -50,6 +50,17 @@ cg_status cg_dataset_number_captions(cg_dataset *d) {
     return CG_OK;
 }
 
+static uint64_t add_text(uint64_t hash, const char *text) {
+    return XXH3_64bits_withSeed(text, strlen(text), hash);
+}
+
+uint64_t cg_dataset_fingerprint(const cg_dataset *d, const cg_templates *t) {
+    uint64_t hash = (uint64_t)t->n;
+    for (int k = 0; k < t->n; k++) hash = add_text(hash, t->text[k]);
+    for (int64_t i = 0; i < d->size; i++) hash = add_text(hash, d->caption[i]);
+    return hash;
+}
+
 cg_status cg_dataset_skip(cg_dataset *d, const char *message) {
     char **bigger = realloc(d->skipped, (size_t)(d->n_skipped + 1) * sizeof *bigger);
     if (bigger) d->skipped = bigger;

@@ -27,7 +27,7 @@ struct cg_dataset {
     char **path;         /* [size] for messages and result lists. Owned */
     int endless;         /* pair i of epoch e is pair e·size + i: image() takes those too */
     cg_classes classes; /* what captions can be, where they are classes; n 0: they are not. Owned */
-    char **skipped;     /* [n_skipped] messages: what could not be searched. Owned */
+    char **skipped;     /* [n_skipped] messages: what could not be looked into. Owned */
     int64_t n_skipped;
 };
 
@@ -56,7 +56,7 @@ typedef struct cg_synthetic_options {
 cg_status cg_dataset_synthetic(const cg_synthetic_options *options, cg_dataset **out);
 
 /* All pictures below a folder (by content, hidden files left out), sorted by path, with empty
- * captions. A folder inside that cannot be read is noted in `skipped`.
+ * captions. A folder or file inside that cannot be read is noted in `skipped`.
  * errors  CG_EIO; CG_ENOTFOUND: no picture in it */
 cg_status cg_dataset_folder(const char *folder, const cg_decode_options *options, cg_dataset **out);
 
@@ -65,7 +65,6 @@ cg_status cg_dataset_folder(const char *folder, const cg_decode_options *options
  * otherwise, by its key (NULL: the classes are the folders that hold a picture).
  * errors  CG_EIO; CG_ENOTFOUND: no picture in a folder of it; CG_EFORMAT: two folders of one
  *         class, or a folder with pictures that is not among `classes` */
-
 cg_status cg_dataset_class_folders(const char *folder, const cg_classes *classes,
                                    const cg_decode_options *options, cg_dataset **out);
 
@@ -89,7 +88,11 @@ cg_status cg_dataset_number_captions(cg_dataset *d);
  * errors  CG_ENOMEM, also where a string is NULL */
 cg_status cg_dataset_append(cg_dataset *d, int64_t *capacity, char *path, char *caption);
 
-/* Notes in `skipped` what could not be searched, and why. errors  CG_ENOMEM */
+/* A number that tells datasets apart: of their captions in order, and of the templates that these
+ * stand in. Pictures do not count, nor where they lie. */
+uint64_t cg_dataset_fingerprint(const cg_dataset *d, const cg_templates *t);
+
+/* Notes in `skipped` what could not be looked into, and why. errors  CG_ENOMEM */
 cg_status cg_dataset_skip(cg_dataset *d, const char *message);
 
 CG_API_END

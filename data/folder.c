@@ -10,11 +10,14 @@
 
 enum { DEEPEST = 64 }; /* folders in folders; more is taken for a mistake */
 
-/* Looks at the first bytes, as names lie. What cannot be opened is no picture. */
+/* Looks at the first bytes, as names lie. -1: it cannot be opened (with a message). */
 static int is_picture(const char *path) {
     unsigned char head[12] = {0};
     FILE *f = fopen(path, "rb");
-    if (!f) return 0;
+    if (!f) {
+        cg_error(CG_EIO, "%s: %s", path, strerror(errno));
+        return -1;
+    }
     size_t n = fread(head, 1, sizeof head, f);
     fclose(f);
     if (n < sizeof head) return 0;
@@ -45,7 +48,7 @@ typedef struct search {
 
 static cg_status walk(search *s, const char *folder, int depth);
 
-/* Takes path. A folder that cannot be read does not end the search. */
+/* Takes path. A folder or a file that cannot be read does not end the search. */
 static cg_status visit(search *s, char *path, int depth) {
     struct stat link, target;
     cg_status status = CG_OK;
@@ -53,8 +56,10 @@ static cg_status visit(search *s, char *path, int depth) {
     if (lstat(path, &link) == 0 && S_ISDIR(link.st_mode)) {
         status = walk(s, path, depth + 1);
         if (status == CG_EIO) status = cg_dataset_skip(s->d, cg_error_message());
-    } else if (stat(path, &target) == 0 && S_ISREG(target.st_mode) && is_picture(path)) {
-        return cg_dataset_append(s->d, &s->capacity, path, strdup(s->caption));
+    } else if (stat(path, &target) == 0 && S_ISREG(target.st_mode)) {
+        int picture = is_picture(path);
+        if (picture > 0) return cg_dataset_append(s->d, &s->capacity, path, strdup(s->caption));
+        if (picture < 0) status = cg_dataset_skip(s->d, cg_error_message());
     }
     free(path);
     return status;
@@ -198,7 +203,8 @@ cg_status cg_dataset_class_folders(const char *folder, const cg_classes *classes
         status = add_class(&s, folder, key[i], classes != NULL);
     for (int64_t i = 0; i < n; i++) free(key[i]);
     free(key);
-    if (status == CG_OK && d->size == 0) status = none_found(d, folder, "a folder of it");
+    if (status == CG_OK && d->size == 0)
+        status = none_found(d, folder, "a folder of it: wanted a folder for each class");
     if (status == CG_OK && !classes) status = cg_classes_index(&d->classes, folder);
     return finish(d, status, out);
 }

@@ -157,6 +157,18 @@ static cg_status prepare_all(cg_plan *p) {
     return CG_OK;
 }
 
+/* All of it together is less than a size_t holds, so that no offset overflows. */
+static cg_status check_bytes(const cg_plan *p) {
+    size_t sum = 0;
+    for (int i = 0; i < p->n_storage; i++) {
+        if (p->storage[i].bytes > (size_t)INT64_MAX - sum)
+            return cg_error(CG_ENOMEM, "the values of a graph of %d nodes have too many bytes",
+                            p->graph->n_node);
+        sum += p->storage[i].bytes;
+    }
+    return CG_OK;
+}
+
 static cg_status plan_all(cg_plan *p, liveness *l) {
     const cg_graph *g = p->graph;
     size_t values = (size_t)g->n_value + 1, nodes = (size_t)g->n_node + 1;
@@ -178,6 +190,7 @@ static cg_status plan_all(cg_plan *p, liveness *l) {
     cg_status s = prepare_all(p);
     omp_set_num_threads(threads);
     CG_TRY(s);
+    CG_TRY(check_bytes(p));
     CG_TRY(cg_offsets_choose(p->storage, p->n_storage, &p->report.arena_bytes));
     return cg_offsets_lower_bound(p->storage, p->n_storage, g->n_node, &p->report.lower_bound);
 }

@@ -108,71 +108,115 @@ cg_status cg_graph_text(const cg_graph *g, char **text) {
 
 /* --- Graphviz --------------------------------------------------------------------------------- */
 
-/* The box a node is drawn in: its name cut after `depth` parts, d( … ) kept around. */
-static void box_name(const char *name, int depth, char *box, size_t size) {
-    int gradient = strncmp(name, "d(", 2) == 0;
-    const char *from = gradient ? name + 2 : name, *p = from;
-    for (; *p && depth > 0; p++)
-        if (*p == '/' && --depth == 0) break;
-    size_t n = (size_t)(p - from);
-    if (gradient && n && from[n - 1] == ')') n--;
-    snprintf(box, size, gradient ? "d(%.*s)" : "%.*s", (int)n, from);
-}
+/* What is drawn as one: a node, or all nodes whose names begin alike. */
+typedef struct box {
+    const cg_node *node;    /* its first */
+    const cg_value *leaves; /* what others read of it, as the first of them does; or NULL */
+    int prefix;             /* characters of the names that are alike; 0: a node alone */
+    int count, part; /* its nodes; the number of the name's first part, in order of appearance */
+} box;
 
 typedef struct boxes {
-    char (*name)[320];
-    int *first, *count; /* a node of the box, and how many nodes it has */
-    int *of_node, n;
+    box *box;
+    int n, parts;
+    int *of_node;
+    int *drawn; /* by value: the box, from 1, that an edge from there was drawn to last */
 } boxes;
 
 static void boxes_free(boxes *b) {
-    free(b->name);
-    free(b->first);
-    free(b->count);
+    free(b->box);
     free(b->of_node);
+    free(b->drawn);
+}
+
+static int is_gradient(const cg_node *n) {
+    return strncmp(n->name, "d(", 2) == 0;
+}
+
+/* How many characters the first `depth` parts of a name have; 0 where it has fewer parts. */
+static int prefix_of(const char *name, int depth) {
+    size_t n = strcspn(name, "/)");
+    for (; depth > 1 && name[n] == '/'; depth--) n += 1 + strcspn(name + n + 1, "/)");
+    return depth == 1 ? (int)n : 0;
+}
+
+/* The box whose names begin with these characters, `depth` parts; b->n where there is none. */
+static int find_box(const boxes *b, const char *name, int prefix, int depth) {
+    int k = 0;
+    while (k < b->n && (prefix_of(b->box[k].node->name, depth) != prefix ||
+                        strncmp(b->box[k].node->name, name, (size_t)prefix) != 0))
+        k++;
+    return k;
 }
 
 static cg_status boxes_make(const cg_graph *g, int collapse, boxes *b) {
     size_t n = (size_t)g->n_node + 1;
-    *b = (boxes){.name = calloc(n, sizeof *b->name),
-                 .first = calloc(n, sizeof(int)),
-                 .count = calloc(n, sizeof(int)),
-                 .of_node = calloc(n, sizeof(int))};
-    if (!b->name || !b->first || !b->count || !b->of_node) {
+    *b = (boxes){.box = calloc(n, sizeof *b->box),
+                 .of_node = calloc(n, sizeof(int)),
+                 .drawn = calloc((size_t)g->n_value + 1, sizeof(int))};
+    if (!b->box || !b->of_node || !b->drawn) {
         boxes_free(b);
         return cg_error(CG_ENOMEM, "no memory to draw a graph");
     }
     for (int i = 0; i < g->n_node; i++) {
-        char name[320];
-        int k = b->n;
-        if (collapse > 0) {
-            box_name(g->node[i]->name, collapse, name, sizeof name);
-            for (k = 0; k < b->n && strcmp(b->name[k], name) != 0;) k++;
-        }
+        const char *name = g->node[i]->name;
+        int prefix = prefix_of(name, collapse);
+        int k = prefix ? find_box(b, name, prefix, collapse) : b->n;
         if (k == b->n) {
-            snprintf(b->name[k], sizeof *b->name, "%s", collapse > 0 ? name : g->node[i]->name);
-            b->first[b->n++] = i;
+            int like = find_box(b, name, prefix_of(name, 1), 1);
+            b->box[b->n++] = (box){.node = g->node[i],
+                                   .prefix = prefix,
+                                   .part = like < k ? b->box[like].part : b->parts++};
         }
-        b->count[k]++;
+        b->box[k].count++;
         b->of_node[i] = k;
+        for (int j = 0; j < g->node[i]->n_in; j++) {
+            const cg_value *v = g->node[i]->in[j];
+            box *from = v->node ? &b->box[b->of_node[v->node->id]] : NULL;
+            if (from && from != &b->box[k] && !from->leaves) from->leaves = v;
+        }
     }
     return CG_OK;
 }
 
-static void draw_boxes(FILE *f, const cg_graph *g, const boxes *b) {
-    for (int k = 0; k < b->n; k++) {
-        const cg_node *n = g->node[b->first[k]];
-        int gradient = b->name[k][0] == 'd' && b->name[k][1] == '(';
-        fprintf(f, "  n%d [label=\"%s\\n", k, b->name[k]);
-        if (b->count[k] == 1) {
-            fputs(n->op->name, f);
-            print_attributes(f, n, " ");
-            fputs("\\n", f);
-            print_type(f, n->out[0]);
-        } else
-            fprintf(f, "%d nodes", b->count[k]);
-        fprintf(f, "\"%s];\n", gradient ? ", fillcolor=\"#fde0dd\"" : "");
+static void draw_box(FILE *f, const boxes *b, int k, int attributes) {
+    static const char *const fill[] = {"#dbe9f6", "#e6e0f3", "#eeeeee"};
+    const box *x = &b->box[k];
+    const cg_node *n = x->node;
+    int gradient = is_gradient(n);
+    if (x->prefix)
+        fprintf(f, "  n%d [label=\"%.*s%s\\n", k, x->prefix, n->name, gradient ? ")" : "");
+    else
+        fprintf(f, "  n%d [label=\"%s\\n", k, n->name);
+    if (x->count > 1)
+        fprintf(f, "%d nodes", x->count);
+    else {
+        fputs(n->op->name, f);
+        if (attributes) print_attributes(f, n, " ");
     }
+    if (x->leaves || x->count == 1) {
+        fputs("\\n", f);
+        print_type(f, x->leaves ? x->leaves : n->out[0]);
+    }
+    fprintf(f, "\", fillcolor=\"%s\"];\n", gradient ? "#fbe3e0" : fill[x->part < 2 ? x->part : 2]);
+}
+
+/* Each edge once. Dashed is what a gradient needs of the forward part. */
+static void draw_edges(FILE *f, const cg_graph *g, const boxes *b) {
+    for (int to = 0; to < b->n; to++)
+        for (int i = b->box[to].node->id; i < g->n_node; i++)
+            for (int j = 0; b->of_node[i] == to && j < g->node[i]->n_in; j++) {
+                const cg_value *v = g->node[i]->in[j];
+                int from = v->node ? b->of_node[v->node->id] : v->id;
+                if (v->node ? from == to : v->kind != CG_VALUE_INPUT) continue;
+                int *drawn = &b->drawn[v->node ? b->box[from].node->out[0]->id : v->id];
+                if (*drawn == to + 1) continue;
+                *drawn = to + 1;
+                int needed =
+                    is_gradient(g->node[i]) && !(v->node && is_gradient(b->box[from].node));
+                fprintf(f, "  %c%d -> n%d%s;\n", v->node ? 'n' : 'v', from, to,
+                        needed ? " [style=dashed, color=\"#999999\"]" : "");
+            }
 }
 
 cg_status cg_graph_dot(const cg_graph *g, int collapse, char **text) {
@@ -184,29 +228,24 @@ cg_status cg_graph_dot(const cg_graph *g, int collapse, char **text) {
         boxes_free(&b);
         return CG_ENOMEM;
     }
-    fputs("strict digraph clipgraph {\n  rankdir=TB;\n  node [shape=box, style=\"filled,rounded\", "
-          "fillcolor=\"#deebf7\", fontname=\"Helvetica\", fontsize=10];\n",
+    fputs("strict digraph clipgraph {\n"
+          "  graph [bgcolor=white, nodesep=0.2, ranksep=0.25];\n"
+          "  node [shape=box, style=\"filled,rounded\", color=\"#666666\", fontname=\"Helvetica\", "
+          "fontsize=11, height=0.3, margin=\"0.12,0.04\"];\n"
+          "  edge [color=\"#444444\", arrowsize=0.7];\n",
           f);
     for (int i = 0; i < g->n_value; i++) {
         if (g->value[i]->kind != CG_VALUE_INPUT) continue;
         fprintf(f, "  v%d [label=\"%s\\n", i, g->value[i]->name);
         print_type(f, g->value[i]);
-        fputs("\", shape=ellipse, fillcolor=\"#e5f5e0\"];\n", f);
+        fputs("\", shape=ellipse, fillcolor=\"#e2f2dd\"];\n", f);
     }
-    draw_boxes(f, g, &b);
-    for (int i = 0; i < g->n_node; i++)
-        for (int k = 0; k < g->node[i]->n_in; k++) {
-            const cg_value *v = g->node[i]->in[k];
-            int to = b.of_node[i];
-            if (v->kind == CG_VALUE_INPUT)
-                fprintf(f, "  v%d -> n%d;\n", v->id, to);
-            else if (v->node && b.of_node[v->node->id] != to)
-                fprintf(f, "  n%d -> n%d;\n", b.of_node[v->node->id], to);
-        }
+    for (int k = 0; k < b.n; k++) draw_box(f, &b, k, collapse <= 0);
+    draw_edges(f, g, &b);
     for (int i = 0; i < g->n_output; i++) {
         const cg_output *o = &g->output[i];
         if (!o->value->node || o->mode != CG_KEEP) continue;
-        fprintf(f, "  o%d [label=\"%s\", shape=ellipse, fillcolor=\"#fff7bc\"];\n", i, o->name);
+        fprintf(f, "  o%d [label=\"%s\", shape=ellipse, fillcolor=\"#fff5c2\"];\n", i, o->name);
         fprintf(f, "  n%d -> o%d;\n", b.of_node[o->value->node->id], i);
     }
     fputs("}\n", f);

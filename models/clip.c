@@ -61,8 +61,10 @@ static cg_value *image_tower(cg_graph *g, const cg_clip_desc *d, const cg_clip_b
     case CG_VISION_RESNET:
         x = cg_resnet(g, d, x, b->training);
         break;
-    default:
+    case CG_VISION_DEFAULT:
+    case CG_VISION_VIT:
         x = cg_vit(g, d, x, b->training);
+        break;
     }
     return unit(g, "visual", x);
 }
@@ -85,13 +87,14 @@ static cg_captions captions(cg_graph *g, const cg_clip_desc *d, const cg_clip_bu
 
 static cg_value *text_tower(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *b) {
     cg_captions c = captions(g, d, b);
-    cg_value *x;
+    cg_value *x = NULL;
     switch (d->text.text_arch) {
     case CG_TEXT_CBOW:
         x = cg_cbow(g, d, &c);
         break;
-    default:
+    case CG_TEXT_TRANSFORMER:
         x = cg_text_transformer(g, d, &c);
+        break;
     }
     return unit(g, "text", x);
 }
@@ -157,8 +160,17 @@ static cg_status check_layout(const cg_clip_desc *d, const cg_clip_build *b) {
     return CG_OK;
 }
 
+/* Offsets are i32, so no batch of more sequences can run; and what follows does not overflow. */
+static cg_status check_count(const char *name, int64_t n, int64_t least) {
+    if (n >= least && n < INT32_MAX) return CG_OK;
+    return cg_error(CG_EINVAL, "a batch of %" PRId64 " %s, wanted %" PRId64 " or more%s", n, name,
+                    least, n < least ? "" : ", but less than 2147483647");
+}
+
 static cg_status check(const cg_clip_desc *d, const cg_clip_build *b) {
     CG_TRY(cg_clip_desc_check("model", d));
+    CG_TRY(check_count("pictures", b->images, b->loss != 0));
+    CG_TRY(check_count("captions", b->texts, b->loss != 0));
     CG_TRY(check_layout(d, b));
     if (b->loss && b->images != b->texts)
         return cg_error(CG_EINVAL,

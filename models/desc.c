@@ -1,6 +1,7 @@
 #include "models/desc.h"
 
 #include "models/desc_keys.h"
+#include "models/layers.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,11 +38,23 @@ cg_vision_arch cg_vision_arch_of(const cg_vision_desc *v) {
     return v->n_layers == 4 ? CG_VISION_RESNET : CG_VISION_VIT;
 }
 
+/* A file says no more than its towers read; a struct filled by a program may. */
+static cg_status check_unused(const char *name, const cg_clip_desc *d) {
+    const cg_clip_desc usual = cg_clip_desc_default();
+    char part[256];
+    snprintf(part, sizeof part, "%s: vision_cfg", name);
+    CG_TRY(cg_keys_check_unused(part, cg_vision_keys, (int)cg_vision_arch_of(&d->vision),
+                                &d->vision, &usual.vision));
+    snprintf(part, sizeof part, "%s: text_cfg", name);
+    return cg_keys_check_unused(part, cg_text_keys, (int)d->text.text_arch, &d->text, &usual.text);
+}
+
 cg_status cg_clip_desc_parse(const char *name, const struct json_t *json, cg_clip_desc *out) {
     const json_t *hub = json_object_get(json, "model_cfg");
     *out = cg_clip_desc_default();
     CG_TRY(cg_keys_read(name, cg_desc_keys, hub ? hub : json, out));
-    return cg_clip_desc_check(name, out);
+    CG_TRY(cg_clip_desc_check(name, out));
+    return check_unused(name, out);
 }
 
 cg_status cg_clip_desc_load(const char *path, cg_clip_desc *out) {
@@ -71,26 +84,12 @@ static cg_status check_divides(const char *name, const char *part_name, int64_t 
 }
 
 static cg_status check_mlp(const char *name, int64_t width, float ratio) {
-    if ((double)width * (double)ratio >= 1) return CG_OK;
+    if (cg_mlp_width(width, ratio) >= 1) return CG_OK;
     return cg_error(CG_EINVAL, "%s: mlp_ratio %g leaves an MLP of width %" PRId64 " no channel",
                     name, (double)ratio, width);
 }
 
-/* A key that a tower does not read must not look as if it did something. */
-static cg_status check_unused(const char *name, const char *key, int used, const char *tower) {
-    if (!used) return CG_OK;
-    return cg_error(CG_EINVAL, "%s: %s is set, but %s has no such thing", name, key, tower);
-}
-
 static cg_status check_resnet(const char *name, const cg_vision_desc *v) {
-    static const char tower[] = "a ResNet";
-    CG_TRY(check_unused(name, "ls_init_value", !isnan(v->ls_init_value), tower));
-    CG_TRY(check_unused(name, "patch_dropout", v->patch_dropout > 0, tower));
-    CG_TRY(check_unused(name, "no_ln_pre", v->no_ln_pre, tower));
-    CG_TRY(check_unused(name, "pool_type", v->pool_type != CG_POOL_TOK, tower));
-    CG_TRY(check_unused(name, "final_ln_after_pool", v->final_ln_after_pool, tower));
-    CG_TRY(check_unused(name, "act", v->act != CG_ACT_DEFAULT, tower));
-    CG_TRY(check_unused(name, "norm", v->norm != CG_NORM_LAYER, tower));
     if (v->n_layers != 4)
         return cg_error(CG_EINVAL, "%s: layers is one number, wanted a ResNet's four", name);
     if (v->image_size % 32)
@@ -116,40 +115,34 @@ static cg_status check_vit(const char *name, const cg_vision_desc *v) {
 static cg_status check_transformer(const char *name, const cg_text_desc *t) {
     CG_TRY(check_divides(name, "heads", t->heads, "width", t->width));
     CG_TRY(check_mlp(name, t->width, t->mlp_ratio));
-    if (t->pad_id >= t->vocab_size)
-        return cg_error(CG_EINVAL, "%s: pad_id %" PRId64 " is not below vocab_size %" PRId64, name,
-                        t->pad_id, t->vocab_size);
     if (t->pool_type == CG_POOL_EOS && t->eos_id >= t->vocab_size)
         return cg_error(CG_EINVAL, "%s: eos_id %" PRId64 " is not below vocab_size %" PRId64, name,
                         t->eos_id, t->vocab_size);
     return CG_OK;
 }
 
-static cg_status check_cbow(const char *name, const cg_text_desc *t) {
-    static const char tower[] = "a bag of words";
-    CG_TRY(check_unused(name, "ls_init_value", !isnan(t->ls_init_value), tower));
-    CG_TRY(check_unused(name, "pool_type", t->pool_type != CG_POOL_ARGMAX, tower));
-    CG_TRY(check_unused(name, "no_causal_mask", t->no_causal_mask, tower));
-    CG_TRY(check_unused(name, "use_pad_mask", t->use_pad_mask, tower));
-    return check_unused(name, "act", t->act != CG_ACT_DEFAULT, tower);
-}
-
 static cg_status check_vision(const char *name, const cg_vision_desc *v) {
     switch (cg_vision_arch_of(v)) {
     case CG_VISION_RESNET:
         return check_resnet(name, v);
-    default:
-        return check_vit(name, v);
+    case CG_VISION_DEFAULT:
+    case CG_VISION_VIT:
+        break;
     }
+    return check_vit(name, v);
 }
 
 static cg_status check_text(const char *name, const cg_text_desc *t) {
+    if (t->pad_id >= t->vocab_size)
+        return cg_error(CG_EINVAL, "%s: pad_id %" PRId64 " is not below vocab_size %" PRId64, name,
+                        t->pad_id, t->vocab_size);
     switch (t->text_arch) {
     case CG_TEXT_CBOW:
-        return check_cbow(name, t);
-    default:
-        return check_transformer(name, t);
+        return CG_OK;
+    case CG_TEXT_TRANSFORMER:
+        break;
     }
+    return check_transformer(name, t);
 }
 
 cg_status cg_clip_desc_check(const char *name, const cg_clip_desc *d) {

@@ -17,63 +17,65 @@ static const char *const norm_words[] = {"layernorm", "rmsnorm"};
 static const char *const vision_pool_words[] = {"tok", "avg"};
 static const char *const text_pool_words[] = {"argmax", "eos", "first", "last"};
 
-#define NUMBER(type, field, kind, low, high)                                                       \
-    { #field, CG_KEY_##kind, offsetof(type, field), low, high, NULL, 0, NULL }
-#define BOOL(type, field)                                                                          \
-    { #field, CG_KEY_BOOL, offsetof(type, field), 0, 1, NULL, 0, NULL }
-#define CHOICE(type, field, list)                                                                  \
+#define NUMBER(type, field, kind, low, high, towers)                                               \
+    { #field, CG_KEY_##kind, offsetof(type, field), low, high, NULL, 0, NULL, towers }
+#define BOOL(type, field, towers)                                                                  \
+    { #field, CG_KEY_BOOL, offsetof(type, field), 0, 1, NULL, 0, NULL, towers }
+#define CHOICE(type, field, list, towers)                                                          \
     {                                                                                              \
 #field, CG_KEY_CHOICE, offsetof(type, field), 0, 0, list, sizeof(list) / sizeof *(list),   \
-            NULL                                                                                   \
+            NULL, towers                                                                           \
     }
 #define OBJECT(name, type, field, keys)                                                            \
-    { name, CG_KEY_OBJECT, offsetof(type, field), 0, 0, NULL, 0, keys }
+    { name, CG_KEY_OBJECT, offsetof(type, field), 0, 0, NULL, 0, keys, 0 }
 
-static const cg_key vision_keys[] = {
-    CHOICE(cg_vision_desc, vision_arch, vision_arch_words),
-    NUMBER(cg_vision_desc, image_size, INT, 1, 4096),
-    NUMBER(cg_vision_desc, layers, LAYERS, 1, 1000),
-    NUMBER(cg_vision_desc, width, INT, 1, 65536),
-    NUMBER(cg_vision_desc, head_width, INT, 1, 65536),
-    NUMBER(cg_vision_desc, patch_size, INT, 1, 4096),
-    NUMBER(cg_vision_desc, mlp_ratio, FLOAT, 0.015625, 64),
-    NUMBER(cg_vision_desc, ls_init_value, OPTIONAL, -100, 100),
-    NUMBER(cg_vision_desc, patch_dropout, FLOAT, 0, 0.984375),
-    BOOL(cg_vision_desc, no_ln_pre),
-    CHOICE(cg_vision_desc, pool_type, vision_pool_words),
-    BOOL(cg_vision_desc, final_ln_after_pool),
-    CHOICE(cg_vision_desc, act, act_words),
-    CHOICE(cg_vision_desc, norm, norm_words),
+enum { ALL = 0, VIT = 1 << CG_VISION_VIT, TRANSFORMER = 1 << CG_TEXT_TRANSFORMER };
+
+const cg_key cg_vision_keys[] = {
+    CHOICE(cg_vision_desc, vision_arch, vision_arch_words, ALL),
+    NUMBER(cg_vision_desc, image_size, INT, 1, 4096, ALL),
+    NUMBER(cg_vision_desc, layers, LAYERS, 1, 1000, ALL),
+    NUMBER(cg_vision_desc, width, INT, 1, 65536, ALL),
+    NUMBER(cg_vision_desc, head_width, INT, 1, 65536, ALL),
+    NUMBER(cg_vision_desc, patch_size, INT, 1, 4096, VIT),
+    NUMBER(cg_vision_desc, mlp_ratio, FLOAT, 0.015625, 64, VIT),
+    NUMBER(cg_vision_desc, ls_init_value, OPTIONAL, -100, 100, VIT),
+    NUMBER(cg_vision_desc, patch_dropout, FLOAT, 0, 0.984375, VIT),
+    BOOL(cg_vision_desc, no_ln_pre, VIT),
+    CHOICE(cg_vision_desc, pool_type, vision_pool_words, VIT),
+    BOOL(cg_vision_desc, final_ln_after_pool, VIT),
+    CHOICE(cg_vision_desc, act, act_words, VIT),
+    CHOICE(cg_vision_desc, norm, norm_words, VIT),
     {0},
 };
 
-static const cg_key text_keys[] = {
-    CHOICE(cg_text_desc, text_arch, text_arch_words),
-    NUMBER(cg_text_desc, context_length, INT, 3, 1 << 20),
-    NUMBER(cg_text_desc, vocab_size, INT, 3, 1 << 24),
-    NUMBER(cg_text_desc, width, INT, 1, 65536),
-    NUMBER(cg_text_desc, heads, INT, 1, 65536),
-    NUMBER(cg_text_desc, layers, INT, 0, 1000),
-    NUMBER(cg_text_desc, mlp_ratio, FLOAT, 0.015625, 64),
-    NUMBER(cg_text_desc, ls_init_value, OPTIONAL, -100, 100),
-    CHOICE(cg_text_desc, pool_type, text_pool_words),
-    NUMBER(cg_text_desc, pad_id, INT, 0, 1 << 24),
-    NUMBER(cg_text_desc, eos_id, INT, 0, 1 << 24),
-    BOOL(cg_text_desc, no_causal_mask),
-    BOOL(cg_text_desc, use_pad_mask),
-    BOOL(cg_text_desc, proj_bias),
-    CHOICE(cg_text_desc, act, act_words),
-    CHOICE(cg_text_desc, norm, norm_words),
+const cg_key cg_text_keys[] = {
+    CHOICE(cg_text_desc, text_arch, text_arch_words, ALL),
+    NUMBER(cg_text_desc, context_length, INT, 3, 1 << 20, ALL),
+    NUMBER(cg_text_desc, vocab_size, INT, 3, 1 << 24, ALL),
+    NUMBER(cg_text_desc, width, INT, 1, 65536, ALL),
+    NUMBER(cg_text_desc, heads, INT, 1, 65536, TRANSFORMER),
+    NUMBER(cg_text_desc, layers, INT, 0, 1000, TRANSFORMER),
+    NUMBER(cg_text_desc, mlp_ratio, FLOAT, 0.015625, 64, TRANSFORMER),
+    NUMBER(cg_text_desc, ls_init_value, OPTIONAL, -100, 100, TRANSFORMER),
+    CHOICE(cg_text_desc, pool_type, text_pool_words, TRANSFORMER),
+    NUMBER(cg_text_desc, pad_id, INT, 0, 1 << 24, ALL),
+    NUMBER(cg_text_desc, eos_id, INT, 0, 1 << 24, TRANSFORMER),
+    BOOL(cg_text_desc, no_causal_mask, TRANSFORMER),
+    BOOL(cg_text_desc, use_pad_mask, TRANSFORMER),
+    BOOL(cg_text_desc, proj_bias, ALL),
+    CHOICE(cg_text_desc, act, act_words, TRANSFORMER),
+    CHOICE(cg_text_desc, norm, norm_words, ALL),
     {0},
 };
 
 const cg_key cg_desc_keys[] = {
-    NUMBER(cg_clip_desc, embed_dim, INT, 1, 65536),
-    OBJECT("vision_cfg", cg_clip_desc, vision, vision_keys),
-    OBJECT("text_cfg", cg_clip_desc, text, text_keys),
-    BOOL(cg_clip_desc, quick_gelu),
-    NUMBER(cg_clip_desc, init_logit_scale, FLOAT, -10, 10),
-    NUMBER(cg_clip_desc, init_logit_bias, OPTIONAL, -1000, 1000),
+    NUMBER(cg_clip_desc, embed_dim, INT, 1, 65536, ALL),
+    OBJECT("vision_cfg", cg_clip_desc, vision, cg_vision_keys),
+    OBJECT("text_cfg", cg_clip_desc, text, cg_text_keys),
+    BOOL(cg_clip_desc, quick_gelu, ALL),
+    NUMBER(cg_clip_desc, init_logit_scale, FLOAT, -10, 10, ALL),
+    NUMBER(cg_clip_desc, init_logit_bias, OPTIONAL, -1000, 1000, ALL),
     {0},
 };
 
@@ -288,4 +290,20 @@ json_t *cg_keys_write(const cg_key *keys, const void *object) {
             j = NULL;
         }
     return j;
+}
+
+cg_status cg_keys_check_unused(const char *path, const cg_key *keys, int arch, const void *object,
+                               const void *usual) {
+    const char *tower = keys[0].words[arch];
+    for (; keys->name; keys++) {
+        if (!keys->towers || keys->towers >> arch & 1) continue;
+        json_t *x = write_key(keys, object), *y = write_key(keys, usual);
+        int same = x && y && json_equal(x, y);
+        json_decref(x);
+        json_decref(y);
+        if (!same)
+            return cg_error(CG_EINVAL, "%s: %s is set, but a tower of kind \"%s\" does not read it",
+                            path, keys->name, tower);
+    }
+    return CG_OK;
 }

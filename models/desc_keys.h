@@ -24,9 +24,11 @@ typedef struct cg_key {
     const char *const *words; /* of a choice, NULL at the end; a NULL before that is written null */
     int n_words;
     const struct cg_key *child; /* the keys of an object */
+    unsigned towers;            /* which kinds of tower read it, bits by the arch; 0: all */
 } cg_key;
 
-extern const cg_key cg_desc_keys[]; /* of the root; a NULL name ends the list */
+/* Of the root, and of its objects; a NULL name ends a list. */
+extern const cg_key cg_desc_keys[], cg_vision_keys[], cg_text_keys[];
 
 /* `path` stands in front of messages. Keys that are absent or null leave *out as it was, but null
  * makes an OPTIONAL NaN. errors  CG_EINVAL, CG_EUNSUPPORTED */
@@ -34,6 +36,11 @@ cg_status cg_keys_read(const char *path, const cg_key *keys, const json_t *j, vo
 
 /* Each number against its range: a description need not come from a file. */
 cg_status cg_keys_check(const char *path, const cg_key *keys, const void *object);
+
+/* Refuses keys that towers of kind `arch` (the first key's number) do not read, where they are not
+ * as in `usual`: they would look as if they did something. errors  CG_EINVAL */
+cg_status cg_keys_check_unused(const char *path, const cg_key *keys, int arch, const void *object,
+                               const void *usual);
 
 /* A new object with every key; NULL when memory is out. */
 json_t *cg_keys_write(const cg_key *keys, const void *object);

@@ -1,5 +1,6 @@
 #include "models/layers.h"
 
+#include "graph/decimal.h"
 #include "ops/ops.h"
 
 #include <math.h>
@@ -7,9 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const float norm_eps = 1e-5f;
+static const float norm_eps = 1e-5f, momentum = 0.1f;
 
 cg_value *cg_arange(cg_graph *g, int64_t count, int64_t start, int64_t step) {
+    int64_t last = start + (count - 1) * step;
+    if (count > 0 && last > INT32_MAX)
+        return cg_graph_fail(
+            g, cg_error(CG_EINVAL, "the batch is too large: row %lld of it, wanted at most %d",
+                        (long long)last, INT32_MAX));
     int32_t *x = malloc((size_t)count * sizeof *x + 1);
     if (!x)
         return cg_graph_fail(g,
@@ -85,11 +91,71 @@ cg_value *cg_text_projection(cg_graph *g, const cg_clip_desc *d, cg_value *x) {
                            (cg_linear_init){CG_INIT_NORMAL, 1 / sqrtf((float)d->text.width), 0});
 }
 
+/* --- pictures ------------------------------------------------------------------------------- */
+
+cg_value *cg_conv_layer(cg_graph *g, const char *name, cg_value *x, int64_t out, int64_t kernel,
+                        int64_t stride) {
+    if (!x) return NULL;
+    int64_t in = x->shape.dim[3];
+    char full[128];
+    snprintf(full, sizeof full, "%s.weight", name);
+    cg_value *w = cg_parameter(g, full, CG_SHAPE(out, in, kernel, kernel),
+                               (cg_param_spec){.init = CG_INIT_UNIFORM,
+                                               .scale = 1 / sqrtf((float)(in * kernel * kernel))});
+    return cg_conv2d(g, x, w, stride, kernel / 2);
+}
+
+typedef struct bn_params {
+    cg_value *gain, *bias, *mean, *var, *count;
+} bn_params;
+
+static bn_params bn_declare(cg_graph *g, const char *name, int64_t channels, float gain) {
+    static const char *const part[] = {"weight", "bias", "running_mean", "running_var",
+                                       "num_batches_tracked"};
+    cg_param_spec spec[] = {{.scale = gain},
+                            {.scale = 0},
+                            {.scale = 0, .state = 1},
+                            {.scale = 1, .state = 1},
+                            {.state = 1, .dtype = CG_I64}};
+    cg_value *v[5];
+    for (int i = 0; i < 5; i++) {
+        char full[128];
+        snprintf(full, sizeof full, "%s.%s", name, part[i]);
+        v[i] = cg_parameter(g, full, i < 4 ? CG_SHAPE(channels) : CG_SCALAR, spec[i]);
+    }
+    return (bn_params){v[0], v[1], v[2], v[3], v[4]};
+}
+
+/* running = (1 - momentum) · running + momentum · batch */
+static void update_running(cg_graph *g, cg_value *running, cg_value *batch, float correction) {
+    cg_value *old = cg_scale(g, running, 1 - momentum);
+    cg_graph_update(g, running, cg_add(g, old, cg_scale(g, batch, momentum * correction)));
+}
+
+cg_value *cg_batch_norm_layer(cg_graph *g, const char *name, cg_value *x, float gain,
+                              int training) {
+    if (!x) return NULL;
+    bn_params p = bn_declare(g, name, x->shape.dim[3], gain);
+    if (!training) return cg_batch_norm_inference(g, x, p.gain, p.bias, p.mean, p.var, norm_eps);
+    cg_batch_norm_result r = cg_batch_norm(g, x, p.gain, p.bias, norm_eps);
+    float n = (float)(x->shape.dim[0] * x->shape.dim[1] * x->shape.dim[2]);
+    int64_t one = 1;
+    update_running(g, p.mean, r.mean, 1);
+    update_running(g, p.var, r.var, n > 1 ? n / (n - 1) : 1); /* the running one is unbiased */
+    if (p.count)
+        cg_graph_update(g, p.count, cg_add(g, p.count, cg_constant(g, CG_I64, CG_SCALAR, &one)));
+    return r.y;
+}
+
 /* --- blocks ----------------------------------------------------------------------------------- */
 
 cg_activation cg_activation_of(cg_activation act, int quick_gelu) {
     if (act != CG_ACT_DEFAULT) return act;
     return quick_gelu ? CG_ACT_QUICKGELU : CG_ACT_GELU;
+}
+
+int64_t cg_mlp_width(int64_t width, float mlp_ratio) {
+    return (int64_t)((double)width * cg_decimal(mlp_ratio));
 }
 
 static cg_value *activate(cg_graph *g, cg_activation act, cg_value *x) {
@@ -102,9 +168,11 @@ static cg_value *activate(cg_graph *g, cg_activation act, cg_value *x) {
         return cg_relu(g, x);
     case CG_ACT_SILU:
         return cg_silu(g, x);
-    default:
-        return cg_gelu(g, x);
+    case CG_ACT_DEFAULT:
+    case CG_ACT_GELU:
+        break;
     }
+    return cg_gelu(g, x);
 }
 
 /* In-projection of queries, keys and values in one matrix: in_proj_weight [3 width, width]. */

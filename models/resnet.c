@@ -10,61 +10,6 @@
 #include <stdio.h>
 
 enum { EXPANSION = 4 };
-static const float bn_eps = 1e-5f, bn_momentum = 0.1f;
-
-/* A convolution without bias; Kaiming-uniform with a = √5, which is U(±1/√fan_in). */
-static cg_value *conv(cg_graph *g, const char *name, cg_value *x, int64_t out, int64_t kernel,
-                      int64_t stride) {
-    if (!x) return NULL;
-    int64_t in = x->shape.dim[3];
-    char full[128];
-    snprintf(full, sizeof full, "%s.weight", name);
-    cg_value *w = cg_parameter(g, full, CG_SHAPE(out, in, kernel, kernel),
-                               (cg_param_spec){.init = CG_INIT_UNIFORM,
-                                               .scale = 1 / sqrtf((float)(in * kernel * kernel))});
-    return cg_conv2d(g, x, w, stride, kernel / 2);
-}
-
-typedef struct bn_params {
-    cg_value *gain, *bias, *mean, *var, *count;
-} bn_params;
-
-static bn_params bn_declare(cg_graph *g, const char *name, int64_t channels, float gain) {
-    static const char *const part[] = {"weight", "bias", "running_mean", "running_var",
-                                       "num_batches_tracked"};
-    cg_param_spec spec[] = {{.scale = gain},
-                            {.scale = 0},
-                            {.scale = 0, .state = 1},
-                            {.scale = 1, .state = 1},
-                            {.state = 1, .dtype = CG_I64}};
-    cg_value *v[5];
-    for (int i = 0; i < 5; i++) {
-        char full[128];
-        snprintf(full, sizeof full, "%s.%s", name, part[i]);
-        v[i] = cg_parameter(g, full, i < 4 ? CG_SHAPE(channels) : CG_SCALAR, spec[i]);
-    }
-    return (bn_params){v[0], v[1], v[2], v[3], v[4]};
-}
-
-/* running = (1 - momentum) · running + momentum · batch */
-static void update_running(cg_graph *g, cg_value *running, cg_value *batch, float correction) {
-    cg_value *old = cg_scale(g, running, 1 - bn_momentum);
-    cg_graph_update(g, running, cg_add(g, old, cg_scale(g, batch, bn_momentum * correction)));
-}
-
-static cg_value *batch_norm(cg_graph *g, const char *name, cg_value *x, float gain, int training) {
-    if (!x) return NULL;
-    bn_params p = bn_declare(g, name, x->shape.dim[3], gain);
-    if (!training) return cg_batch_norm_inference(g, x, p.gain, p.bias, p.mean, p.var, bn_eps);
-    cg_batch_norm_result r = cg_batch_norm(g, x, p.gain, p.bias, bn_eps);
-    float n = (float)(x->shape.dim[0] * x->shape.dim[1] * x->shape.dim[2]);
-    int64_t one = 1;
-    update_running(g, p.mean, r.mean, 1);
-    update_running(g, p.var, r.var, n > 1 ? n / (n - 1) : 1); /* the running one is unbiased */
-    if (p.count)
-        cg_graph_update(g, p.count, cg_add(g, p.count, cg_constant(g, CG_I64, CG_SCALAR, &one)));
-    return r.y;
-}
 
 /* A convolution and its batch norm, in scopes of their own: conv2 … bn2. */
 static cg_value *conv_bn(cg_graph *g, const char *path, int index, cg_value *x, int64_t out,
@@ -72,11 +17,11 @@ static cg_value *conv_bn(cg_graph *g, const char *path, int index, cg_value *x, 
     char name[128];
     snprintf(name, sizeof name, "%s.conv%d", path, index);
     cg_scope_push(g, "conv%d", index);
-    x = conv(g, name, x, out, kernel, stride);
+    x = cg_conv_layer(g, name, x, out, kernel, stride);
     cg_scope_pop(g);
     snprintf(name, sizeof name, "%s.bn%d", path, index);
     cg_scope_push(g, "bn%d", index);
-    x = batch_norm(g, name, x, gain, training);
+    x = cg_batch_norm_layer(g, name, x, gain, training);
     cg_scope_pop(g);
     return x;
 }
@@ -87,9 +32,9 @@ static cg_value *shortcut(cg_graph *g, const char *path, cg_value *x, int64_t ou
     cg_scope_push(g, "downsample");
     if (stride > 1) x = cg_avg_pool(g, x, stride, stride);
     snprintf(name, sizeof name, "%s.downsample.0", path);
-    x = conv(g, name, x, out, 1, 1);
+    x = cg_conv_layer(g, name, x, out, 1, 1);
     snprintf(name, sizeof name, "%s.downsample.1", path);
-    x = batch_norm(g, name, x, 1, training);
+    x = cg_batch_norm_layer(g, name, x, 1, training);
     cg_scope_pop(g);
     return x;
 }

@@ -38,7 +38,7 @@ cg_value *cg_text_transformer(cg_graph *g, const cg_clip_desc *d, const cg_capti
     const cg_text_desc *t = &d->text;
     float w = 1 / sqrtf((float)t->width);
     float deep = t->layers > 0 ? w / sqrtf(2 * (float)t->layers) : w;
-    int64_t hidden = (int64_t)((double)t->width * (double)t->mlp_ratio);
+    int64_t hidden = cg_mlp_width(t->width, t->mlp_ratio);
     cg_blocks b = {.path = "transformer",
                    .width = t->width,
                    .heads = t->heads,

@@ -3,6 +3,7 @@
  * source  Dosovitskiy et al., arXiv:2010.11929, with CLIP's norm before the blocks
  *         (arXiv:2103.00020, section 2.4); patch dropout: Li et al., arXiv:2212.00794; average
  *         pooling and the order of its norm as in open_clip */
+#include "graph/decimal.h"
 #include "models/clip.h"
 #include "models/layers.h"
 #include "ops/ops.h"
@@ -25,7 +26,7 @@ static cg_value *patches(cg_graph *g, const cg_vision_desc *v, cg_value *image, 
     x = cg_reshape(g, x, CG_SHAPE(n, count, v->width));
     x = cg_add(g, x, cg_slice(g, position, 0, 1, count));
     if (!training || v->patch_dropout == 0) return x;
-    int64_t keep = (int64_t)((double)count * (1 - (double)v->patch_dropout));
+    int64_t keep = (int64_t)((double)count * (1 - cg_decimal(v->patch_dropout)));
     cg_scope_push(g, "patch_dropout");
     x = cg_patch_dropout(g, x, cg_input(g, "stream", CG_I64, CG_SHAPE(2)),
                          cg_input(g, "sample", CG_I64, CG_SHAPE(n)), keep > 1 ? keep : 1);
@@ -52,7 +53,7 @@ static cg_value *tokens(cg_graph *g, const cg_vision_desc *v, cg_value *image, i
 
 static cg_value *blocks(cg_graph *g, const cg_clip_desc *d, cg_value *x, int64_t n, int64_t t) {
     const cg_vision_desc *v = &d->vision;
-    int64_t hidden = (int64_t)((double)v->width * (double)v->mlp_ratio);
+    int64_t hidden = cg_mlp_width(v->width, v->mlp_ratio);
     float w = 1 / sqrtf((float)v->width), h = 1 / sqrtf((float)hidden);
     cg_blocks b = {.path = "visual.transformer",
                    .width = v->width,

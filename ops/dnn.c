@@ -320,8 +320,20 @@ cg_status cg_dnn_matmul_create(cg_context *ctx, const cg_dnn_matmul *shape, cg_d
     return dnn_finish(d, s, "matmul", out);
 }
 
+/* Far beyond 2³¹ elements of a picture, or of the weights, oneDNN 2.6 divides by zero. */
+static cg_status conv_fits(const cg_dnn_conv *c) {
+    const int64_t count[] = {c->h * c->w * c->c, c->oh * c->ow * c->o,
+                             c->o * (c->c / c->groups) * c->kh * c->kw};
+    for (int i = 0; i < 3; i++)
+        if (count[i] > INT32_MAX)
+            return cg_error(CG_EKERNEL, "%s of %lld elements, more than oneDNN takes",
+                            i < 2 ? "pictures" : "weights", (long long)count[i]);
+    return CG_OK;
+}
+
 cg_status cg_dnn_conv_create(cg_context *ctx, const cg_dnn_conv *shape, cg_dnn **out) {
     cg_dnn *d = NULL;
+    CG_TRY(conv_fits(shape));
     CG_TRY(dnn_new(ctx, &d));
     md layout[N_LAYOUT] = {NULL};
     int before = threads_set(d->threads);

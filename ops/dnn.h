@@ -38,7 +38,8 @@ typedef struct cg_dnn_conv {
     int64_t dilation, groups; /* 1: none; c and o are those of all groups */
 } cg_dnn_conv;
 
-/* Makes a kernel; the caller frees it. errors  CG_EKERNEL: oneDNN has none; CG_ENOMEM */
+/* Makes a kernel; the caller frees it. errors  CG_EKERNEL: oneDNN has none, or not
+ * for pictures or weights this large; CG_ENOMEM */
 cg_status cg_dnn_matmul_create(cg_context *ctx, const cg_dnn_matmul *shape, cg_dnn **out);
 cg_status cg_dnn_conv_create(cg_context *ctx, const cg_dnn_conv *shape, cg_dnn **out);
 void cg_dnn_free(cg_dnn *d); /* NULL is allowed */

@@ -120,8 +120,8 @@ cg_value *cg_l2norm(cg_graph *g, cg_value *x, float eps);
  * uniform batch). -> [Rq, heads·e]. Rows of no sequence, and queries that see no key, give 0. */
 typedef struct cg_attention_options {
     int64_t heads;
-    float scale; /* usually 1/√d */
-    int causal;  /* query i of a sequence sees its keys up to number i + keys - queries */
+    float scale;        /* usually 1/√d */
+    int causal;         /* query i of a sequence sees its keys up to number i + keys - queries */
     cg_value *key_mask; /* f32 [Rk]: keys where it is 0 are not seen; NULL: all are */
 } cg_attention_options;
 cg_value *cg_attention(cg_graph *g, cg_value *q, cg_value *k, cg_value *v, cg_value *q_offset,

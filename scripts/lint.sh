@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mapfile -t sources < <(git ls-files '*.c' '*.h')
+mapfile -t sources < <(git ls-files -co --exclude-standard '*.c' '*.h')
 if [ "${1:-}" = --fix ]; then
     clang-format -i "${sources[@]}"
     exit 0
@@ -14,7 +14,7 @@ echo "lint.sh: ${#sources[@]} files are formatted"
 
 # clang-tidy reads the compile commands of gcc's build, and the omp.h made there for it.
 [ -f build/release/lint/omp.h ] || cmake --preset release >/dev/null
-git ls-files '*.c' | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p build/release \
+git ls-files -co --exclude-standard '*.c' | xargs -P "$(nproc)" -n 4 clang-tidy --quiet -p build/release \
     --warnings-as-errors='*' --extra-arg=-isystem"$PWD/build/release/lint" \
     --extra-arg=-Wno-unknown-warning-option
 echo "lint.sh: clang-tidy found nothing"

@@ -17,6 +17,7 @@ for option in "$@"; do
     case $option in
     --dev) packages+=(clang-format clang-tidy) ;;
     --fetch) commands+=(npm jq) ;;
+    -h | --help) sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' scripts/setup.sh && exit 0 ;;
     *)
         echo "setup.sh: unknown option $option (known: --dev, --fetch)" >&2
         exit 2

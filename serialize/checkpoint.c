@@ -39,10 +39,12 @@ static cg_status save_json(const char *folder, const char *name, json_t *j) {
 }
 
 static json_t *state_json(const cg_train_state *t) {
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "step", (json_int_t)t->step, "epoch",
+    char data[24]; /* as text: readers of JSON round numbers of 64 bits */
+    snprintf(data, sizeof data, "%016" PRIx64, t->data);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "step", (json_int_t)t->step, "epoch",
                      (json_int_t)t->epoch, "batch", (json_int_t)t->batch, "seed",
                      (json_int_t)t->seed, "batch_size", (json_int_t)t->batch_size,
-                     "steps_per_epoch", (json_int_t)t->steps_per_epoch);
+                     "steps_per_epoch", (json_int_t)t->steps_per_epoch, "data", data);
 }
 
 static cg_status save_moments(const char *folder, const cg_checkpoint *c) {
@@ -139,15 +141,21 @@ cg_status cg_checkpoint_tokenizer(const char *folder, cg_tokenizer **out) {
 static cg_status parse_state(const char *folder, const json_t *j, cg_train_state *t) {
     json_int_t v[6];
     json_error_t error;
-    if (json_unpack_ex((json_t *)(uintptr_t)j, &error, 0, "{s:I, s:I, s:I, s:I, s:I, s:I}", "step",
-                       &v[0], "epoch", &v[1], "batch", &v[2], "seed", &v[3], "batch_size", &v[4],
-                       "steps_per_epoch", &v[5]) != 0)
+    const char *data = "0";
+    if (json_unpack_ex((json_t *)(uintptr_t)j, &error, 0, "{s:I, s:I, s:I, s:I, s:I, s:I, s?s}",
+                       "step", &v[0], "epoch", &v[1], "batch", &v[2], "seed", &v[3], "batch_size",
+                       &v[4], "steps_per_epoch", &v[5], "data", &data) != 0)
         return cg_error(CG_EFORMAT, "%s/state.json: %s", folder, error.text);
     for (int i = 0; i < 6; i++)
         if (i != 3 && v[i] < 0)
             return cg_error(CG_EFORMAT, "%s/state.json: a count is negative", folder);
-    *t = (cg_train_state){v[0], v[1], v[2], (uint64_t)v[3], v[4], v[5]};
-    return CG_OK;
+    char *end;
+    *t = (cg_train_state){v[0], v[1], v[2], (uint64_t)v[3], v[4], v[5], strtoull(data, &end, 16)};
+    return *data && !*end ? CG_OK
+                          : cg_error(CG_EFORMAT,
+                                     "%s/state.json: data: found \"%.40s\", wanted a "
+                                     "hexadecimal number",
+                                     folder, data);
 }
 
 /* The first or the second moments (`which`): each is found by the name of its parameter, and must

@@ -24,6 +24,7 @@ typedef struct cg_train_state {
     int64_t batch; /* number in that epoch of the next batch */
     uint64_t seed;
     int64_t batch_size, steps_per_epoch; /* a run resumed with others is another run */
+    uint64_t data; /* fingerprint of its data (data/dataset.h), the same; 0: not on record */
 } cg_train_state;
 
 /* What is written; state and moments are NULL for a model without them. All borrowed. */

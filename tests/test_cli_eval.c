@@ -145,7 +145,7 @@ static int prepare(void **state) {
              "tiny-resnet-cbow --batch-size 18 --epochs 40 --lr 3e-3 --warmup 8 --val-frequency 0 "
              "--name bars --threads 2");
     prints("36 pairs with 3 distinct captions in 2 templates (bars)");
-    prints("--templates templates.txt");
+    prints("--val-data bars --templates=templates.txt\n");
     return 0;
 }
 
@@ -246,10 +246,24 @@ static void unreadable_folders(void **state) {
     shell("d=mixed/two; for i in $(seq 70); do d=$d/d; done; mkdir -p $d");
     succeeds("classify " MODEL "--labels 'upper half,left half' mixed");
     prints("mixed/one/2.png\n");
-    assert_non_null(strstr(err, "warning: 1 folder could not be searched:\n  mixed/two/d"));
+    assert_non_null(strstr(err, "warning: 1 path could not be read:\n  mixed/two/d"));
     write_text("one.txt", "one\n");
     succeeds("eval " MODEL "--val-data mixed --classes one.txt");
     assert_non_null(strstr(err, "more than 64 folders deep"));
+}
+
+/* What is wrong with the last data is said before any is measured; what is cut, afterwards. */
+static void several_sets(void **state) {
+    (void)state;
+    fails("eval " MODEL "--val-data bars --val-data none.tsv", 1, "eval: none.tsv: No such file");
+    fails("eval " MODEL "--val-data bars/upper_half", 1, "wanted a folder for each class");
+    shell(
+        "{ cat table.tsv; printf 'bars/upper_half/3.png\\t'; yes very | head -99 | tr '\\n' ' '; } "
+        ">long.tsv");
+    json_t *set = set_of("eval " MODEL "--val-data long.tsv --templates templates.txt --json");
+    assert_int_equal(json_integer_value(json_object_get(set, "truncated")), 2);
+    assert_non_null(strstr(err, "2 captions cut to the model's context length"));
+    json_decref(set);
 }
 
 /* -- templates --------------------------------------------------------------------------------- */
@@ -265,14 +279,18 @@ static void template_files(void **state) {
     succeeds("classify " MODEL "--labels 'upper half,lower half' --template 'a photo of the {}' "
              "--json bars/upper_half/0.png");
     assert_string_equal(out, one);
-    write_text("bad.txt", "a photo of the {}\na photo\n");
+    write_text("labels.txt", "n1\tupper half\nlower half\n"); /* as a file of classes may be */
+    succeeds("classify " MODEL "--labels-file labels.txt --templates one.txt --json "
+             "bars/upper_half/0.png");
+    assert_string_equal(out, one);
+    write_text("bad.txt", "a photo of the {}\r\n\na photo\n");
     write_text("empty.txt", "\n\n");
-    fails("classify " MODEL "--labels a,b --templates bad.txt bars", 2,
-          "bad.txt: template \"a photo\" has no {}");
+    fails("classify " MODEL "--labels a,b --templates bad.txt bars", 1,
+          "bad.txt: line 3: \"a photo\" has no {}");
     fails("eval " MODEL "--val-data bars --templates empty.txt", 1, "empty.txt: no template in it");
     fails("eval " MODEL "--val-data bars --template x", 2, "\"x\" has no {} for the label");
-    fails("train --train-data bars --model tiny-resnet-cbow --templates bad.txt", 2,
-          "bad.txt: template \"a photo\" has no {}");
+    fails("train --train-data bars --model tiny-resnet-cbow --templates bad.txt", 1,
+          "bad.txt: line 3: \"a photo\" has no {}");
     fails("train --dataset-type synthetic --model tiny-resnet-cbow --templates one.txt", 2,
           "drawn scenes have sentences");
 }
@@ -293,6 +311,24 @@ static void templates_are_drawn_alike(void **state) {
     shell("grep -q photo logs/one/checkpoints/step-6/tokenizer.json");
 }
 
+/* Other captions or templates, though as many, make another run; so do options of the model. */
+static void resumed_with_other_data(void **state) {
+    (void)state;
+#define RESUME "train --resume logs/changed --epochs 3 "
+    static const char other[] = "resuming: the captions, or the templates, are not those that";
+    write_text("drawn.txt", "a drawing of the {}\nthe {} is bright\n");
+    succeeds(SMALL "--name changed");
+    fails(RESUME "--templates drawn.txt", 2, other);
+    fails(RESUME "--train-data bars", 2, other);
+    shell("sed 's/left half/right half/' classes.txt >right.txt");
+    fails(RESUME "--classes right.txt", 2, other);
+    fails(RESUME "--siglip", 2, "tiny-resnet-cbow, as described by the options, is not the model");
+    fails(RESUME "--force-quick-gelu", 2, "is not the model of the checkpoint");
+    fails(RESUME "--vocab-size 600", 2, "keeps its tokenizer");
+    shell("cp templates.txt copy.txt && cp classes.txt names.txt");
+    succeeds(RESUME "--templates copy.txt --classes names.txt");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(folder_by_class),
@@ -300,8 +336,10 @@ int main(void) {
         cmocka_unit_test(idx_files),
         cmocka_unit_test(labelled_tables),
         cmocka_unit_test(unreadable_folders),
+        cmocka_unit_test(several_sets),
         cmocka_unit_test(template_files),
         cmocka_unit_test(templates_are_drawn_alike),
+        cmocka_unit_test(resumed_with_other_data),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }

@@ -459,10 +459,15 @@ static void prints_text(void **state) {
 }
 
 #define DOT_HEAD                                                                                   \
-    "strict digraph clipgraph {\n  rankdir=TB;\n  node [shape=box, style=\"filled,rounded\", "     \
-    "fillcolor=\"#deebf7\", fontname=\"Helvetica\", fontsize=10];\n"                               \
-    "  v0 [label=\"image\\nf32[2, 3]\", shape=ellipse, fillcolor=\"#e5f5e0\"];\n"
-#define DOT_HIGH "  o0 [label=\"high\", shape=ellipse, fillcolor=\"#fff7bc\"];\n"
+    "strict digraph clipgraph {\n"                                                                 \
+    "  graph [bgcolor=white, nodesep=0.2, ranksep=0.25];\n"                                        \
+    "  node [shape=box, style=\"filled,rounded\", color=\"#666666\", fontname=\"Helvetica\", "     \
+    "fontsize=11, height=0.3, margin=\"0.12,0.04\"];\n"                                            \
+    "  edge [color=\"#444444\", arrowsize=0.7];\n"                                                 \
+    "  v0 [label=\"image\\nf32[2, 3]\", shape=ellipse, fillcolor=\"#e2f2dd\"];\n"
+#define DOT_HIGH             "  o0 [label=\"high\", shape=ellipse, fillcolor=\"#fff5c2\"];\n"
+#define DOT_NEEDED(from, to) "  " from " -> " to " [style=dashed, color=\"#999999\"];\n"
+#define VISUAL               "fillcolor=\"#dbe9f6\"];\n"
 
 static void prints_dot(void **state) {
     fixture *f = *state;
@@ -471,22 +476,28 @@ static void prints_dot(void **state) {
     assert_ok(cg_graph_dot(f->g, 0, &text));
     assert_string_equal(
         text, DOT_HEAD
-        "  n0 [label=\"visual/layer1\\nscale factor=0.5 times=3 shape=[4, 5]\\nf32[2, 3]\"];\n"
-        "  n1 [label=\"visual/layer2\\nadd\\nf32[2, 3]\"];\n"
-        "  n2 [label=\"visual/layer2/flat\\nflat\\nf32[6]\"];\n"
-        "  n3 [label=\"extremes\\nextremes\\nf32[]\"];\n"
-        "  n4 [label=\"d(visual/layer2)\\nadd\\nf32[]\", fillcolor=\"#fde0dd\"];\n"
-        "  n5 [label=\"add\\nadd\\nf32[2, 3]\"];\n"
-        "  v0 -> n0;\n  n0 -> n1;\n  n1 -> n2;\n  n2 -> n3;\n  n3 -> n4;\n" DOT_HIGH
+        "  n0 [label=\"visual/layer1\\nscale factor=0.5 times=3 shape=[4, 5]\\nf32[2, 3]\", " VISUAL
+        "  n1 [label=\"visual/layer2\\nadd\\nf32[2, 3]\", " VISUAL
+        "  n2 [label=\"visual/layer2/flat\\nflat\\nf32[6]\", " VISUAL
+        "  n3 [label=\"extremes\\nextremes\\nf32[]\", fillcolor=\"#e6e0f3\"];\n"
+        "  n4 [label=\"d(visual/layer2)\\nadd\\nf32[]\", fillcolor=\"#fbe3e0\"];\n"
+        "  n5 [label=\"add\\nadd\\nf32[2, 3]\", fillcolor=\"#eeeeee\"];\n"
+        "  v0 -> n0;\n  n0 -> n1;\n  n1 -> n2;\n  n2 -> n3;\n" DOT_NEEDED("n3", "n4") DOT_HIGH
         "  n3 -> o0;\n}\n");
     free(text);
     assert_ok(cg_graph_dot(f->g, 1, &text));
     assert_string_equal(text, DOT_HEAD
-                        "  n0 [label=\"visual\\n3 nodes\"];\n"
-                        "  n1 [label=\"extremes\\nextremes\\nf32[]\"];\n"
-                        "  n2 [label=\"d(visual)\\nadd\\nf32[]\", fillcolor=\"#fde0dd\"];\n"
-                        "  n3 [label=\"add\\nadd\\nf32[2, 3]\"];\n"
-                        "  v0 -> n0;\n  n0 -> n1;\n  n1 -> n2;\n" DOT_HIGH "  n1 -> o0;\n}\n");
+                        "  n0 [label=\"visual\\n3 nodes\\nf32[6]\", " VISUAL
+                        "  n1 [label=\"extremes\\nextremes\\nf32[]\", fillcolor=\"#e6e0f3\"];\n"
+                        "  n2 [label=\"d(visual)\\nadd\\nf32[]\", fillcolor=\"#fbe3e0\"];\n"
+                        "  n3 [label=\"add\\nadd\\nf32[2, 3]\", fillcolor=\"#eeeeee\"];\n"
+                        "  v0 -> n0;\n  n0 -> n1;\n" DOT_NEEDED("n1", "n2") DOT_HIGH
+                        "  n1 -> o0;\n}\n");
+    free(text);
+    assert_ok(cg_graph_dot(f->g, 3, &text)); /* names of fewer parts stand alone, attributes not */
+    assert_non_null(strstr(text, "[label=\"visual/layer1\\nscale\\nf32[2, 3]\""));
+    assert_non_null(strstr(text, "[label=\"visual/layer2\\nadd\\nf32[2, 3]\""));
+    assert_non_null(strstr(text, "[label=\"visual/layer2/flat\\nflat\\nf32[6]\""));
     free(text);
 }
 

@@ -44,6 +44,9 @@ sed -n 's/^CG_OP(\(.*\))$/cg_op_\1/p' "$include/ops/ops.def" | sort >"$work/ops"
 diff "$work/data" "$work/ops" >"$work/diff" ||
     fail "exported data (<) are not the ops' descriptors (>):
 $(cat "$work/diff")"
+if nm -g --defined-only "$lib/libclipgraph.a" 2>/dev/null | awk 'NF == 3 && $3 !~ /^cg_/' | grep .; then
+    fail "the static library defines these, which do not begin with cg_"
+fi
 
 # --- headers: all public ones are there, and each stands by itself in C and C++ -----------------
 (cd "$source" && grep -l '^CG_API_BEGIN$' -- */*.h) | while read -r header; do
@@ -85,7 +88,10 @@ contains "$embedded" '^length 1\.0000'
 contains "$embedded" '^cosine -?0\.[0-9]+  "a red circle"$'
 contains "$("$bin/embed" "$work/none" "$picture" 2>&1 || echo "code $?")" '^code 1$'
 
-# --- pkg-config: the shared library, and the static one, whose result is the same ----------------
+# --- pkg-config: the shared library, also where those that it uses have no package, and the static
+# one, whose result is the same ----------------------------------------------------------------
+env -u PKG_CONFIG_PATH PKG_CONFIG_LIBDIR="$lib/pkgconfig" pkg-config --cflags --libs clipgraph \
+    >"$work/flags" || fail "pkg-config wants more than clipgraph.pc"
 # shellcheck disable=SC2046 # words are meant
 "$cc" "$source/examples/check_gradient.c" -o "$work/shared" \
     $(pkg-config --cflags --libs clipgraph) -lm

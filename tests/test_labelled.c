@@ -194,6 +194,28 @@ static void test_unreadable_folder(void **state) {
                  "no picture in it (PNG, JPEG or WebP); ");
 }
 
+/* So is a picture that may not be read; root, who may read all, becomes another for a while. */
+static void test_unreadable_file(void **state) {
+    (void)state;
+    uid_t me = geteuid();
+    cg_dataset *d;
+    assert_int_equal(mkdir(in_folder("locked"), 0777), 0);
+    write_picture("locked/open.png", 1);
+    write_picture("locked/shut.png", 1);
+    assert_int_equal(chmod(in_folder("locked/open.png"), 0644), 0);
+    assert_int_equal(chmod(in_folder("locked/shut.png"), 0), 0);
+    assert_int_equal(chmod(in_folder("locked"), 0755), 0);
+    assert_int_equal(chmod(folder, 0755), 0);
+    if (me == 0) assert_int_equal(seteuid(65534), 0);
+    cg_status s = cg_dataset_folder(in_folder("locked"), NULL, &d);
+    if (me == 0) assert_int_equal(seteuid(0), 0);
+    assert_int_equal(s, CG_OK);
+    assert_int_equal(d->size, 1);
+    assert_int_equal(d->n_skipped, 1);
+    assert_non_null(strstr(d->skipped[0], "locked/shut.png: Permission denied"));
+    cg_dataset_free(d);
+}
+
 /* ---- IDX ---- */
 
 enum { GREYS = 5, WIDE = 3, HIGH = 2 };
@@ -358,6 +380,27 @@ static void test_fill(void **state) {
     free(text);
 }
 
+/* Captions, templates and their order count; how they are divided among the two does, too. */
+static void test_fingerprint(void **state) {
+    (void)state;
+    static const char *const two[] = {"a {}", "{}"}, *const turned[] = {"{}", "a {}"};
+    uint64_t seen[5];
+    cg_dataset *d;
+    write_idx(0);
+    assert_int_equal(cg_dataset_idx(in_folder("t-images-idx3-ubyte"), NULL, &d), CG_OK);
+    seen[0] = cg_dataset_fingerprint(d, &(cg_templates){0});
+    seen[1] = cg_dataset_fingerprint(d, &(cg_templates){two, 1});
+    seen[2] = cg_dataset_fingerprint(d, &(cg_templates){two, 2});
+    seen[3] = cg_dataset_fingerprint(d, &(cg_templates){turned, 2});
+    d->caption[4][0] = '1';
+    seen[4] = cg_dataset_fingerprint(d, &(cg_templates){0});
+    for (int i = 0; i < 5; i++)
+        for (int k = 0; k < i; k++) assert_true(seen[i] != seen[k]);
+    d->caption[4][0] = '2';
+    assert_true(cg_dataset_fingerprint(d, &(cg_templates){two, 2}) == seen[2]);
+    cg_dataset_free(d);
+}
+
 /* The loader's tokens are those of the sentence, whatever the workers, in a resumed run too. */
 static void test_loader_templates(void **state) {
     (void)state;
@@ -441,10 +484,11 @@ static void test_rank_classes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes),       cmocka_unit_test(test_class_folders),
-        cmocka_unit_test(test_named_folders), cmocka_unit_test(test_unreadable_folder),
-        cmocka_unit_test(test_idx),           cmocka_unit_test(test_bad_idx),
-        cmocka_unit_test(test_fill),          cmocka_unit_test(test_loader_templates),
+        cmocka_unit_test(test_classes),         cmocka_unit_test(test_class_folders),
+        cmocka_unit_test(test_named_folders),   cmocka_unit_test(test_unreadable_folder),
+        cmocka_unit_test(test_unreadable_file), cmocka_unit_test(test_idx),
+        cmocka_unit_test(test_bad_idx),         cmocka_unit_test(test_fill),
+        cmocka_unit_test(test_fingerprint),     cmocka_unit_test(test_loader_templates),
         cmocka_unit_test(test_rank_classes),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -270,7 +270,29 @@ static void plans_agree(void **state) {
     cg_context_free(ctx);
 }
 
+/* Each value fits, but not all of them: a sum that wraps around would be a small arena. */
+static void what_no_arena_holds_is_refused(void **state) {
+    (void)state;
+    enum { VALUES = 20 };
+    cg_context *ctx;
+    cg_graph *g;
+    cg_plan *plan;
+    assert_ok(cg_context_create(1, &ctx));
+    assert_ok(cg_graph_create(NULL, &g));
+    cg_value *x = cg_input(g, "x", CG_F32, CG_SHAPE((int64_t)1 << 58));
+    for (int i = 0; i < VALUES; i++) {
+        x = cg_exp(g, x);
+        cg_graph_output(g, name_of('k', i), x, CG_KEEP);
+    }
+    assert_int_equal(cg_plan_create(ctx, g, &plan), CG_ENOMEM);
+    assert_string_equal(cg_error_message(),
+                        "the values of a graph of 20 nodes have too many bytes");
+    cg_graph_free(g);
+    cg_context_free(ctx);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(plans_agree)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(plans_agree),
+                                       cmocka_unit_test(what_no_arena_holds_is_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -38,8 +38,7 @@ static cg_clip_desc describe(const char *text) {
              "{'embed_dim': 12, 'quick_gelu': true,"
              " 'vision_cfg': {'image_size': 16, 'layers': 1, 'width': 16, 'head_width': 8,"
              "                'patch_size': 8},"
-             " 'text_cfg': {'context_length': %d, 'vocab_size': 97, 'width': 24, 'heads': 3,"
-             "              'layers': 2, %s}}",
+             " 'text_cfg': {'context_length': %d, 'vocab_size': 97, 'width': 24, %s}}",
              CONTEXT, text);
     for (char *c = json; *c; c++)
         if (*c == '\'') *c = '"';
@@ -50,7 +49,7 @@ static cg_clip_desc describe(const char *text) {
     return d;
 }
 
-#define TRANSFORMER "'text_arch': 'transformer'"
+#define TRANSFORMER "'text_arch': 'transformer', 'heads': 3, 'layers': 2"
 #define CBOW        "'text_arch': 'cbow'"
 
 static const char *const that_pack[] = {

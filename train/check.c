@@ -76,6 +76,7 @@ static void pairs_free(pairs *p) {
 /* Captions of 3 to context_length tokens, start and end included. */
 static void make_captions(const cg_clip_desc *d, pairs *p, int64_t n, cg_rng *r) {
     int64_t vocab = d->text.vocab_size, spread = d->text.context_length - 2;
+    int64_t end = d->text.pool_type == CG_POOL_EOS ? d->text.eos_id : vocab - 1;
     int32_t at = 0;
     for (int64_t i = 0; i < n; i++) {
         int64_t words = 1 + (int64_t)cg_rng_below(r, (uint64_t)spread);
@@ -83,7 +84,7 @@ static void make_captions(const cg_clip_desc *d, pairs *p, int64_t n, cg_rng *r)
         p->token[at++] = (int32_t)(vocab - 2);
         for (int64_t k = 0; k < words; k++)
             p->token[at++] = (int32_t)cg_rng_below(r, (uint64_t)vocab - 2);
-        p->token[at++] = (int32_t)(vocab - 1);
+        p->token[at++] = (int32_t)end;
     }
     p->offset[n] = at;
 }

@@ -190,10 +190,11 @@ static cg_status distinct_captions(const cg_dataset *d, const char ***text, int3
 }
 
 static cg_status embed_captions(cg_runner *r, const cg_evaluate_options *o,
-                                const char *const *caption, int64_t n, float **out) {
+                                const char *const *caption, int64_t n, float **out,
+                                int64_t *truncated) {
     if (o->templates.n)
-        return cg_match_labels(r, o->tokenizer, caption, n, &o->templates, out, NULL);
-    return cg_embed_texts(r, o->tokenizer, caption, n, out, NULL);
+        return cg_match_labels(r, o->tokenizer, caption, n, &o->templates, out, truncated);
+    return cg_embed_texts(r, o->tokenizer, caption, n, out, truncated);
 }
 
 cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
@@ -206,7 +207,7 @@ cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluat
     *out = (cg_retrieval){0};
     if (!e->n) return cg_error(CG_EFORMAT, "not one of %" PRId64 " pairs could be read", d->size);
     CG_TRY(distinct_captions(d, &caption, &number, &n_captions));
-    cg_status s = embed_captions(r, o, caption, n_captions, &text);
+    cg_status s = embed_captions(r, o, caption, n_captions, &text, &out->truncated);
     int32_t *caption_of = malloc((size_t)e->n * sizeof *caption_of);
     if (s == CG_OK && !caption_of) s = cg_error(CG_ENOMEM, "no memory to rank");
     if (s == CG_OK) {

@@ -19,6 +19,7 @@ typedef struct cg_retrieval {
     cg_recall image_to_text, text_to_image;
     cg_recall chance; /* of image_to_text: k / captions */
     int64_t images, captions, left_out;
+    int64_t truncated; /* texts cut to the context length */
     double seconds;
 } cg_retrieval;
 

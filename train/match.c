@@ -24,17 +24,28 @@ static void unit_mean(const float *row, int count, int64_t width, float *out) {
     for (int64_t i = 0; i < width && length > 0; i++) out[i] = (float)((double)out[i] / length);
 }
 
-/* Embeds text[label · n_templates + template] and averages into out. */
-static cg_status average(cg_runner *r, const cg_tokenizer *t, char *const *text, int64_t n_labels,
-                         int n_templates, float *out, int64_t *truncated) {
-    int64_t width = cg_runner_desc(r)->embed_dim;
-    float *each;
-    CG_TRY(
-        cg_embed_texts(r, t, (const char *const *)text, n_labels * n_templates, &each, truncated));
-    for (int64_t i = 0; i < n_labels; i++)
-        unit_mean(each + i * n_templates * width, n_templates, width, out + i * width);
+enum { TEXTS = 256 }; /* sentences at a time, so that many classes in many templates fit memory */
+
+/* Embeds each label in each template and averages into out[n_labels, width]; adds to *truncated. */
+static cg_status embed_some(cg_runner *r, const cg_tokenizer *t, const char *const *label,
+                            int64_t n_labels, const cg_templates *used, float *out,
+                            int64_t *truncated) {
+    int64_t n = n_labels * used->n, width = cg_runner_desc(r)->embed_dim, cut = 0;
+    float *each = NULL;
+    char **text = calloc((size_t)n, sizeof *text);
+    cg_status s = text ? CG_OK : cg_error(CG_ENOMEM, "no memory for labels");
+    for (int64_t i = 0; i < n && s == CG_OK; i++) {
+        text[i] = cg_template_fill(used->text[i % used->n], label[i / used->n]);
+        if (!text[i]) s = cg_error(CG_ENOMEM, "no memory for labels");
+    }
+    if (s == CG_OK) s = cg_embed_texts(r, t, (const char *const *)text, n, &each, &cut);
+    for (int64_t i = 0; i < n_labels && s == CG_OK; i++)
+        unit_mean(each + i * used->n * width, used->n, width, out + i * width);
+    *truncated += cut;
+    for (int64_t i = 0; text && i < n; i++) free(text[i]);
+    free(text);
     free(each);
-    return CG_OK;
+    return s;
 }
 
 cg_status cg_match_labels(cg_runner *r, const cg_tokenizer *t, const char *const *label,
@@ -42,20 +53,17 @@ cg_status cg_match_labels(cg_runner *r, const cg_tokenizer *t, const char *const
                           int64_t *truncated) {
     static const char *const alone[] = {"{}"};
     cg_templates used = templates->n ? *templates : (cg_templates){alone, 1};
+    int64_t width = cg_runner_desc(r)->embed_dim, cut = 0;
+    int64_t step = used.n < TEXTS ? TEXTS / used.n : 1; /* in labels */
     *out = NULL;
     if (n_labels < 1) return cg_error(CG_EINVAL, "no label");
     CG_TRY(cg_templates_check(&used));
-    int64_t n = n_labels * used.n, width = cg_runner_desc(r)->embed_dim;
-    char **text = calloc((size_t)n, sizeof *text);
     *out = malloc((size_t)(n_labels * width) * sizeof **out);
-    cg_status s = text && *out ? CG_OK : cg_error(CG_ENOMEM, "no memory for labels");
-    for (int64_t i = 0; i < n && s == CG_OK; i++) {
-        text[i] = cg_template_fill(used.text[i % used.n], label[i / used.n]);
-        if (!text[i]) s = cg_error(CG_ENOMEM, "no memory for labels");
-    }
-    if (s == CG_OK) s = average(r, t, text, n_labels, used.n, *out, truncated);
-    for (int64_t i = 0; text && i < n; i++) free(text[i]);
-    free(text);
+    cg_status s = *out ? CG_OK : cg_error(CG_ENOMEM, "no memory for labels");
+    for (int64_t i = 0; i < n_labels && s == CG_OK; i += step)
+        s = embed_some(r, t, label + i, n_labels - i < step ? n_labels - i : step, &used,
+                       *out + i * width, &cut);
+    if (truncated) *truncated = cut;
     if (s != CG_OK) {
         free(*out);
         *out = NULL;

@@ -162,7 +162,9 @@ static cg_status make_room(cg_runner *r, int64_t rows, int64_t texts) {
     return CG_OK;
 }
 
-/* The captions one after another, with or without start and end, zeros in the rows left over. */
+/* The captions one after another, with or without start and end. The rows left over repeat the
+ * first token, so that they hold nothing that no caption does: a 0 of their gradient times NaN were
+ * NaN. */
 static void pack(cg_runner *r, const int32_t *token, const int32_t *offset, int64_t n,
                  int64_t rows) {
     int64_t at = 0, drop = cg_clip_text_drops_specials(&r->desc);
@@ -173,7 +175,7 @@ static void pack(cg_runner *r, const int32_t *token, const int32_t *offset, int6
         at += count;
     }
     r->offset[n] = (int32_t)at;
-    memset(r->token + at, 0, (size_t)(rows - at) * sizeof *token);
+    while (at < rows) r->token[at++] = token[0];
 }
 
 /* Each caption padded to `tokens`. */
@@ -189,18 +191,31 @@ static void pad(cg_runner *r, const int32_t *token, const int32_t *offset, int64
     }
 }
 
-/* Copies n captions, as the tokenizer gives them, into the layout of *b, which gets its sizes. */
-static cg_status lay_out(cg_runner *r, const int32_t *token, const int32_t *offset, int64_t n,
-                         int64_t images, cg_clip_build *b) {
-    int64_t most = r->desc.text.context_length;
+/* Are these captions as the tower reads them? Where it pools at eos_id, one that lacks it would be
+ * its start token, whatever it says. */
+static cg_status check_captions(const cg_text_desc *t, const int32_t *token, const int32_t *offset,
+                                int64_t n) {
+    int ends = t->text_arch == CG_TEXT_TRANSFORMER && t->pool_type == CG_POOL_EOS;
     for (int64_t i = 0; i < n; i++) {
         int64_t count = offset[i + 1] - offset[i];
-        if (count < 2 || count > most)
+        if (count < 2 || count > t->context_length)
             return cg_error(CG_EINVAL,
                             "caption %lld has %lld tokens, wanted start and end at least and %lld "
                             "at most",
-                            (long long)i, (long long)count, (long long)most);
+                            (long long)i, (long long)count, (long long)t->context_length);
+        int32_t end = token[offset[i + 1] - 1];
+        if (ends && end != t->eos_id)
+            return cg_error(CG_EINVAL,
+                            "caption %lld ends with token %d, but the model pools at eos_id %lld",
+                            (long long)i, (int)end, (long long)t->eos_id);
     }
+    return CG_OK;
+}
+
+/* Copies n captions, as the tokenizer gives them, into the layout of *b, which gets its sizes. */
+static cg_status lay_out(cg_runner *r, const int32_t *token, const int32_t *offset, int64_t n,
+                         int64_t images, cg_clip_build *b) {
+    CG_TRY(check_captions(&r->desc.text, token, offset, n));
     int drop = cg_clip_text_drops_specials(&r->desc);
     *b = cg_clip_batch(&r->desc, images, n, offset[n] - (drop ? 2 * n : 0));
     int64_t rows = b->layout == CG_TEXT_PACKED ? b->rows : n * b->tokens;

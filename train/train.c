@@ -56,6 +56,11 @@ static cg_status open_loader(trainer *t) {
                         "resuming: an epoch has %" PRId64 " steps, but had %" PRId64
                         " in the checkpoint: other data?",
                         steps, t->state.steps_per_epoch);
+    uint64_t data = cg_dataset_fingerprint(t->train, &o->templates);
+    if (t->state.data && t->state.data != data)
+        return cg_error(CG_EINVAL, "resuming: the captions, or the templates, are not those that "
+                                   "the checkpoint was made with: other data?");
+    t->state.data = data;
     t->state.steps_per_epoch = steps;
     t->total_steps = steps * o->epochs;
     return CG_OK;

@@ -27,7 +27,8 @@ typedef struct cg_train_options {
     cg_augment augment;
     int64_t cache_bytes; /* of decoded pictures, see data/loader.h */
     int distinct_captions;
-    cg_templates templates; /* captions stand in them (see data/loader.h); validation: in the first */
+    cg_templates
+        templates;        /* captions stand in them (see data/loader.h); validation: in the first */
     int64_t save_every;   /* epochs between checkpoints; the last is always saved */
     int64_t keep;         /* newest checkpoints kept; 0: all */
     int64_t val_every;    /* epochs between evaluations; 0: only at the end */
@@ -68,7 +69,7 @@ typedef struct cg_train_result {
  * errors  CG_ENONFINITE: the loss or the gradient was not finite; the message names the step and
  *         the first node that was not, the step is not made, and the last checkpoint stays.
  *         CG_EIO: a checkpoint could not be written; the one before it stays.
- *         CG_EINVAL: resumed with another batch size, seed or amount of data */
+ *         CG_EINVAL: resumed with another batch size, seed, captions or templates */
 cg_status cg_train(cg_runner *r, const cg_dataset *train, const cg_dataset *val,
                    const cg_tokenizer *tokenizer, const cg_train_options *o, const char *resume,
                    const cg_train_watch *watch, cg_train_result *out);

@@ -1,5 +1,7 @@
 """CLIP, from its definition (arXiv:2103.00020, sections 2.3 to 2.5 and figure 3; the sigmoid loss:
 arXiv:2303.15343)."""
+import sys
+
 import torch
 import torch.nn.functional as F
 
@@ -38,10 +40,13 @@ class Clip(Layers):
         """image [N, H, W, C] -> unit rows."""
         cfg, embed_dim = self.cfg["vision_cfg"], self.cfg["embed_dim"]
         x = torch.as_tensor(image, dtype=self.dtype, device=self.device).permute(0, 3, 1, 2)
-        if isinstance(cfg["layers"], list):
+        arch = cfg.get("vision_arch") or ("resnet" if isinstance(cfg["layers"], list) else "vit")
+        if arch == "resnet":
             x = towers.resnet(self, x, cfg, embed_dim, training)
-        else:
+        elif arch == "vit":
             x = towers.vit(self, x, cfg, self.act(cfg), embed_dim)
+        else:
+            sys.exit(f"{arch}: no such image tower is written here")
         return x / x.norm(dim=1, keepdim=True)
 
     def encode_text(self, captions):
