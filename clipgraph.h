@@ -76,6 +76,7 @@
 #include "serialize/tensor.h"
 #include "train/account.h"
 #include "train/check.h"
+#include "train/embed.h"
 #include "train/evaluate.h"
 #include "train/match.h"
 #include "train/model.h"

@@ -61,7 +61,7 @@ typedef struct cli_run {
 extern const struct argp cli_run_argp;
 
 /* How a model is evaluated, by those options. */
-cg_evaluate_options cli_evaluate_options(const cg_model *m, const cli_run *run);
+cg_embed_options cli_evaluate_options(const cg_model *m, const cli_run *run);
 
 /* The file of a model description: `model` itself where it is a path (has a slash or ends in
  * .json), else NAME.json of the folders of descriptions ($CLIPGRAPH_CONFIGS, those beside the

@@ -206,7 +206,7 @@ static cg_status score(const eval_args *a, const cg_model *m, test_set *set) {
     const cg_dataset *d = set->data;
     cg_embeddings e;
     cg_loader_report report = {0};
-    cg_evaluate_options o = cli_evaluate_options(m, &a->run);
+    cg_embed_options o = cli_evaluate_options(m, &a->run);
     double begun = cg_now();
     o.need_caption = 1;
     o.templates = a->templates.all;

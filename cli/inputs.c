@@ -196,7 +196,7 @@ cg_status cli_check_embeddings(const char *what, const float *row, int64_t numbe
 cg_status cli_embed_pictures(const char *command, cg_model *m, const cli_run *run,
                              const cg_dataset *d, cg_embeddings *out) {
     cg_loader_report left_out = {0};
-    cg_evaluate_options o = cli_evaluate_options(m, run);
+    cg_embed_options o = cli_evaluate_options(m, run);
     if (o.batch > d->size) o.batch = d->size;
     cg_status s = cg_embed_dataset(m->runner, d, &o, out, &left_out);
     if (s == CG_EFORMAT) return none_readable(d, s);

@@ -162,6 +162,7 @@ static cg_status check_resumed_model(const cli_job *j) {
     cg_clip_desc given;
     CG_TRY(load_description(j, &given));
     given.text.vocab_size = j->desc.text.vocab_size; /* learned from the data */
+    if (given.text.pool_type == CG_POOL_EOS) given.text.eos_id = j->desc.text.eos_id;
     json_t *x = cg_clip_desc_json(&given), *y = cg_clip_desc_json(&j->desc);
     int same = x && y && json_equal(x, y);
     json_decref(x);
@@ -298,6 +299,8 @@ static cg_status make_model(cli_job *j) {
     if (!j->tokenizer) {
         CG_TRY(learn_tokenizer(j));
         j->desc.text.vocab_size = cg_tokenizer_vocab_size(j->tokenizer);
+        if (j->desc.text.pool_type == CG_POOL_EOS)
+            j->desc.text.eos_id = cg_tokenizer_end(j->tokenizer);
     }
     CG_TRY(cg_context_create((int)j->a.threads, &j->ctx));
     CG_TRY(cg_runner_create(j->ctx, &j->desc, &j->runner));

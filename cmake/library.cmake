@@ -15,8 +15,8 @@ set(PUBLIC_HEADERS
   data/transform.h
   serialize/checkpoint.h serialize/npy.h serialize/params_io.h serialize/safetensors.h
   serialize/tensor.h
-  train/account.h train/check.h train/evaluate.h train/match.h train/model.h train/optimizer.h
-  train/program.h train/runner.h train/schedule.h train/train.h train/zero_shot.h)
+  train/account.h train/check.h train/embed.h train/evaluate.h train/match.h train/model.h
+  train/optimizer.h train/program.h train/runner.h train/schedule.h train/train.h train/zero_shot.h)
 list(TRANSFORM PUBLIC_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/)
 
 set(OBJECTS "")

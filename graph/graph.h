@@ -158,7 +158,8 @@ int cg_pass_common(cg_graph *g);
 cg_status cg_graph_text(const cg_graph *g, char **text);
 
 /* Graphviz. collapse > 0 draws one box for all nodes that share the first `collapse` parts of
- * their names; gradients, named d(…), are boxes of their own. Allocated as above. */
+ * their names (those of fewer parts stand alone); gradients, named d(…), have boxes of their own.
+ * Allocated as above. */
 cg_status cg_graph_dot(const cg_graph *g, int collapse, char **text);
 
 CG_API_END

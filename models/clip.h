@@ -43,7 +43,8 @@ typedef struct cg_clip_build {
  *     token_mask   f32 [texts, tokens], where cg_clip_text_reads_mask: 1 for the tokens that the
  *                  tower reads, 0 for padding (CBOW: for start and end too)
  *   where cg_clip_draws (training with patch_dropout):
- *     stream       i64 [2], the run's seed and step
+ *     stream       i64 [2], the run's seed and a step; the runner's step is the epoch, within which
+ *                  samples differ
  *     sample       i64 [images], the pictures' global ids */
 typedef struct cg_clip_values {
     cg_value *image_embedding; /* [images, embed_dim], unit rows */

@@ -70,7 +70,15 @@ cg_status cg_clip_desc_load(const char *path, cg_clip_desc *out) {
 }
 
 struct json_t *cg_clip_desc_json(const cg_clip_desc *d) {
-    return cg_keys_write(cg_desc_keys, d);
+    json_t *j = cg_keys_write(cg_desc_keys, 0, d);
+    json_t *vision = cg_keys_write(cg_vision_keys, (int)cg_vision_arch_of(&d->vision), &d->vision);
+    json_t *text = cg_keys_write(cg_text_keys, (int)d->text.text_arch, &d->text);
+    /* each takes its value, also where it fails */
+    int failed = json_object_set_new(j, "vision_cfg", vision) != 0;
+    failed |= json_object_set_new(j, "text_cfg", text) != 0;
+    if (!failed) return j;
+    json_decref(j);
+    return NULL;
 }
 
 /* --- sizes against one another ---------------------------------------------------------------- */

@@ -106,7 +106,7 @@ cg_status cg_clip_desc_parse(const char *name, const struct json_t *json, cg_cli
 /* Reads a file. errors  CG_EIO, CG_EFORMAT (names the line), and those above */
 cg_status cg_clip_desc_load(const char *path, cg_clip_desc *out);
 
-/* The description as a new JSON object, every key written; NULL when memory is out. */
+/* The description as a new JSON object, every key that its towers read; NULL when memory is out. */
 struct json_t *cg_clip_desc_json(const cg_clip_desc *d);
 
 /* Checks each size against its range, and sizes against one another; called by parse.

@@ -278,17 +278,23 @@ static json_t *write_key(const cg_key *k, const void *object) {
     case CG_KEY_LAYERS:
         return write_layers(object);
     default:
-        return cg_keys_write(k->child, at);
+        return NULL; /* an object's keys depend on its tower: cg_clip_desc_json writes them */
     }
 }
 
-json_t *cg_keys_write(const cg_key *keys, const void *object) {
+/* Does a tower of kind `arch` read the key? */
+static int is_read(const cg_key *k, int arch) {
+    return !k->towers || k->towers >> arch & 1;
+}
+
+json_t *cg_keys_write(const cg_key *keys, int arch, const void *object) {
     json_t *j = json_object();
-    for (; j && keys->name; keys++)
-        if (json_object_set_new(j, keys->name, write_key(keys, object)) != 0) {
-            json_decref(j);
-            j = NULL;
-        }
+    for (; j && keys->name; keys++) {
+        if (keys->type == CG_KEY_OBJECT || !is_read(keys, arch)) continue;
+        if (json_object_set_new(j, keys->name, write_key(keys, object)) == 0) continue;
+        json_decref(j);
+        j = NULL;
+    }
     return j;
 }
 
@@ -296,7 +302,7 @@ cg_status cg_keys_check_unused(const char *path, const cg_key *keys, int arch, c
                                const void *usual) {
     const char *tower = keys[0].words[arch];
     for (; keys->name; keys++) {
-        if (!keys->towers || keys->towers >> arch & 1) continue;
+        if (is_read(keys, arch)) continue;
         json_t *x = write_key(keys, object), *y = write_key(keys, usual);
         int same = x && y && json_equal(x, y);
         json_decref(x);

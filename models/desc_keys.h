@@ -42,7 +42,7 @@ cg_status cg_keys_check(const char *path, const cg_key *keys, const void *object
 cg_status cg_keys_check_unused(const char *path, const cg_key *keys, int arch, const void *object,
                                const void *usual);
 
-/* A new object with every key; NULL when memory is out. */
-json_t *cg_keys_write(const cg_key *keys, const void *object);
+/* A new object with every key that towers of kind `arch` read; NULL when memory is out. */
+json_t *cg_keys_write(const cg_key *keys, int arch, const void *object);
 
 #endif

@@ -90,7 +90,9 @@ static cg_value *pool(cg_graph *g, const cg_vision_desc *v, cg_value *x, int64_t
 cg_value *cg_vit(cg_graph *g, const cg_clip_desc *d, cg_value *image, int training) {
     const cg_vision_desc *v = &d->vision;
     cg_scope_push(g, "visual");
+    cg_scope_push(g, "embedding");
     cg_value *x = tokens(g, v, image, training);
+    cg_scope_pop(g);
     if (x) {
         int64_t n = x->shape.dim[0], t = x->shape.dim[1];
         x = cg_reshape(g, x, CG_SHAPE(n * t, v->width));

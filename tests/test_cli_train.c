@@ -424,6 +424,23 @@ static void test_full_disk(void **state) {
     expect(run("train --resume logs/full --epochs 2"), 0, "saved   logs/full/checkpoints/step-6");
 }
 
+/* A model that sees padding and pools at its end token, whose id is learned with the tokenizer; a
+ * ViT that drops patches; the sigmoid loss. Trained, resumed for an epoch more, measured. */
+static void test_other_towers(void **state) {
+    (void)state;
+    write_text("other.json",
+               "{\"embed_dim\": 16, \"vision_cfg\": {\"image_size\": 32, \"layers\": 1, "
+               "\"width\": 16, \"head_width\": 8, \"patch_size\": 8}, \"text_cfg\": "
+               "{\"context_length\": 32, \"vocab_size\": 600, \"width\": 16, \"heads\": 2, "
+               "\"layers\": 1, \"no_causal_mask\": true, \"pool_type\": \"eos\"}}");
+    expect(
+        run("train --dataset-type synthetic --train-num-samples 24 --epochs 2 --model other.json "
+            "--batch-size 8 --threads 1 --name other --siglip --force-patch-dropout 0.5"),
+        0, "done    6 of 6 steps");
+    expect(run("train --resume logs/other --epochs 3"), 0, "done    9 of 9 steps");
+    expect(run("eval --checkpoint logs/other --dataset-type synthetic"), 0, "picture to text");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help),       cmocka_unit_test(test_trains),
@@ -431,7 +448,7 @@ int main(void) {
         cmocka_unit_test(test_interrupt),  cmocka_unit_test(test_table),
         cmocka_unit_test(test_bad_use),    cmocka_unit_test(test_bad_tables),
         cmocka_unit_test(test_bad_models), cmocka_unit_test(test_not_finite),
-        cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_full_disk),  cmocka_unit_test(test_other_towers),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -23,7 +23,7 @@ cg_status cg_account_plan(cg_context *ctx, const cg_clip_desc *d, const cg_clip_
 /* Trained elements. */
 typedef struct cg_account_params {
     int64_t image, text, logits, all; /* logits: their scale and bias */
-    int tensors; /* how many parameters, trained ones */
+    int tensors;                      /* how many parameters, trained ones */
 } cg_account_params;
 void cg_account_count(const cg_params *params, cg_account_params *out);
 

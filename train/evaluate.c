@@ -9,75 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- embeddings -------------------------------------------------------------------------- */
-
-void cg_embeddings_free(cg_embeddings *e) {
-    free(e->row);
-    free(e->index);
-    *e = (cg_embeddings){0};
-}
-
-static cg_status embed_batches(cg_runner *r, cg_loader *l, cg_embeddings *out) {
-    for (const cg_batch *b;;) {
-        CG_TRY(cg_loader_next(l, &b));
-        if (!b) return CG_OK;
-        CG_TRY(cg_runner_embed_images(r, b->image, b->n, out->row + out->n * out->width));
-        memcpy(out->index + out->n, b->index, (size_t)b->n * sizeof *b->index);
-        out->n += b->n;
-    }
-}
-
-cg_status cg_embed_dataset(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
-                           cg_embeddings *out, cg_loader_report *report) {
-    cg_loader *l;
-    cg_loader_options options = {.batch = o->batch,
-                                 .workers = o->workers,
-                                 .preprocess = o->preprocess,
-                                 .need_caption = o->need_caption};
-    *out = (cg_embeddings){.width = cg_runner_desc(r)->embed_dim};
-    out->row = malloc((size_t)(d->size * out->width) * sizeof *out->row + 1);
-    out->index = malloc((size_t)d->size * sizeof *out->index + 1);
-    cg_status s = out->row && out->index
-                      ? cg_loader_open(d, &options, 0, 0, &l)
-                      : cg_error(CG_ENOMEM, "no memory for %" PRId64 " embeddings", d->size);
-    if (s == CG_OK) {
-        s = embed_batches(r, l, out);
-        if (report) cg_loader_get_report(l, report);
-        cg_loader_close(l);
-    }
-    if (s != CG_OK) cg_embeddings_free(out);
-    return s;
-}
-
-enum { TEXTS = 256 }; /* captions embedded at a time */
-
-cg_status cg_embed_texts(cg_runner *r, const cg_tokenizer *t, const char *const *text, int64_t n,
-                         float **out, int64_t *truncated) {
-    int limit = (int)cg_runner_desc(r)->text.context_length;
-    int64_t width = cg_runner_desc(r)->embed_dim;
-    int32_t *token = malloc((size_t)TEXTS * (size_t)limit * sizeof *token), offset[TEXTS + 1] = {0};
-    *out = malloc((size_t)(n * width) * sizeof **out + 1);
-    cg_status s = token && *out ? CG_OK : cg_error(CG_ENOMEM, "no memory to embed texts");
-    if (truncated) *truncated = 0;
-    for (int64_t i = 0; s == CG_OK && i < n;) {
-        int64_t count = 0;
-        for (; s == CG_OK && count < TEXTS && i + count < n; count++) {
-            int used = 0, cut = 0;
-            s = cg_tokenizer_encode(t, text[i + count], limit, token + offset[count], &used, &cut);
-            offset[count + 1] = offset[count] + used;
-            if (truncated) *truncated += cut;
-        }
-        if (s == CG_OK) s = cg_runner_embed_texts(r, token, offset, count, *out + i * width);
-        i += count;
-    }
-    free(token);
-    if (s != CG_OK) {
-        free(*out);
-        *out = NULL;
-    }
-    return s;
-}
-
 /* --- ranking ----------------------------------------------------------------------------- */
 
 CG_KERNEL static float dot(const float *a, const float *b, int64_t n) {
@@ -189,15 +120,14 @@ static cg_status distinct_captions(const cg_dataset *d, const char ***text, int3
     return CG_OK;
 }
 
-static cg_status embed_captions(cg_runner *r, const cg_evaluate_options *o,
-                                const char *const *caption, int64_t n, float **out,
-                                int64_t *truncated) {
+static cg_status embed_captions(cg_runner *r, const cg_embed_options *o, const char *const *caption,
+                                int64_t n, float **out, int64_t *truncated) {
     if (o->templates.n)
         return cg_match_labels(r, o->tokenizer, caption, n, &o->templates, out, truncated);
     return cg_embed_texts(r, o->tokenizer, caption, n, out, truncated);
 }
 
-cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
+cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_embed_options *o,
                              const cg_embeddings *e, cg_retrieval *out) {
     const char **caption;
     int32_t *number;
@@ -224,9 +154,9 @@ cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluat
     return s;
 }
 
-cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
+cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_embed_options *o,
                                 cg_retrieval *out, cg_loader_report *report) {
-    cg_evaluate_options captioned = *o;
+    cg_embed_options captioned = *o;
     cg_embeddings e;
     double begun = cg_now();
     captioned.need_caption = 1;

@@ -1,10 +1,8 @@
-/* Evaluation: embeddings of a dataset, retrieval, and a baseline to hold it against. */
+/* Evaluation: retrieval, and a baseline to hold it against. */
 #ifndef CG_TRAIN_EVALUATE_H
 #define CG_TRAIN_EVALUATE_H
 
-#include "data/dataset.h"
-#include "data/loader.h"
-#include "train/runner.h"
+#include "train/embed.h"
 
 CG_API_BEGIN
 
@@ -23,40 +21,15 @@ typedef struct cg_retrieval {
     double seconds;
 } cg_retrieval;
 
-typedef struct cg_evaluate_options {
-    int64_t batch;
-    int workers;
-    cg_preprocess preprocess;
-    const cg_tokenizer *tokenizer;
-    int need_caption;       /* leave out pairs without a caption; retrieval always does */
-    cg_templates templates; /* the sentences a caption stands in, averaged; n 0: it stands alone */
-} cg_evaluate_options;
-
 /* Embeds all pictures and distinct captions of a dataset and ranks them. report (may be NULL)
  * receives what the loader left out. errors  CG_EFORMAT: no picture could be read */
-cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
+cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_embed_options *o,
                                 cg_retrieval *out, cg_loader_report *report);
-
-/* Pictures' embeddings [n, embed_dim] and their indices in the dataset, in its order, pairs that
- * cannot be read left out; allocated, the caller frees both. */
-typedef struct cg_embeddings {
-    int64_t n, width;
-    float *row;
-    int64_t *index;
-} cg_embeddings;
-
-cg_status cg_embed_dataset(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
-                           cg_embeddings *out, cg_loader_report *report);
-void cg_embeddings_free(cg_embeddings *e);
 
 /* Retrieval among pictures that are embedded already, by pairs with a caption (need_caption).
  * errors  CG_EFORMAT: there is none */
-cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_evaluate_options *o,
+cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_embed_options *o,
                              const cg_embeddings *e, cg_retrieval *out);
-
-/* Texts' embeddings [n, embed_dim]; allocated, the caller frees. truncated may be NULL. */
-cg_status cg_embed_texts(cg_runner *r, const cg_tokenizer *t, const char *const *text, int64_t n,
-                         float **out, int64_t *truncated);
 
 /* How many of n rows are at least as similar to the query as row `right` (itself not counted): its
  * rank from 0. What is not a number counts against, as ties do. */

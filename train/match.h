@@ -3,7 +3,7 @@
 #ifndef CG_TRAIN_MATCH_H
 #define CG_TRAIN_MATCH_H
 
-#include "train/evaluate.h"
+#include "train/embed.h"
 
 CG_API_BEGIN
 

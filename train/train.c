@@ -194,11 +194,11 @@ static cg_status save(trainer *t) {
 }
 
 static cg_status evaluate(trainer *t) {
-    cg_evaluate_options e = {.batch = t->o->batch_size,
-                             .workers = t->o->workers,
-                             .preprocess = t->o->preprocess,
-                             .tokenizer = t->tokenizer,
-                             .templates = {t->o->templates.text, t->o->templates.n > 0}};
+    cg_embed_options e = {.batch = t->o->batch_size,
+                          .workers = t->o->workers,
+                          .preprocess = t->o->preprocess,
+                          .tokenizer = t->tokenizer,
+                          .templates = {t->o->templates.text, t->o->templates.n > 0}};
     cg_retrieval *v = &t->result->val;
     cg_status s = cg_evaluate_retrieval(t->r, t->val, &e, v, NULL);
     if (s != CG_OK) return cg_error_in(s, "validation data, step %" PRId64, t->state.step);

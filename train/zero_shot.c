@@ -80,8 +80,8 @@ static cg_status find_classes(const cg_dataset *d, const cg_classes *classes,
                     out->no_class, out->first ? out->first : "");
 }
 
-static cg_status embed_classes(cg_runner *r, const cg_classes *classes,
-                               const cg_evaluate_options *o, float **out) {
+static cg_status embed_classes(cg_runner *r, const cg_classes *classes, const cg_embed_options *o,
+                               float **out) {
     const char **name = malloc((size_t)classes->n * sizeof *name);
     if (!name) return cg_error(CG_ENOMEM, "no memory for %d classes", (int)classes->n);
     for (int32_t i = 0; i < classes->n; i++) name[i] = classes->at[i].name;
@@ -91,8 +91,7 @@ static cg_status embed_classes(cg_runner *r, const cg_classes *classes,
 }
 
 cg_status cg_score_zero_shot(cg_runner *r, const cg_dataset *d, const cg_classes *classes,
-                             const cg_evaluate_options *o, const cg_embeddings *e,
-                             cg_zero_shot *out) {
+                             const cg_embed_options *o, const cg_embeddings *e, cg_zero_shot *out) {
     labelled l = {0};
     float *label = NULL;
     double begun = cg_now();

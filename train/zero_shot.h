@@ -27,8 +27,7 @@ cg_status cg_rank_classes(const float *image, const int32_t *class_of, int64_t n
  * is its caption; each class is embedded by o->templates, see train/match.h.
  * errors  CG_EFORMAT: not one caption is a class */
 cg_status cg_score_zero_shot(cg_runner *r, const cg_dataset *d, const cg_classes *classes,
-                             const cg_evaluate_options *o, const cg_embeddings *e,
-                             cg_zero_shot *out);
+                             const cg_embed_options *o, const cg_embeddings *e, cg_zero_shot *out);
 
 CG_API_END
 
