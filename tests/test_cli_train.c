@@ -435,10 +435,10 @@ static void test_other_towers(void **state) {
                "\"layers\": 1, \"no_causal_mask\": true, \"pool_type\": \"eos\"}}");
     expect(
         run("train --dataset-type synthetic --train-num-samples 24 --epochs 2 --model other.json "
-            "--batch-size 8 --threads 1 --name other --siglip --force-patch-dropout 0.5"),
+            "--batch-size 8 --threads 1 --name towers --siglip --force-patch-dropout 0.5"),
         0, "done    6 of 6 steps");
-    expect(run("train --resume logs/other --epochs 3"), 0, "done    9 of 9 steps");
-    expect(run("eval --checkpoint logs/other --dataset-type synthetic"), 0, "picture to text");
+    expect(run("train --resume logs/towers --epochs 3"), 0, "done    9 of 9 steps");
+    expect(run("eval --checkpoint logs/towers --dataset-type synthetic"), 0, "picture to text");
 }
 
 int main(void) {
