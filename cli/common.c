@@ -164,9 +164,9 @@ cg_status cli_held_out(int64_t image_size, cg_dataset **out) {
 
 cg_embed_options cli_evaluate_options(const cg_model *m, const cli_run *run) {
     return (cg_embed_options){.batch = run->batch_size ? run->batch_size : 64,
-                                 .workers = run->workers ? run->workers : m->ctx->threads,
-                                 .preprocess = m->preprocess,
-                                 .tokenizer = m->tokenizer};
+                              .workers = run->workers ? run->workers : m->ctx->threads,
+                              .preprocess = m->preprocess,
+                              .tokenizer = m->tokenizer};
 }
 
 /* --- saying things -------------------------------------------------------------------------- */
