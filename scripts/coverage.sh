@@ -24,11 +24,13 @@ case ${1-} in
     ;;
 esac
 
+# Threads race for the counters of branches, which may come out negative; lines are not affected.
 failed=0
 for folder in graph ops autodiff models data serialize train cli; do
     least=0
     case $folder in graph | ops | autodiff | models) least=90 ;; esac
-    report=$(gcovr --root . --filter "$folder/" --print-summary --fail-under-line $least build/coverage) || failed=1
+    report=$(gcovr --root . --filter "$folder/" --gcov-ignore-parse-errors --print-summary \
+        --fail-under-line $least build/coverage 2>/dev/null) || failed=1
     printf '%-10s %s\n' "$folder" "$(grep '^lines' <<<"$report")"
     # files that most is missing of, when it is too little
     [ $least = 0 ] || awk '$1 ~ /\.c$/ && $4 + 0 < 90 { print "           " $1, $4 }' <<<"$report"
