@@ -64,7 +64,7 @@ cp "$prefix/share/clipgraph/configs/tiny-resnet-cbow.json" \
 contains "$("$prefix/bin/clipgraph" inspect only-installed)" '/share/clipgraph/configs/only-inst'
 
 # --- examples: CMake and the shared library ------------------------------------------------------
-cmake -S "$source/examples" -B "$work/examples" -DCMAKE_PREFIX_PATH="$prefix" \
+cmake -G Ninja -S "$source/examples" -B "$work/examples" -DCMAKE_PREFIX_PATH="$prefix" \
     -DCMAKE_C_COMPILER="$cc" -DCMAKE_C_FLAGS="-Wall -Wextra -Werror" >"$work/examples.log" 2>&1 &&
     cmake --build "$work/examples" >>"$work/examples.log" 2>&1 || {
     cat "$work/examples.log"
