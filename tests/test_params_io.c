@@ -1,0 +1,235 @@
+/* labels: unit */
+/* Parameters to and from safetensors files: widening, what is missing, what does not fit. */
+#include "graph/file.h"
+#include "serialize/params_io.h"
+#include "serialize/safetensors.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static cg_folder *scratch;
+static char path[512];
+
+static int make_scratch(void **state) {
+    (void)state;
+    if (cg_folder_create("test_params_io", &scratch) != CG_OK) return -1;
+    snprintf(path, sizeof path, "%s/file", cg_folder_path(scratch));
+    return 0;
+}
+
+static int remove_scratch(void **state) {
+    (void)state;
+    cg_folder_abandon(scratch);
+    return 0;
+}
+
+/* -- parameters ---------------------------------------------------------------------------- */
+
+static void widens(void **state) {
+    (void)state;
+    static const struct {
+        uint16_t bits;
+        float value;
+    } halves[] = {{0, 0},
+                  {0x3c00, 1},
+                  {0xc000, -2},
+                  {0x7bff, 65504},
+                  {0x0400, 0x1p-14f},
+                  {0x0001, 0x1p-24f},
+                  {0x83ff, -1023 * 0x1p-24f},
+                  {0x7c00, INFINITY},
+                  {0xfc00, -INFINITY},
+                  {0x3555, 0.333251953125f}};
+    enum { HALVES = sizeof halves / sizeof *halves };
+    unsigned char bytes[2 * HALVES + 1]; /* at an odd address */
+    float out[HALVES];
+    for (int i = 0; i < HALVES; i++) memcpy(bytes + 1 + 2 * i, &halves[i].bits, 2);
+    assert_int_equal(cg_tensor_to_f32(CG_F16, bytes + 1, HALVES, out), CG_OK);
+    for (int i = 0; i < HALVES; i++) assert_true(out[i] == halves[i].value);
+    uint16_t special[4] = {0x8000, 0x7e00, 0x3f80, 0xff80};
+    assert_int_equal(cg_tensor_to_f32(CG_F16, special, 2, out), CG_OK);
+    assert_true(out[0] == 0 && signbit(out[0]) && isnan(out[1]));
+    assert_int_equal(cg_tensor_to_f32(CG_BF16, special, 4, out), CG_OK);
+    assert_true(signbit(out[0]) && out[2] == 1 && out[3] == -INFINITY);
+    assert_int_equal(cg_tensor_to_f32(CG_I64, special, 1, out), CG_EDTYPE);
+}
+
+static cg_params *store(void) {
+    cg_params *p;
+    assert_int_equal(cg_params_create(&p), CG_OK);
+    cg_param_spec normal = {.init = CG_INIT_NORMAL, .scale = 1};
+    cg_param_spec counter = {.state = 1, .dtype = CG_I64, .scale = 42};
+    assert_int_equal(cg_params_declare(p, "logit_scale", CG_SCALAR, normal, NULL), CG_OK);
+    assert_int_equal(
+        cg_params_declare(p, "visual.bn1.num_batches_tracked", CG_SCALAR, counter, NULL), CG_OK);
+    assert_int_equal(cg_params_declare(p, "visual.proj", CG_SHAPE(4, 3), normal, NULL), CG_OK);
+    assert_int_equal(cg_params_declare(p, "ln_final.bias", CG_SHAPE(3), normal, NULL), CG_OK);
+    assert_int_equal(cg_params_alloc(p), CG_OK);
+    return p;
+}
+
+static void saves_and_loads(void **state) {
+    (void)state;
+    cg_params *a = store(), *b = store();
+    cg_params_init(a, 1);
+    const cg_meta meta = {"step", "17"};
+    assert_int_equal(cg_params_save(a, path, &meta, 1), CG_OK);
+    assert_int_equal(cg_params_load(b, path, NULL), CG_OK);
+    assert_memory_equal(cg_params_block(a), cg_params_block(b), cg_params_bytes(a));
+    cg_safetensors *s;
+    assert_int_equal(cg_safetensors_open(path, &s), CG_OK);
+    assert_string_equal(cg_safetensors_meta_find(s, "format"), "pt");
+    assert_string_equal(cg_safetensors_meta_find(s, "step"), "17");
+    cg_safetensors_close(s);
+    cg_params_free(a);
+    cg_params_free(b);
+
+    assert_int_equal(cg_params_create(&a), CG_OK);
+    assert_int_equal(cg_params_save(a, path, NULL, 0), CG_EINVAL);
+    assert_int_equal(cg_params_load(a, path, NULL), CG_EINVAL);
+    cg_params_free(a);
+}
+
+enum { LOADED = 5 };
+
+static const int64_t seven = 7;
+static const float row[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+static const uint16_t half[3] = {0x3c00, 0x4000, 0x4200};
+
+/* What fits store(); each test spoils one. */
+static void good_tensors(cg_tensor t[LOADED]) {
+    t[0] = (cg_tensor){"visual.proj", CG_F32, CG_SHAPE(4, 3), row, 48};
+    t[1] = (cg_tensor){"ln_final.bias", CG_F16, CG_SHAPE(3), half, 6};
+    t[2] = (cg_tensor){"visual.bn1.num_batches_tracked", CG_I64, CG_SCALAR, &seven, 8};
+    t[3] = (cg_tensor){"logit_scale", CG_F32, CG_SHAPE(1), row, 4}; /* [1], not [] */
+    t[4] = (cg_tensor){"extra", CG_F32, CG_SHAPE(1), row, 4};
+}
+
+static void loads_tensors(void **state) {
+    (void)state;
+    cg_params *p = store();
+    cg_tensor t[LOADED];
+    good_tensors(t);
+    assert_int_equal(cg_params_load_tensors(p, t, 4, NULL), CG_OK);
+    assert_memory_equal(cg_params_find(p, "visual.proj")->data, row, 48);
+    assert_memory_equal(cg_params_find(p, "ln_final.bias")->data, row, 12);
+    assert_true(*(float *)cg_params_find(p, "logit_scale")->data == 1);
+    assert_true(*(int64_t *)cg_params_find(p, "visual.bn1.num_batches_tracked")->data == 7);
+
+    const cg_params_load_options loose = {.allow_missing = 1, .allow_unexpected = 1};
+    cg_params_init(p, 1);
+    float kept = *(float *)cg_params_find(p, "logit_scale")->data;
+    assert_int_equal(cg_params_load_tensors(p, t + 4, 1, NULL), CG_EINVAL);
+    assert_int_equal(cg_params_load_tensors(p, t + 4, 1, &loose), CG_OK);
+    assert_int_equal(cg_params_load_tensors(p, t, 1, &loose), CG_OK);
+    assert_memory_equal(cg_params_find(p, "visual.proj")->data, row, 48);
+    assert_true(*(float *)cg_params_find(p, "logit_scale")->data == kept);
+    cg_params_free(p);
+}
+
+static void says_what_does_not_fit(void **state) {
+    (void)state;
+    static const struct {
+        int which, count; /* the tensor that is replaced, how many are given */
+        cg_tensor by;
+        cg_status status;
+        const char *message;
+    } cases[] = {
+        {0,
+         3,
+         {"visual.proj", CG_F32, {2, {4, 3}}, row, 48},
+         CG_EINVAL,
+         "1 tensor is missing (logit_scale)"},
+        {0,
+         2,
+         {"visual.proj", CG_F32, {2, {4, 3}}, row, 48},
+         CG_EINVAL,
+         "2 tensors are missing (logit_scale, visual.bn1.num_batches_tracked)"},
+        {4, 5, {"extra", CG_F32, {0, {0}}, row, 4}, CG_EINVAL, "1 tensor is unexpected (extra)"},
+        {0,
+         4,
+         {"visual.porj", CG_F32, {2, {4, 3}}, row, 48},
+         CG_EINVAL,
+         "1 tensor is missing (visual.proj); 1 tensor is unexpected (visual.porj, did it mean "
+         "visual.proj?)"},
+        {0,
+         4,
+         {"visual.proj", CG_F32, {2, {3, 4}}, row, 48},
+         CG_ESHAPE,
+         "tensor visual.proj: shape [3, 4], wanted [4, 3]"},
+        {3,
+         4,
+         {"logit_scale", CG_F32, {2, {1, 1}}, row, 4},
+         CG_ESHAPE,
+         "tensor logit_scale: shape [1, 1], wanted []"},
+        {1,
+         4,
+         {"ln_final.bias", CG_I32, {1, {3}}, row, 12},
+         CG_EDTYPE,
+         "tensor ln_final.bias: i32, wanted f32, f16 or bf16"},
+        {2,
+         4,
+         {"visual.bn1.num_batches_tracked", CG_F32, {0, {0}}, row, 4},
+         CG_EDTYPE,
+         "tensor visual.bn1.num_batches_tracked: f32, wanted i64"},
+        {4,
+         5,
+         {"visual.proj", CG_F32, {2, {4, 3}}, row, 48},
+         CG_EINVAL,
+         "tensor visual.proj: given twice"},
+    };
+    cg_params *p = store();
+    cg_params_init(p, 3);
+    unsigned char *before = malloc(cg_params_bytes(p));
+    memcpy(before, cg_params_block(p), cg_params_bytes(p));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        cg_tensor t[LOADED];
+        good_tensors(t);
+        t[cases[i].which] = cases[i].by;
+        assert_int_equal(cg_params_load_tensors(p, t, cases[i].count, NULL), cases[i].status);
+        assert_string_equal(cg_error_message(), cases[i].message);
+        assert_memory_equal(cg_params_block(p), before, cg_params_bytes(p));
+    }
+    free(before);
+    cg_params_free(p);
+}
+
+static void names_the_file_and_counts_the_rest(void **state) {
+    (void)state;
+    cg_params *p = store();
+    cg_tensor t[9];
+    char names[9][16];
+    for (int i = 0; i < 9; i++) {
+        snprintf(names[i], sizeof names[i], "%c", 'a' + i);
+        t[i] = (cg_tensor){names[i], CG_F32, CG_SHAPE(1), row, 4};
+    }
+    assert_int_equal(cg_safetensors_save(path, t, 9, NULL, 0), CG_OK);
+    const cg_params_load_options loose = {.allow_missing = 1};
+    assert_int_equal(cg_params_load(p, path, &loose), CG_EINVAL);
+    char wanted[700];
+    snprintf(wanted, sizeof wanted, "%s: 9 tensors are unexpected (a, b, c, d and 5 more)", path);
+    assert_string_equal(cg_error_message(), wanted);
+    unlink(path);
+    assert_int_equal(cg_params_load(p, path, NULL), CG_ENOTFOUND);
+    cg_params_free(p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(widens),
+        cmocka_unit_test(saves_and_loads),
+        cmocka_unit_test(loads_tensors),
+        cmocka_unit_test(says_what_does_not_fit),
+        cmocka_unit_test(names_the_file_and_counts_the_rest),
+    };
+    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+}
