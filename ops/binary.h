@@ -1,0 +1,34 @@
+/* Ops y = f(a, b) on f32, element by element, operands broadcast as in NumPy. */
+#ifndef CG_OPS_BINARY_H
+#define CG_OPS_BINARY_H
+
+#include "ops/check.h"
+#include "ops/elementwise.h"
+#include "ops/ops.h"
+
+/* Defines cg_op_NAME and the builder cg_NAME from an expression of a and b and the file's own vjp.
+ */
+#define CG_BINARY(NAME, expression)                                                                \
+    CG_BINARY_TILE(tile, expression)                                                               \
+    static cg_status infer(const cg_node *n, cg_type *out) {                                       \
+        CG_TRY(cg_check_dtype(n->in[0], "a", CG_F32));                                             \
+        return cg_binary_infer(n, out);                                                            \
+    }                                                                                              \
+    static cg_status run(const cg_task *t) {                                                       \
+        return cg_binary_run(t, tile);                                                             \
+    }                                                                                              \
+    const cg_op cg_op_##NAME = {                                                                   \
+        .name = #NAME,                                                                             \
+        .min_in = 2,                                                                               \
+        .max_in = 2,                                                                               \
+        .n_out = 1,                                                                                \
+        .infer = infer,                                                                            \
+        .vjp = vjp,                                                                                \
+        .run = run,                                                                                \
+        .inplace = 3,                                                                              \
+    };                                                                                             \
+    cg_value *cg_##NAME(cg_graph *g, cg_value *a, cg_value *b) {                                   \
+        return cg_node_add1(g, &cg_op_##NAME, NULL, 2, (cg_value *[]){a, b});                      \
+    }
+
+#endif
