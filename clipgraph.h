@@ -69,6 +69,7 @@
 #include "models/clip.h"
 #include "models/desc.h"
 #include "ops/ops.h"
+#include "ops/passes/passes.h"
 #include "serialize/checkpoint.h"
 #include "serialize/npy.h"
 #include "serialize/params_io.h"

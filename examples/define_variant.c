@@ -45,7 +45,7 @@ static cg_status show(const cg_clip_desc *d, cg_params *params, cg_graph **g) {
     /* A graph has fixed sizes: here one picture, and one caption of up to 64 tokens. */
     cg_clip_build sizes = {.images = 1, .texts = 1, .rows = cg_clip_rows(64)};
     CG_TRY(cg_clip_desc_check("the variant", d)); /* do the sizes fit one another? */
-    CG_TRY(cg_program_build(params, d, &sizes, 0, g));
+    CG_TRY(cg_program_build(params, d, &sizes, &(cg_program){0}, g));
     CG_TRY(print_layers(*g));
     printf("%" PRId64 " parameters\n", cg_params_total(params));
     return CG_OK;

@@ -75,6 +75,7 @@ void cg_scope_pop(cg_graph *g) {
 /* A node is named by its scope where the scope has no node yet, otherwise by scope/op. */
 static const char *node_name(cg_graph *g, const cg_op *op) {
     char name[sizeof g->scope + 64];
+    if (g->named) return g->named;
     if (g->derivative_of)
         snprintf(name, sizeof name, "d(%s)", g->derivative_of);
     else if (!g->scope[0])
@@ -251,6 +252,13 @@ void cg_graph_output(cg_graph *g, const char *name, cg_value *v, cg_output_mode 
                    (cg_output){.name = cg_arena_string(&g->arena, name), .value = v, .mode = mode});
 }
 
+void cg_graph_drop_output(cg_graph *g, const char *name) {
+    const cg_output *o = cg_graph_find_output(g, name);
+    if (!o) return;
+    size_t at = (size_t)(o - g->output);
+    memmove(g->output + at, g->output + at + 1, ((size_t)--g->n_output - at) * sizeof *o);
+}
+
 void cg_graph_update(cg_graph *g, cg_value *parameter, cg_value *v) {
     if (g->status != CG_OK) return;
     if (!parameter || !parameter->param || !v || !v->node) {
@@ -298,6 +306,39 @@ void cg_value_replace(cg_graph *g, cg_value *from, cg_value *to) {
         if (g->output[i].value == from) g->output[i].value = to;
 }
 
+int cg_value_narrow(cg_graph *g, cg_value *v) {
+    if (!v->node || v->dtype != CG_F32 || !(v->node->op->bf16_out >> v->index & 1)) return 0;
+    for (int i = 0; i < g->n_output; i++)
+        if (g->output[i].value == v) return 0;
+    for (int i = 0; i < g->n_node; i++)
+        for (int k = 0; k < g->node[i]->n_in; k++)
+            if (g->node[i]->in[k] == v && !(g->node[i]->op->bf16_in >> k & 1)) return 0;
+    v->dtype = CG_BF16;
+    return 1;
+}
+
+/* Appends n to list, behind what makes its operands. id is -1 for nodes that stand there. */
+static void place(cg_node *n, cg_node **list, int *count) {
+    if (n->id < 0) return;
+    n->id = -1;
+    for (int k = 0; k < n->n_in; k++)
+        if (n->in[k]->node) place(n->in[k]->node, list, count);
+    list[(*count)++] = n;
+}
+
+void cg_graph_order(cg_graph *g) {
+    int count = 0;
+    cg_node **list = malloc(((size_t)g->cap_node + 1) * sizeof *list);
+    if (!list) {
+        no_memory(g);
+        return;
+    }
+    for (int i = 0; i < g->n_node; i++) place(g->node[i], list, &count);
+    for (int i = 0; i < count; i++) list[i]->id = i;
+    free(g->node);
+    g->node = list;
+}
+
 void cg_graph_sweep(cg_graph *g) {
     int nodes = 0, values = 0;
     for (int i = 0; i < g->n_value; i++) {
@@ -327,7 +368,8 @@ static cg_status verify_node(const cg_graph *g, const cg_node *n) {
     for (int i = 0; i < n->n_out; i++) {
         const cg_value *v = n->out[i];
         char found[CG_SHAPE_TEXT], wanted[CG_SHAPE_TEXT];
-        if (v->dtype != type[i].dtype || !cg_shape_equal(&v->shape, &type[i].shape))
+        int narrow = v->dtype == CG_BF16 && type[i].dtype == CG_F32 && (n->op->bf16_out >> i & 1);
+        if ((v->dtype != type[i].dtype && !narrow) || !cg_shape_equal(&v->shape, &type[i].shape))
             return cg_error(CG_EINVAL, "output %d is %s %s, its operands make it %s %s", i,
                             cg_dtype_name(v->dtype), cg_shape_print(&v->shape, found),
                             cg_dtype_name(type[i].dtype), cg_shape_print(&type[i].shape, wanted));

@@ -80,6 +80,7 @@ struct cg_graph {
     cg_params *params; /* borrowed; may be NULL where a graph has no parameter */
     char scope[256];
     const char *derivative_of; /* set by autodiff: nodes are named d(this) */
+    const char *named;         /* set by passes: what replaces a node is named so, too; or NULL */
     uint64_t next_key;         /* of the next random node */
     cg_status status;
     char message[1024];
@@ -113,6 +114,9 @@ cg_value *cg_constant_f32(cg_graph *g, float x); /* a scalar */
 /* Declares an output; its name is unique in the graph. */
 void cg_graph_output(cg_graph *g, const char *name, cg_value *v, cg_output_mode mode);
 
+/* Takes an output of that name back. */
+void cg_graph_drop_output(cg_graph *g, const char *name);
+
 /* Declares that `v` is the parameter's next value: written when the caller commits a run. */
 void cg_graph_update(cg_graph *g, cg_value *parameter, cg_value *v);
 
@@ -134,8 +138,15 @@ cg_value *cg_node_add1(cg_graph *g, const cg_op *op, const void *attr, int n_in,
 /* A fresh key for a random node, so that no two share their numbers. */
 uint64_t cg_graph_key(cg_graph *g);
 
+/* Puts nodes that passes have appended before their first readers; all others keep their order. */
+void cg_graph_order(cg_graph *g);
+
 /* Lets every reader of `from`, nodes and outputs, read `to` instead. */
 void cg_value_replace(cg_graph *g, cg_value *from, cg_value *to);
+
+/* Stores a node's f32 result as bf16: its op and all that read it must allow that (bf16_out and
+ * bf16_in of the descriptor), and it is no output; else nothing happens. Returns whether it did. */
+int cg_value_narrow(cg_graph *g, cg_value *v);
 
 /* Drops nodes marked dead and renumbers the rest. */
 void cg_graph_sweep(cg_graph *g);

@@ -79,6 +79,11 @@ struct cg_op {
     int64_t (*flops)(const cg_node *n);
 
     unsigned inplace; /* bit i: output 0 may be written over operand i where types are equal */
+
+    /* Bit i: operand i may be bf16 where `infer` speaks of f32, and result i may be stored so; run
+     * looks at the values' dtypes, computes in f32, and converts as it loads and stores. Which
+     * values are bf16 is for a pass to say (cg_value_narrow). */
+    unsigned bf16_in, bf16_out;
     int view;         /* output 0 is operand 0's bytes under another shape */
 };
 

@@ -11,6 +11,12 @@ static inline cg_status cg_check_dtype(const cg_value *v, const char *name, cg_d
                     cg_dtype_name(want));
 }
 
+/* Operand i is f32, or bf16 where the op reads that. errors  CG_EDTYPE */
+static inline cg_status cg_check_float(const cg_node *n, int i, const char *name) {
+    if (n->in[i]->dtype == CG_BF16 && (n->op->bf16_in >> i & 1)) return CG_OK;
+    return cg_check_dtype(n->in[i], name, CG_F32);
+}
+
 /* errors  CG_ESHAPE */
 static inline cg_status cg_check_rank(const cg_value *v, const char *name, int want) {
     if (v->shape.rank == want) return CG_OK;

@@ -190,7 +190,7 @@ static void sizes_follow_the_decimals_written(void **state) {
     d.vision.head_width = 10;
     d.vision.mlp_ratio = d.text.mlp_ratio = 2.6f;
     ok(cg_params_create(&params));
-    ok(cg_program_build(params, &d, &b, 1, &g));
+    ok(cg_program_build(params, &d, &b, &(cg_program){.gradients = 1}, &g));
     static const char *const fc[] = {"visual.transformer.resblocks.0.mlp.c_fc.bias",
                                      "transformer.resblocks.0.mlp.c_fc.bias"};
     for (int i = 0; i < 2; i++) assert_int_equal(cg_params_find(params, fc[i])->count, 104);
@@ -228,7 +228,7 @@ static void impossible_batches_are_refused(void **state) {
         cg_params *params;
         cg_graph *g;
         ok(cg_params_create(&params));
-        assert_int_equal(cg_program_build(params, &d, &cases[i].build, 0, &g), CG_EINVAL);
+        assert_int_equal(cg_program_build(params, &d, &cases[i].build, &(cg_program){0}, &g), CG_EINVAL);
         if (!strstr(cg_error_message(), cases[i].message))
             fail_msg("found \"%s\", wanted \"%s\"", cg_error_message(), cases[i].message);
         cg_params_free(params);
@@ -246,7 +246,7 @@ static void pictures_beyond_kernels_are_refused(void **state) {
     d.vision.width = 65536;
     ok(cg_context_create(1, &ctx));
     ok(cg_params_create(&params));
-    ok(cg_program_build(params, &d, &(cg_clip_build){.images = 1}, 0, &g));
+    ok(cg_program_build(params, &d, &(cg_clip_build){.images = 1}, &(cg_program){0}, &g));
     assert_int_equal(cg_plan_create(ctx, g, &plan), CG_EKERNEL);
     assert_string_equal(cg_error_message(), "visual/conv1: conv2d: pictures of 137438953472 "
                                             "elements, more than oneDNN takes");

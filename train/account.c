@@ -27,7 +27,7 @@ cg_status cg_account_plan(cg_context *ctx, const cg_clip_desc *d, const cg_clip_
     cg_plan *plan = NULL;
     *out = (cg_account){0};
     cg_status s = cg_params_create(&params);
-    if (s == CG_OK) s = cg_program_build(params, d, b, training, &g);
+    if (s == CG_OK) s = cg_program_build(params, d, b, &(cg_program){.gradients = training}, &g);
     if (s == CG_OK) s = cg_plan_create(ctx, g, &plan);
     if (s == CG_OK) {
         cg_plan_get_report(plan, &out->plan);

@@ -23,26 +23,39 @@ static cg_status append_gradients(cg_graph *g, cg_value *loss) {
     return s;
 }
 
-static cg_status build(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *b, int gradients) {
+static void append_outputs(cg_graph *g, const cg_clip_build *b, const cg_clip_values *v) {
+    if (b->loss) {
+        cg_graph_output(g, "image_loss", v->image_loss, CG_KEEP);
+        if (v->text_loss) cg_graph_output(g, "text_loss", v->text_loss, CG_KEEP);
+    } else {
+        if (b->images) cg_graph_output(g, "image_embedding", v->image_embedding, CG_KEEP);
+        if (b->texts) cg_graph_output(g, "text_embedding", v->text_embedding, CG_KEEP);
+    }
+}
+
+/* The loss is an output while the model is rewritten, so that it is followed and not removed. */
+static cg_status build(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *b,
+                       const cg_program *how) {
     cg_clip_values v;
     CG_TRY(cg_clip_append(g, d, b, &v));
-    if (gradients) CG_TRY(append_gradients(g, v.loss));
-    if (b->loss) {
-        cg_graph_output(g, "image_loss", v.image_loss, CG_KEEP);
-        if (v.text_loss) cg_graph_output(g, "text_loss", v.text_loss, CG_KEEP);
-    } else {
-        if (b->images) cg_graph_output(g, "image_embedding", v.image_embedding, CG_KEEP);
-        if (b->texts) cg_graph_output(g, "text_embedding", v.text_embedding, CG_KEEP);
+    append_outputs(g, b, &v);
+    if (how->gradients) cg_graph_output(g, "loss", v.loss, CG_KEEP);
+    CG_TRY(cg_passes_run(g, CG_STAGE_MODEL, how->off, how->saved));
+    if (how->gradients) {
+        cg_value *loss = cg_graph_find_output(g, "loss")->value;
+        cg_graph_drop_output(g, "loss");
+        CG_TRY(append_gradients(g, loss));
     }
     cg_pass_common(g);
     cg_pass_dead(g);
+    CG_TRY(cg_passes_run(g, CG_STAGE_WHOLE, how->off, how->saved));
     return cg_graph_verify(g);
 }
 
 cg_status cg_program_build(cg_params *params, const cg_clip_desc *d, const cg_clip_build *b,
-                           int gradients, cg_graph **out) {
+                           const cg_program *how, cg_graph **out) {
     CG_TRY(cg_graph_create(params, out));
-    cg_status s = build(*out, d, b, gradients);
+    cg_status s = build(*out, d, b, how);
     if (s == CG_OK) return CG_OK;
     cg_graph_free(*out);
     *out = NULL;

@@ -1,7 +1,5 @@
 #include "train/runner.h"
 
-#include "train/program.h"
-
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +21,7 @@ struct cg_runner {
     cg_clip_desc desc;
     cg_params *params;
     cg_exec *exec;
+    cg_program how;
     entry kept[KEPT], *current;
     int64_t clock;
     uint64_t seed;
@@ -71,7 +70,9 @@ static cg_status use(cg_runner *r, purpose what, const cg_clip_build *b) {
         cg_exec_forget(r->exec); /* its plan may be the one that goes */
         entry_free(e);
         *e = wanted;
-        cg_status s = cg_program_build(r->params, &r->desc, &e->build, what == BACKWARD, &e->graph);
+        cg_program how = r->how;
+        how.gradients = what == BACKWARD;
+        cg_status s = cg_program_build(r->params, &r->desc, &e->build, &how, &e->graph);
         if (s == CG_OK) s = cg_plan_create(r->ctx, e->graph, &e->plan);
         if (s != CG_OK) {
             entry_free(e);
@@ -134,6 +135,14 @@ const cg_clip_desc *cg_runner_desc(const cg_runner *r) {
 
 cg_context *cg_runner_context(const cg_runner *r) {
     return r->ctx;
+}
+
+void cg_runner_set_program(cg_runner *r, cg_precision precision, cg_passes_off off,
+                           cg_pass_saving *saved) {
+    cg_exec_forget(r->exec);
+    for (int i = 0; i < KEPT; i++) entry_free(&r->kept[i]);
+    r->current = NULL;
+    r->how = (cg_program){.precision = precision, .off = off, .saved = saved};
 }
 
 void cg_runner_set_seed(cg_runner *r, uint64_t seed) {

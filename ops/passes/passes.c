@@ -1,0 +1,104 @@
+#include "ops/passes/passes.h"
+
+#include "graph/nearest.h"
+#include "graph/op.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CG_PASS(name, stage, what) int cg_pass_##name(cg_graph *g);
+#include "ops/passes/passes.def"
+#undef CG_PASS
+
+static const cg_pass list[] = {
+#define CG_PASS(name, stage, what) {#name, what, CG_STAGE_##stage, cg_pass_##name},
+#include "ops/passes/passes.def"
+#undef CG_PASS
+    {NULL, NULL, CG_STAGE_MODEL, NULL}};
+
+enum { COUNT = sizeof list / sizeof *list - 1 };
+_Static_assert((int)COUNT <= (int)CG_MAX_PASSES, "a bit for each pass");
+
+const cg_pass *cg_pass_list(int *n) {
+    *n = COUNT;
+    return list;
+}
+
+/* --- which are on ----------------------------------------------------------------------------- */
+
+static cg_status unknown(const char *word) {
+    const char *name[COUNT + 1] = {NULL};
+    for (int i = 0; i < COUNT; i++) name[i] = list[i].name;
+    const char *nearest = cg_nearest(word, name);
+    char all[256] = "";
+    for (int i = 0; i < COUNT; i++)
+        snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", i ? ", " : "", name[i]);
+    if (nearest)
+        return cg_error(CG_EINVAL, "there is no pass \"%s\"; did you mean %s?", word, nearest);
+    return cg_error(CG_EINVAL, "there is no pass \"%s\"; there are: %s", word, all);
+}
+
+/* One word, with its sign or without, which means +. */
+static cg_status switch_one(const char *word, cg_passes_off *off) {
+    if (strcmp(word, "all") == 0 || strcmp(word, "none") == 0) {
+        *off = word[0] == 'a' ? 0 : (1u << COUNT) - 1;
+        return CG_OK;
+    }
+    int minus = word[0] == '-';
+    const char *name = word + (minus || word[0] == '+');
+    for (int i = 0; i < COUNT; i++) {
+        if (strcmp(list[i].name, name) != 0) continue;
+        *off = minus ? *off | 1u << i : *off & ~(1u << i);
+        return CG_OK;
+    }
+    return unknown(name);
+}
+
+cg_status cg_passes_parse(const char *text, cg_passes_off *out) {
+    *out = 0;
+    for (const char *at = text;; at++) {
+        char word[32];
+        size_t n = strcspn(at, ",");
+        snprintf(word, sizeof word, "%.*s", (int)(n < 31 ? n : 31), at);
+        CG_TRY(switch_one(word, out));
+        at += n;
+        if (!*at) return CG_OK;
+    }
+}
+
+/* --- running ---------------------------------------------------------------------------------- */
+
+static cg_pass_saving cost_of(const cg_graph *g) {
+    cg_pass_saving cost = {0};
+    for (int i = 0; i < g->n_node; i++) {
+        const cg_node *n = g->node[i];
+        if (n->op->flops) cost.flops += n->op->flops(n);
+        for (int k = 0; k < n->n_out && !(n->op->view && k == 0); k++)
+            cost.bytes +=
+                cg_shape_count(&n->out[k]->shape) * (int64_t)cg_dtype_size(n->out[k]->dtype);
+    }
+    return cost;
+}
+
+static void run_one(cg_graph *g, const cg_pass *pass, cg_pass_saving *saved) {
+    cg_pass_saving before = cost_of(g);
+    int rewrites = pass->run(g);
+    g->named = NULL;
+    if (rewrites == 0 || g->status != CG_OK) return;
+    cg_graph_order(g);
+    cg_pass_common(g);
+    cg_pass_dead(g);
+    cg_pass_saving after = cost_of(g);
+    if (!saved) return;
+    saved->rewrites += rewrites;
+    saved->flops += before.flops - after.flops;
+    saved->bytes += before.bytes - after.bytes;
+}
+
+cg_status cg_passes_run(cg_graph *g, cg_pass_stage stage, cg_passes_off off,
+                        cg_pass_saving *saved) {
+    for (int i = 0; i < COUNT && g->status == CG_OK; i++)
+        if (list[i].stage == stage && !(off >> i & 1))
+            run_one(g, &list[i], saved ? &saved[i] : NULL);
+    return cg_graph_status(g);
+}
