@@ -72,6 +72,8 @@ cg_value *cg_segment_mean(cg_graph *g, cg_value *x, cg_value *offset);
 cg_value *cg_gather(cg_graph *g, cg_value *table, cg_value *index);
 /* The place of each row in its segment, 0 for rows of none. offset i32 [S+1] -> i32 [rows] */
 cg_value *cg_segment_position(cg_graph *g, cg_value *offset, int64_t rows);
+/* Marks each segment's rows up to row_s, one of it. row i32 [S], offset i32 [S+1] -> f32 [rows] */
+cg_value *cg_segment_prefix(cg_graph *g, cg_value *row, cg_value *offset, int64_t rows);
 /* The row of each segment's end token: of the first id that equals eos_id (the segment's first row
  * where none does), or with eos_id -1 of the first largest id. token i32 [R], offset i32 [S+1] ->
  * i32 [S]. A run fails where a segment is empty. */
