@@ -25,8 +25,9 @@ enum { CG_MAX_PASSES = 16 };
 /* All of them, in the order in which they run. */
 const cg_pass *cg_pass_list(int *n);
 
-/* Which passes are off: bit i is pass i of the list. 0: none. */
+/* Which passes are off: bit i is pass i of the list. 0: all are on. */
 typedef unsigned cg_passes_off;
+#define CG_PASSES_NONE (~0u) /* all are off: the graph as its model describes it */
 
 /* Reads "-rows,-fuse" (all but these), "none,+rows" (only this), "all". errors  CG_EINVAL: no such
  * pass (names the nearest) */
