@@ -80,6 +80,7 @@ struct cg_op {
 
     unsigned inplace; /* bit i: output 0 may be written over operand i where types are equal */
     int view;         /* output 0 is operand 0's bytes under another shape */
+    int selects;      /* of operand 0 no more bytes are read than output 0 has: for the profile */
 };
 
 CG_API_END
