@@ -85,6 +85,7 @@ struct cg_op {
      * values are bf16 is for a pass to say (cg_value_narrow). */
     unsigned bf16_in, bf16_out;
     int view;         /* output 0 is operand 0's bytes under another shape */
+    int selects;      /* of operand 0 no more bytes are read than output 0 has: for the profile */
 };
 
 CG_API_END

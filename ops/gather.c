@@ -104,6 +104,7 @@ const cg_op cg_op_gather = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .selects = 1,
 };
 
 /* in dy, index -> dtable */

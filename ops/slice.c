@@ -100,6 +100,7 @@ const cg_op cg_op_slice = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .selects = 1,
 };
 
 /* in dy -> dx; here length is the whole axis of x */
