@@ -75,7 +75,9 @@ static cg_status use(cg_runner *r, purpose what, const cg_clip_build *b) {
         cg_program how = r->how;
         how.gradients = what == BACKWARD;
         cg_status s = cg_program_build(r->params, &r->desc, &e->build, &how, &e->graph);
-        if (s == CG_OK) s = cg_plan_create(r->ctx, e->graph, &e->plan);
+        if (s == CG_OK)
+            s = wanted.build.training ? cg_plan_create(r->ctx, e->graph, &e->plan)
+                                      : cg_plan_create_frozen(r->ctx, e->graph, &e->plan);
         cg_profile_end(p, "graphs and plans", begun);
         if (s != CG_OK) {
             entry_free(e);
