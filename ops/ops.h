@@ -109,6 +109,13 @@ typedef struct cg_batch_norm_result {
 } cg_batch_norm_result;
 cg_batch_norm_result cg_batch_norm(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias,
                                    float eps);
+typedef struct cg_batch_norm_options {
+    float eps;
+    int relu;           /* y's positive part */
+    cg_value *residual; /* as x, added to y before relu; or NULL */
+} cg_batch_norm_options;
+cg_batch_norm_result cg_batch_norm_with(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias,
+                                        cg_batch_norm_options options);
 cg_value *cg_batch_norm_inference(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias,
                                   cg_value *mean, cg_value *var, float eps);
 /* Over the last axis. */
