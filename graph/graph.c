@@ -306,14 +306,30 @@ void cg_value_replace(cg_graph *g, cg_value *from, cg_value *to) {
         if (g->output[i].value == from) g->output[i].value = to;
 }
 
-int cg_value_narrow(cg_graph *g, cg_value *v) {
-    if (!v->node || v->dtype != CG_F32 || !(v->node->op->bf16_out >> v->index & 1)) return 0;
+/* All that reads v, or views it, takes bf16. */
+static int takes_bf16(const cg_graph *g, const cg_value *v) {
     for (int i = 0; i < g->n_output; i++)
         if (g->output[i].value == v) return 0;
     for (int i = 0; i < g->n_node; i++)
-        for (int k = 0; k < g->node[i]->n_in; k++)
-            if (g->node[i]->in[k] == v && !(g->node[i]->op->bf16_in >> k & 1)) return 0;
+        for (int k = 0; k < g->node[i]->n_in; k++) {
+            const cg_node *n = g->node[i];
+            if (n->in[k] != v) continue;
+            if (!(n->op->bf16_in >> k & 1)) return 0;
+            if (n->op->view && k == 0 && !takes_bf16(g, n->out[0])) return 0;
+        }
+    return 1;
+}
+
+static void narrow(cg_graph *g, cg_value *v) {
     v->dtype = CG_BF16;
+    for (int i = 0; i < g->n_node; i++)
+        if (g->node[i]->op->view && g->node[i]->in[0] == v) narrow(g, g->node[i]->out[0]);
+}
+
+int cg_value_narrow(cg_graph *g, cg_value *v) {
+    if (!v->node || v->dtype != CG_F32 || v->node->op->view) return 0;
+    if (!(v->node->op->bf16_out >> v->index & 1) || !takes_bf16(g, v)) return 0;
+    narrow(g, v);
     return 1;
 }
 

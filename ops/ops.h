@@ -7,6 +7,7 @@
 #define CG_OPS_H
 
 #include "graph/op.h"
+#include "ops/epilogue.h"
 
 CG_API_BEGIN
 
@@ -84,6 +85,10 @@ cg_value *cg_end_token(cg_graph *g, cg_value *token, cg_value *offset, int64_t e
 cg_value *cg_matmul(cg_graph *g, cg_value *a, cg_value *b, int transpose_a, int transpose_b);
 /* x [..., K], weight [N, K], bias [N] or NULL -> [..., N] */
 cg_value *cg_linear(cg_graph *g, cg_value *x, cg_value *weight, cg_value *bias);
+/* The same, then f, then a residual [..., N] added; without a bias there is no residual (NULL) */
+cg_value *cg_linear_with(cg_graph *g, cg_value *x, cg_value *weight, cg_value *bias, cg_epilogue f,
+                         cg_value *residual);
+cg_epilogue cg_linear_epilogue(const cg_node *linear); /* its f */
 
 /* --- pictures --------------------------------------------------------------------------------- */
 /* x [N, H, W, C], weight [O, C, kh, kw] -> [N, H', W', O]; the same padding on all four sides */

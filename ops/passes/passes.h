@@ -45,6 +45,10 @@ typedef struct cg_pass_saving {
  * errors  the graph's */
 cg_status cg_passes_run(cg_graph *g, cg_pass_stage stage, cg_passes_off off, cg_pass_saving *saved);
 
+/* Makes matrix operands bf16 (see bf16.c): not a pass of the list, because it changes results by
+ * more than rounding to f32 does. Returns how many ops then multiply bf16. */
+int cg_pass_bf16(cg_graph *g);
+
 CG_API_END
 
 #endif
