@@ -108,6 +108,11 @@ static void batch_norm(void **state) {
     same_model("none,+batch_norm");
 }
 
+static void fold(void **state) {
+    (void)state;
+    same_model("none,+fold");
+}
+
 static void all(void **state) {
     (void)state;
     same_model("all");
@@ -116,6 +121,7 @@ static void all(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(batch_norm),
+        cmocka_unit_test(fold),
         cmocka_unit_test(all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
