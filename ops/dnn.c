@@ -231,6 +231,7 @@ static dnnl_status_t matmul_post_ops(const cg_dnn_matmul *m, const_md residual,
     if (s != dnnl_success) return s;
     if (m->f) DO(s, append_eltwise(ops, f[m->f].alg, f[m->f].alpha, 0));
     if (m->residual) DO(s, dnnl_post_ops_append_binary(ops, dnnl_binary_add, residual));
+    if (m->relu_last) DO(s, append_eltwise(ops, dnnl_eltwise_relu, 0, 0));
     DO(s, dnnl_primitive_attr_set_post_ops(attr, ops));
     dnnl_post_ops_destroy(ops);
     return s;
@@ -240,7 +241,8 @@ static dnnl_status_t matmul_describe(cg_dnn *d, const cg_dnn_matmul *m, md *l,
                                      dnnl_primitive_desc_t *pd) {
     dnnl_engine_t e = d->engine->engine;
     md b = l[PACKED] ? l[PACKED] : l[B];
-    if (!m->f && !m->residual) return matmul_pd(pd, e, l[A], b, l[BIAS], l[C], d->engine->attr);
+    if (!m->f && !m->residual && !m->relu_last)
+        return matmul_pd(pd, e, l[A], b, l[BIAS], l[C], d->engine->attr);
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t s = dnnl_primitive_attr_clone(&attr, d->engine->attr);
     DO(s, matmul_post_ops(m, l[RESIDUAL], attr));
@@ -268,7 +270,7 @@ static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
 
 /* --- convolution ------------------------------------------------------------------------------ */
 
-enum { X, Y, W_PLAIN, W_ANY, N_LAYOUT };
+enum { X, Y, W_PLAIN, W_ANY, O_BIAS, N_LAYOUT };
 
 static dnnl_status_t conv_layouts(const cg_dnn_conv *c, md *l) {
     const int64_t g = c->groups;
@@ -281,6 +283,22 @@ static dnnl_status_t conv_layouts(const cg_dnn_conv *c, md *l) {
     DO(s, md_create(&l[Y], 4, y, dnnl_f32, dnnl_nhwc));
     DO(s, md_create(&l[W_PLAIN], rank, weight, dnnl_f32, g > 1 ? dnnl_goihw : dnnl_oihw));
     DO(s, md_create(&l[W_ANY], rank, weight, dnnl_f32, dnnl_format_tag_any));
+    if (c->bias) DO(s, md_create(&l[O_BIAS], 1, (dnnl_dims_t){c->o}, dnnl_f32, dnnl_a));
+    return s;
+}
+
+/* The engine's attributes, and what follows the sum while it is in registers. */
+static dnnl_status_t conv_attr(engine *e, const cg_dnn_conv *c, const_md y,
+                               dnnl_primitive_attr_t *out) {
+    dnnl_post_ops_t ops;
+    dnnl_status_t s = dnnl_primitive_attr_clone(out, e->attr);
+    if (s != dnnl_success || !(c->residual || c->relu)) return s;
+    s = dnnl_post_ops_create(&ops);
+    if (s != dnnl_success) return s;
+    if (c->residual) DO(s, dnnl_post_ops_append_binary(ops, dnnl_binary_add, y));
+    if (c->relu) DO(s, append_eltwise(ops, dnnl_eltwise_relu, 0, 0));
+    DO(s, dnnl_primitive_attr_set_post_ops(*out, ops));
+    dnnl_post_ops_destroy(ops);
     return s;
 }
 
@@ -289,8 +307,11 @@ static dnnl_status_t conv_pd(engine *e, const cg_dnn_conv *c, md *l, dnnl_primit
                       dilation = {c->dilation - 1, c->dilation - 1}; /* oneDNN counts from 0 */
     dnnl_primitive_desc_t forward = NULL, *first = c->direction == CG_DNN_FORWARD ? out : &forward;
     const dnnl_alg_kind_t alg = dnnl_convolution_direct;
-    dnnl_status_t s = forward_pd(first, e->engine, dnnl_forward_training, alg, l[X], l[W_ANY], NULL,
-                                 l[Y], stride, dilation, pad, pad, e->attr);
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_status_t s = conv_attr(e, c, l[Y], &attr);
+    DO(s, forward_pd(first, e->engine, dnnl_forward_training, alg, l[X], l[W_ANY], l[O_BIAS], l[Y],
+                     stride, dilation, pad, pad, attr));
+    if (attr) dnnl_primitive_attr_destroy(attr);
     if (c->direction == CG_DNN_DATA)
         DO(s, backward_data_pd(out, e->engine, alg, l[X], l[W_ANY], l[Y], stride, dilation, pad,
                                pad, forward, e->attr));
@@ -327,6 +348,10 @@ static dnnl_status_t conv_make(cg_dnn *d, const cg_dnn_conv *c, md *l) {
         DO(s, bind(d, r->x, l[X], d->main_arg, &d->n_main, r->x_arg));
         DO(s, bind(d, r->y, l[Y], d->main_arg, &d->n_main, r->y_arg));
         DO(s, bind(d, plain ? r->w : PACKED, w, d->main_arg, &d->n_main, r->w_arg));
+        if (c->bias) DO(s, bind(d, BIAS, l[O_BIAS], d->main_arg, &d->n_main, DNNL_ARG_BIAS));
+        if (c->residual)
+            DO(s, bind(d, RESIDUAL, l[Y], d->main_arg, &d->n_main,
+                       DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1));
         if (!plain && d->packs_result) DO(s, make_pack(d, PACKED, w, C, l[W_PLAIN]));
         if (!plain && !d->packs_result) DO(s, make_pack(d, B, l[W_PLAIN], PACKED, w));
     }

@@ -26,6 +26,7 @@ typedef struct cg_dnn_matmul {
     int bias, residual; /* whether there is one; batch 1 only */
     cg_dtype residual_type;
     cg_epilogue f;
+    int relu_last; /* the positive part of all that */
     int pack_b; /* runs are given b as cg_dnn_pack has laid it out; batch 1 only */
 } cg_dnn_matmul;
 
@@ -42,6 +43,8 @@ typedef struct cg_dnn_conv {
     int64_t oh, ow, o;  /* y */
     int64_t kh, kw, stride, padding;
     int64_t dilation, groups; /* 1: none; c and o are those of all groups */
+    int bias, residual, relu; /* forward: whether bias [o] and a residual, as y, are added, and the
+                               * positive part is taken */
 } cg_dnn_conv;
 
 /* Makes a kernel; the caller frees it. errors  CG_EKERNEL: oneDNN has none, or not
