@@ -270,14 +270,24 @@ static void print_result(const machine *m, const result *r) {
     printf(" %6.1f | %4.0f %% |", 1e-9 * bytes, 100 * bytes / m->bandwidth);
 }
 
+static cg_status print_bf16_peak(cg_context *ctx, int64_t gemm) {
+    cg_peak peak;
+    if (!cg_peak_has_bf16()) return CG_OK;
+    CG_TRY(cg_peak_measure(ctx, CG_BF16, gemm, &peak));
+    printf("bf16: peak %.1f GFLOP/s (%s registers)\n", 1e-9 * peak.flops, peak.vector);
+    return CG_OK;
+}
+
 static cg_status report(cg_context *ctx, const arguments *a) {
     machine m;
-    CG_TRY(cg_peak_measure(ctx, a->gemm, &m.peak));
+    CG_TRY(cg_peak_measure(ctx, CG_F32, a->gemm, &m.peak));
     CG_TRY(cg_peak_bandwidth(ctx, &m.bandwidth));
     printf("%d threads; peak %.1f GFLOP/s (%s registers %.1f, %lld-cubed GEMM %.1f); "
-           "memory %.1f GB/s\n\n",
+           "memory %.1f GB/s\n",
            ctx->threads, 1e-9 * m.peak.flops, m.peak.vector, 1e-9 * m.peak.registers,
            (long long)m.peak.gemm_size, 1e-9 * m.peak.gemm, 1e-9 * m.bandwidth);
+    CG_TRY(print_bf16_peak(ctx, a->gemm));
+    printf("\n");
     printf("| %-28s | forward ms | GFLOP/s | of peak | GB/s | of memory "
            "| with gradients ms | GFLOP/s | of peak | GB/s | of memory |\n"
            "|---|---|---|---|---|---|---|---|---|---|---|\n",
@@ -325,7 +335,7 @@ int main(int argc, char **argv) {
     struct argp argp = {options, parse, NULL, "Times ops at the sizes that training meets.",
                         NULL,    NULL,  NULL};
     cg_context *ctx = NULL;
-    argp_parse(&argp, argc, argv, 0, NULL, &a);
+    cg_bench_parse(&argp, argc, argv, &a);
     cg_status s = cg_context_create(a.threads, &ctx);
     if (s == CG_OK) s = report(ctx, &a);
     cg_context_free(ctx);
