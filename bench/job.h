@@ -39,6 +39,7 @@ typedef struct cg_bench_job {
     cg_runner *runner;
     cg_batch batch;
     double *seconds; /* [steps] of a turn */
+    double cpu;      /* processor seconds of all threads, of the least of them */
     size_t base,
         highest;  /* resident bytes: before the first run, and at most until the first peak */
     cg_peak peak; /* of the last turn */
@@ -64,7 +65,9 @@ typedef struct cg_bench_work {
  * on standard output: one turn; or with --turns "ready" and then one for each line of standard
  * input, so that contestants take turns and none pays for its start in one. Activation memory is
  * the highest resident size up to the end of the first turn, less j->base, the resident size
- * when everything but the plan had been touched. The peak is measured after each turn. */
+ * when everything but the plan had been touched. The peak is measured after each turn.
+ * share_of_peak is of the median run; cpu_share_of_peak of the run with the least processor time,
+ * for which it hardly matters what else the processors do. */
 cg_status cg_bench_run(cg_bench_job *j, const cg_bench_work *w);
 
 #endif

@@ -22,7 +22,7 @@ endfunction()
 
 execute_process(COMMAND ${STEP} ${small} --gemm 64 --json
                 OUTPUT_VARIABLE json COMMAND_ERROR_IS_FATAL ANY)
-check_report("${json}" median_ms items_per_s share_of_peak best_share_of_peak arena_bytes
+check_report("${json}" median_ms items_per_s share_of_peak cpu_share_of_peak arena_bytes
              arena_lower_bound activation_bytes parameters loss)
 execute_process(COMMAND ${STEP} ${small} --gemm 64
                 OUTPUT_VARIABLE text COMMAND_ERROR_IS_FATAL ANY)
