@@ -1,5 +1,6 @@
-"""How a training step's time grows with batch, tokens, layers and pixels: points in turns, a straight
-line through their medians, and a picture of both. clipgraph only; a work of bench/run.sh."""
+"""How a training step's time grows with batch, tokens, layers and pixels: points in turns, a
+straight line through their medians, and a picture of both. clipgraph only; a work of bench/run.sh.
+"""
 import json, os
 
 import contest
@@ -97,7 +98,7 @@ def measure(s):
     """Axes by name: points, line, R²; and scaling-NAME.svg in the output folder."""
     found = {}
     for name, title, unit, points in descriptions(s):
-        contest.say(f"scaling: {name}, {len(points)} points, {s.rounds} rounds")
+        contest.say(f"scaling: {name}, {len(points)} points")
         ready = {}
         try:
             for x, description, batch, tokens in points:
