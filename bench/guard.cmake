@@ -1,9 +1,9 @@
 # Has something become much slower? cmake -DSTEP=… -DEMBED=… -DCONFIGS=folder -P guard.cmake
 #
-# Ratios, not times, on one thread and of processor time, so that a slow, shared or busy machine does
-# not matter: useful FLOPs of a training step as a share of the peak that is measured right after it,
-# and captions as they are against captions that fill the context, which the Transformer's packing
-# makes cheap. What is below its threshold is measured again, three times in all; the best counts.
+# Ratios, not times, on one thread and of processor time, so that a slow, shared or busy machine
+# does not matter: useful FLOPs of a training step as a share of the peak that is measured right
+# after it, and full captions' time over short ones', which the Transformer's packing makes cheap.
+# What is below its threshold is measured again, three times in all; the best counts.
 # Thresholds are about half of what was measured when they were written, so what fails has lost half
 # of its speed, not a few percent. For those there is run.sh.
 
@@ -51,7 +51,7 @@ function(guard what model threshold)
       return()
     endif()
   endforeach()
-  message(SEND_ERROR "${what} of ${model}: ${best} % at best of three, wanted at least ${threshold}")
+  message(SEND_ERROR "${what} of ${model}: ${best} % at best, wanted at least ${threshold}")
 endfunction()
 
 guard(share emoji-resnet-cbow 30)

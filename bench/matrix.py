@@ -53,7 +53,7 @@ class Setting:
         return path
 
 
-# --- contestants -----------------------------------------------------------------------------------
+# --- contestants -----------------------------------------------------------------------------
 
 NEEDS = {"torch": ["torch"], "torch process": ["torch", "PIL"],
          "onnxruntime": ["torch", "onnx", "onnxruntime"], "openvino": ["torch", "onnx", "openvino"]}
@@ -128,7 +128,7 @@ def process(s, work, name):
     return [*words, "--picture", picture, "--out", f"{s.out}/process/torch.npy"]
 
 
-# --- works -----------------------------------------------------------------------------------------
+# --- works -----------------------------------------------------------------------------------
 
 def start(s, work, name):
     absent = missing(name)
@@ -144,13 +144,17 @@ def measure(s, work):
     """Turns by contestant; a sentence in place of those of one that cannot take part."""
     ready, turns = {}, {}
     try:
-        for name in work.contestants:
+        for name in work.contestants:  # clipgraph's come first
+            if not name.startswith("clipgraph") and not any(
+                    name in row.theirs and row.ours in ready for row in work.rows):
+                turns[name] = "not needed"
+                continue
             try:
                 ready[name] = start(s, work, name)
             except Failed as e:
                 turns[name] = str(e)
                 say(f"{work.name}: without {name}: {e}")
-        say(f"{work.name}: {s.rounds} rounds")
+        say(f"{work.name}: turns, {s.rounds} of each")
         turns.update(contest.alternate(ready, s.rounds, json.loads))
     finally:
         for contestant in ready.values():

@@ -22,7 +22,7 @@ import workload
 BESIDE = 4  # batches of a turn's run that may be in flight: at most
 
 
-# --- ONNX ------------------------------------------------------------------------------------------
+# --- ONNX ------------------------------------------------------------------------------------
 
 def tower(config, texts):
     """The model as used after training, and its forward as a module of one argument."""
@@ -64,7 +64,7 @@ def export(config, a, x):
     return path
 
 
-# --- runtimes: each returns ways by name, (run, batches of a run), and the version ------------------
+# --- runtimes: each returns ways by name, (run, batches of a run), and the version ------------
 
 def onnxruntime_ways(config, a, x):
     import onnxruntime
@@ -127,7 +127,7 @@ def torch_ways(config, a, x):
 RUNTIMES = {"onnxruntime": onnxruntime_ways, "openvino": openvino_ways, "torch": torch_ways}
 
 
-# --- measuring -------------------------------------------------------------------------------------
+# --- measuring -------------------------------------------------------------------------------
 
 def given(config, a):
     if not a.texts:

@@ -81,15 +81,15 @@ def write(s, done, results):
             f"{'round' if s.rounds == 1 else 'rounds'}, {datetime.date.today()}")
     lines = [head, ""]
     if rows:
-        lines += ["| work | clipgraph | against | theirs | ratio (range over the rounds) | goal | |",
-                  "|---|---|---|---|---|---|---|", *map(line, rows), "",
+        lines += ["| work | clipgraph | against | theirs | ratio (range over the rounds) | goal "
+                  "| |", "|---|---|---|---|---|---|---|", *map(line, rows), "",
                   "A ratio is of medians. Where the goal is at least (≥), it is the other's figure "
                   "by clipgraph's, or", "clipgraph's share of the peak; where it is at most (≤), "
                   "clipgraph's by the other's."]
     if "scaling" in results:
         lines += ["", "| a training step, clipgraph only | straight line | R² |", "|---|---|---|"]
-        lines += [f"| {x['title']} | {x['slope']:.3g} ms per {x['unit']}, from {x['start']:.3g} ms | "
-                  f"{x['r2']:.4f} |" for x in results["scaling"].values()]
+        lines += [f"| {x['title']} | {x['slope']:.3g} ms per {x['unit']}, from "
+                  f"{x['start']:.3g} ms | {x['r2']:.4f} |" for x in results["scaling"].values()]
     text = "\n".join(lines) + "\n"
     with open(os.path.join(s.out, "results.md"), "w") as f:
         f.write(text)

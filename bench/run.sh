@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Measures clipgraph beside PyTorch, ONNX Runtime and OpenVINO, turn by turn in the same minutes, and
-# holds the ratios to goals: `bench/run.sh --help`. PYTHON (python3) is the one that has the peers.
+# Measures clipgraph beside PyTorch, ONNX Runtime and OpenVINO, turn by turn in the same minutes,
+# and holds the ratios to goals: see `bench/run.sh --help`. PYTHON (python3) has the peers.
 set -euo pipefail
 python=${PYTHON:-python3}
 command -v "$python" >/dev/null || {

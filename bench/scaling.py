@@ -1,5 +1,6 @@
-"""How a training step's time grows with batch, tokens, layers and pixels: points in turns, a straight
-line through their medians, and a picture of both. clipgraph only; a work of bench/run.sh."""
+"""How a training step's time grows with batch, tokens, layers and pixels: points in turns, a
+straight line through their medians, and a picture of both. clipgraph only; a work of bench/run.sh.
+"""
 import json, os
 
 import contest
@@ -85,7 +86,8 @@ def draw(path, title, points, slope, start, r2):
             parts.append(rule(here, there, "#dddddd", 1))
             parts.append(text(here[0], here[1] + 16, 11, "middle", f"{i * distance:g}") if down else
                          text(here[0] - 6, here[1] + 4, 11, "end", f"{i * distance:g}"))
-    parts.append(rule(at(0, max(start, 0)), at(most_x / 1.05, start + slope * most_x / 1.05),
+    low = max(0, -start / slope)  # where the line leaves the picture
+    parts.append(rule(at(low, start + slope * low), at(most_x / 1.05, start + slope * most_x / 1.05),
                       "#b5d0ea", 2))
     parts += [f'<circle cx="{at(x, y)[0]:.1f}" cy="{at(x, y)[1]:.1f}" r="4" fill="#2f6db3"/>'
               for x, y in points]
@@ -97,7 +99,7 @@ def measure(s):
     """Axes by name: points, line, R²; and scaling-NAME.svg in the output folder."""
     found = {}
     for name, title, unit, points in descriptions(s):
-        contest.say(f"scaling: {name}, {len(points)} points, {s.rounds} rounds")
+        contest.say(f"scaling: {name}, {len(points)} points")
         ready = {}
         try:
             for x, description, batch, tokens in points:

@@ -39,7 +39,8 @@ def training(name, model, batch, steps, precision, others, rows):
 
 
 def embedding(name, title, model, against_ort, against_openvino):
-    rows = [Row(f"{title}, {p}, against ONNX Runtime f32", f"clipgraph {p}", ("onnxruntime f32",), g)
+    ort = ("onnxruntime f32",)
+    rows = [Row(f"{title}, {p}, against ONNX Runtime f32", f"clipgraph {p}", ort, g)
             for p, g in zip(("f32", "bf16"), against_ort)]
     rows += [Row(f"{title}, {p}, against OpenVINO {p}", f"clipgraph {p}", (f"openvino {p}",), g)
              for p, g in zip(("f32", "bf16"), against_openvino)]
