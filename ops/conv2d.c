@@ -86,8 +86,9 @@ static cg_status check_option(const char *name, int64_t value, int64_t least) {
 
 static cg_status check_operands(const cg_node *n, const char *first, const char *second) {
     const cg_conv2d_attr *a = n->attr;
-    CG_TRY(cg_check_dtype(n->in[0], first, CG_F32));
-    CG_TRY(cg_check_dtype(n->in[1], second, CG_F32));
+    CG_TRY(cg_check_float(n, 0, first));
+    CG_TRY(cg_check_float(n, 1, second));
+    CG_TRY(cg_check_dtype(n->in[1], second, n->in[0]->dtype));
     CG_TRY(cg_check_rank(n->in[0], first, 4));
     CG_TRY(cg_check_rank(n->in[1], second, 4));
     CG_TRY(check_option("stride", a->stride, 1));
@@ -107,7 +108,7 @@ static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_shape want[] = {CG_SHAPE(out[0].shape.dim[3]), out[0].shape};
     for (int i = 2; i < n->n_in; i++) {
         const char *name = i == 2 ? "bias" : "residual";
-        CG_TRY(cg_check_dtype(n->in[i], name, CG_F32));
+        CG_TRY(cg_check_float(n, i, name));
         if (!cg_shape_equal(&n->in[i]->shape, &want[i - 2]))
             return cg_error(CG_ESHAPE, "%s is %s, wanted %s", name,
                             cg_shape_print(&n->in[i]->shape, found),
@@ -189,6 +190,10 @@ const cg_op cg_op_conv2d = {
     .prepare = cg_conv2d_prepare,
     .run = cg_conv2d_run,
     .release = cg_conv2d_release,
+    .pack = cg_conv2d_pack,
+    .bf16_in = 1u << 0 | 1u << 1 | 1u << 3,
+    .bf16_same = 3,
+    .bf16_out = 1,
     .flops = flops,
 };
 
@@ -203,6 +208,9 @@ const cg_op cg_op_conv2d_grad_data = {
     .prepare = cg_conv2d_prepare,
     .run = cg_conv2d_run,
     .release = cg_conv2d_release,
+    .bf16_in = 3,
+    .bf16_same = 3,
+    .bf16_out = 1,
     .flops = flops,
 };
 
@@ -217,6 +225,8 @@ const cg_op cg_op_conv2d_grad_weights = {
     .prepare = cg_conv2d_prepare,
     .run = cg_conv2d_run,
     .release = cg_conv2d_release,
+    .bf16_in = 3,
+    .bf16_same = 3,
     .flops = flops,
 };
 

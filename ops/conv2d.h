@@ -15,6 +15,7 @@ cg_dnn_conv cg_conv2d_geometry(const cg_node *n);
 
 cg_status cg_conv2d_prepare(cg_prep *p);
 cg_status cg_conv2d_run(const cg_task *t);
+cg_status cg_conv2d_pack(const cg_task *t, void *to);
 void cg_conv2d_release(void *state);
 
 #endif

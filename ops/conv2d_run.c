@@ -1,10 +1,15 @@
 /* How convolutions run; conv2d.c says which kernels there are. */
 #include "ops/conv2d.h"
 
+#include "ops/bf16.h"
 #include "ops/conv_matrix.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+static cg_dtype residual_type(const cg_node *n) {
+    return n->op == &cg_op_conv2d && n->n_in > 3 ? n->in[3]->dtype : CG_F32;
+}
 
 cg_dnn_conv cg_conv2d_geometry(const cg_node *n) {
     const cg_shape *a = &n->in[0]->shape, *b = &n->in[1]->shape, *c = &n->out[0]->shape;
@@ -29,6 +34,9 @@ cg_dnn_conv cg_conv2d_geometry(const cg_node *n) {
                          .padding = attr->padding,
                          .dilation = w->dim[2] * w->dim[3] > 1 ? attr->dilation : 1,
                          .groups = attr->groups,
+                         .type = n->in[0]->dtype,
+                         .c_type = n->out[0]->dtype,
+                         .residual_type = residual_type(n),
                          .bias = direction == CG_DNN_FORWARD && n->n_in > 2,
                          .residual = direction == CG_DNN_FORWARD && n->n_in > 3,
                          .relu = direction == CG_DNN_FORWARD && attr->relu};
@@ -40,6 +48,7 @@ typedef struct conv_state {
     cg_dnn *dnn;
     cg_dnn_conv g, matrix; /* matrix: with patches as its pictures, where patch is set */
     int expand, patch;
+    int packed; /* weights come expanded, and as the kernel wants them */
     size_t matrix_at, patch_at; /* offsets in scratch */
     char impl[80];
 } conv_state;
@@ -60,6 +69,10 @@ static cg_status product_create(cg_context *ctx, const cg_dnn_conv *g, cg_dnn **
     };
     cg_dnn_matmul shape = m[g->direction];
     shape.batch = 1;
+    shape.a_type = shape.b_type = g->type;
+    shape.c_type = g->c_type;
+    shape.residual_type = g->residual_type;
+    shape.pack_b = g->pack_b;
     shape.bias = g->bias;
     shape.residual = g->residual;
     shape.relu_last = g->relu;
@@ -98,11 +111,22 @@ static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
     return cg_dnn_conv_create(ctx, g, &s->dnn);
 }
 
+/* Weights that do not change are expanded and laid out once. */
+static void ask_for_pack(conv_state *s, cg_prep *p) {
+    p->pack = 1;
+    p->pack_bytes = cg_dnn_pack_bytes(s->dnn);
+    p->pack_key = cg_dnn_pack_key(s->dnn) * 2 + (uint64_t)s->expand;
+    if (s->expand && p->pack_bytes == 0)
+        p->pack_bytes = (size_t)cg_conv_matrix_count(&s->matrix) * cg_dtype_size(s->g.type);
+    s->packed = p->pack_bytes > 0;
+}
+
 cg_status cg_conv2d_prepare(cg_prep *p) {
     conv_state *s = calloc(1, sizeof *s);
     if (!s) return cg_error(CG_ENOMEM, "no memory for a kernel");
     p->state = s;
     s->g = cg_conv2d_geometry(p->node);
+    s->g.pack_b = s->g.direction == CG_DNN_FORWARD && (p->frozen >> 1 & 1);
     if (s->g.n * s->g.h * s->g.w == 0) return CG_OK;
     const char *how;
     cg_status status = choose(p->ctx, s, &how);
@@ -120,18 +144,31 @@ cg_status cg_conv2d_prepare(cg_prep *p) {
     p->scratch = s->patch_at;
     const cg_dnn_conv *m = &s->matrix;
     if (s->patch) p->scratch += (size_t)(m->n * m->h * m->w * m->c) * sizeof(float);
+    if (s->g.pack_b) ask_for_pack(s, p);
     return CG_OK;
 }
 
-static cg_status run_forward(const conv_state *s, const cg_task *t) {
-    const float *x = t->in[0], *w = t->in[1];
+cg_status cg_conv2d_pack(const cg_task *t, void *to) {
+    const conv_state *s = t->state;
+    const void *w = t->in[1];
+    int packs = cg_dnn_pack_bytes(s->dnn) > 0;
     if (s->expand) {
-        float *matrix = (float *)((char *)t->scratch + s->matrix_at);
+        void *matrix = packs ? (char *)t->scratch + s->matrix_at : to;
+        cg_conv_matrix_expand(&s->matrix, t->threads, w, matrix);
+        w = matrix;
+    }
+    return packs ? cg_dnn_pack(s->dnn, w, to, t->scratch) : CG_OK;
+}
+
+static cg_status run_forward(const conv_state *s, const cg_task *t) {
+    const void *x = t->in[0], *w = t->in[1];
+    if (s->expand && !s->packed) {
+        void *matrix = (char *)t->scratch + s->matrix_at;
         cg_conv_matrix_expand(&s->matrix, t->threads, w, matrix);
         w = matrix;
     }
     if (s->patch) {
-        float *patch = (float *)((char *)t->scratch + s->patch_at);
+        void *patch = (char *)t->scratch + s->patch_at;
         cg_conv_patches_get(&s->g, t->threads, x, patch);
         x = patch;
     }
@@ -144,14 +181,14 @@ static cg_status run_forward(const conv_state *s, const cg_task *t) {
 }
 
 static cg_status run_data(const conv_state *s, const cg_task *t) {
-    const float *w = t->in[1];
-    float *dx = t->out[0];
+    const void *w = t->in[1];
+    void *dx = t->out[0];
     if (s->expand) {
-        float *matrix = (float *)((char *)t->scratch + s->matrix_at);
+        void *matrix = (char *)t->scratch + s->matrix_at;
         cg_conv_matrix_expand(&s->matrix, t->threads, w, matrix);
         w = matrix;
     }
-    if (s->patch) dx = (float *)((char *)t->scratch + s->patch_at);
+    if (s->patch) dx = (char *)t->scratch + s->patch_at;
     CG_TRY(cg_dnn_run(s->dnn,
                       &(cg_dnn_operands){.a = t->in[0], .b = w, .c = dx, .scratch = t->scratch}));
     if (s->patch) cg_conv_patches_put(&s->g, t->threads, dx, t->out[0]);
@@ -162,7 +199,7 @@ static cg_status run_weights(const conv_state *s, const cg_task *t) {
     const float *x = t->in[1];
     float *dw = t->out[0];
     if (s->patch) {
-        float *patch = (float *)((char *)t->scratch + s->patch_at);
+        void *patch = (char *)t->scratch + s->patch_at;
         cg_conv_patches_get(&s->g, t->threads, x, patch);
         x = patch;
     }
@@ -175,12 +212,13 @@ static cg_status run_weights(const conv_state *s, const cg_task *t) {
 
 /* Nothing in x: results are empty or 0, and what is added. */
 static cg_status run_empty(const conv_state *s, const cg_task *t) {
-    const float *bias = s->g.bias ? t->in[2] : NULL, *residual = s->g.residual ? t->in[3] : NULL;
+    const float *bias = s->g.bias ? t->in[2] : NULL;
     int64_t count = cg_shape_count(&t->node->out[0]->shape);
-    float *y = t->out[0];
+    int bf16 = s->g.c_type == CG_BF16, added = s->g.residual_type == CG_BF16;
     for (int64_t i = 0; i < count; i++) {
-        float v = (bias ? bias[i % s->g.o] : 0) + (residual ? residual[i] : 0);
-        y[i] = s->g.relu && v < 0 ? 0 : v;
+        float v = bias ? bias[i % s->g.o] : 0;
+        if (s->g.residual) v += cg_load(t->in[3], i, added);
+        cg_store(t->out[0], i, s->g.relu && v < 0 ? 0 : v, bf16);
     }
     return CG_OK;
 }

@@ -12,13 +12,15 @@
 /* Elements of the matrix. */
 int64_t cg_conv_matrix_count(const cg_dnn_conv *g);
 
-/* matrix from weight [o, c, kh, kw], and its transpose: each weight the sum of its places. */
-void cg_conv_matrix_expand(const cg_dnn_conv *g, int threads, const float *weight, float *matrix);
+/* matrix from weight [o, c, kh, kw], both of g's type; and its transpose, f32: each weight the sum
+ * of its places. */
+void cg_conv_matrix_expand(const cg_dnn_conv *g, int threads, const void *weight, void *matrix);
 void cg_conv_matrix_fold(const cg_dnn_conv *g, int threads, const float *matrix, float *weight);
 
 /* Where windows do not overlap (kh, kw ≤ stride, no padding): the pictures' patches, one after
- * the other, [n·oh·ow, kh, kw, c]; and back, with 0 where a pixel is in no patch. */
-void cg_conv_patches_get(const cg_dnn_conv *g, int threads, const float *x, float *patch);
-void cg_conv_patches_put(const cg_dnn_conv *g, int threads, const float *patch, float *x);
+ * the other, [n·oh·ow, kh, kw, c], of g's type; and back, of its c_type, with 0 where a pixel is in no
+ * patch. */
+void cg_conv_patches_get(const cg_dnn_conv *g, int threads, const void *x, void *patch);
+void cg_conv_patches_put(const cg_dnn_conv *g, int threads, const void *patch, void *x);
 
 #endif

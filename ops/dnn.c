@@ -270,7 +270,9 @@ static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
 
 /* --- convolution ------------------------------------------------------------------------------ */
 
-enum { X, Y, W_PLAIN, W_ANY, O_BIAS, N_LAYOUT };
+/* Layouts of x, y and the weights; W is as they are stored, W_ANY for the kernel to choose, and
+ * W_HINT the same for the forward kernel that a backward one is made by. */
+enum { X, Y, W_PLAIN, W_ANY, W_HINT, O_BIAS, ADDED, N_LAYOUT };
 
 static dnnl_status_t conv_layouts(const cg_dnn_conv *c, md *l) {
     const int64_t g = c->groups;
@@ -278,24 +280,28 @@ static dnnl_status_t conv_layouts(const cg_dnn_conv *c, md *l) {
                 w = {c->o, c->c, c->kh, c->kw}, grouped = {g, c->o / g, c->c / g, c->kh, c->kw};
     const dnnl_dim_t *weight = g > 1 ? grouped : w;
     int rank = g > 1 ? 5 : 4;
+    dnnl_data_type_t t = data_type(c->type), result = data_type(c->c_type);
+    dnnl_data_type_t w_type = c->direction == CG_DNN_WEIGHTS ? result : t;
     dnnl_status_t s = dnnl_success;
-    DO(s, md_create(&l[X], 4, x, dnnl_f32, dnnl_nhwc));
-    DO(s, md_create(&l[Y], 4, y, dnnl_f32, dnnl_nhwc));
-    DO(s, md_create(&l[W_PLAIN], rank, weight, dnnl_f32, g > 1 ? dnnl_goihw : dnnl_oihw));
-    DO(s, md_create(&l[W_ANY], rank, weight, dnnl_f32, dnnl_format_tag_any));
+    DO(s, md_create(&l[X], 4, x, c->direction == CG_DNN_DATA ? result : t, dnnl_nhwc));
+    DO(s, md_create(&l[Y], 4, y, c->direction == CG_DNN_FORWARD ? result : t, dnnl_nhwc));
+    DO(s, md_create(&l[W_PLAIN], rank, weight, w_type, g > 1 ? dnnl_goihw : dnnl_oihw));
+    DO(s, md_create(&l[W_ANY], rank, weight, w_type, dnnl_format_tag_any));
+    DO(s, md_create(&l[W_HINT], rank, weight, t, dnnl_format_tag_any));
+    if (c->residual) DO(s, md_create(&l[ADDED], 4, y, data_type(c->residual_type), dnnl_nhwc));
     if (c->bias) DO(s, md_create(&l[O_BIAS], 1, (dnnl_dims_t){c->o}, dnnl_f32, dnnl_a));
     return s;
 }
 
 /* The engine's attributes, and what follows the sum while it is in registers. */
-static dnnl_status_t conv_attr(engine *e, const cg_dnn_conv *c, const_md y,
+static dnnl_status_t conv_attr(engine *e, const cg_dnn_conv *c, const_md residual,
                                dnnl_primitive_attr_t *out) {
     dnnl_post_ops_t ops;
     dnnl_status_t s = dnnl_primitive_attr_clone(out, e->attr);
     if (s != dnnl_success || !(c->residual || c->relu)) return s;
     s = dnnl_post_ops_create(&ops);
     if (s != dnnl_success) return s;
-    if (c->residual) DO(s, dnnl_post_ops_append_binary(ops, dnnl_binary_add, y));
+    if (c->residual) DO(s, dnnl_post_ops_append_binary(ops, dnnl_binary_add, residual));
     if (c->relu) DO(s, append_eltwise(ops, dnnl_eltwise_relu, 0, 0));
     DO(s, dnnl_primitive_attr_set_post_ops(*out, ops));
     dnnl_post_ops_destroy(ops);
@@ -308,8 +314,8 @@ static dnnl_status_t conv_pd(engine *e, const cg_dnn_conv *c, md *l, dnnl_primit
     dnnl_primitive_desc_t forward = NULL, *first = c->direction == CG_DNN_FORWARD ? out : &forward;
     const dnnl_alg_kind_t alg = dnnl_convolution_direct;
     dnnl_primitive_attr_t attr = NULL;
-    dnnl_status_t s = conv_attr(e, c, l[Y], &attr);
-    DO(s, forward_pd(first, e->engine, dnnl_forward_training, alg, l[X], l[W_ANY], l[O_BIAS], l[Y],
+    dnnl_status_t s = conv_attr(e, c, l[ADDED], &attr);
+    DO(s, forward_pd(first, e->engine, dnnl_forward_training, alg, l[X], l[W_HINT], l[O_BIAS], l[Y],
                      stride, dilation, pad, pad, attr));
     if (attr) dnnl_primitive_attr_destroy(attr);
     if (c->direction == CG_DNN_DATA)
@@ -350,10 +356,12 @@ static dnnl_status_t conv_make(cg_dnn *d, const cg_dnn_conv *c, md *l) {
         DO(s, bind(d, plain ? r->w : PACKED, w, d->main_arg, &d->n_main, r->w_arg));
         if (c->bias) DO(s, bind(d, BIAS, l[O_BIAS], d->main_arg, &d->n_main, DNNL_ARG_BIAS));
         if (c->residual)
-            DO(s, bind(d, RESIDUAL, l[Y], d->main_arg, &d->n_main,
+            DO(s, bind(d, RESIDUAL, l[ADDED], d->main_arg, &d->n_main,
                        DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1));
         if (!plain && d->packs_result) DO(s, make_pack(d, PACKED, w, C, l[W_PLAIN]));
         if (!plain && !d->packs_result) DO(s, make_pack(d, B, l[W_PLAIN], PACKED, w));
+        d->packs_once = c->pack_b && !plain;
+        d->layout = layout_hash(w);
     }
     if (pd) dnnl_primitive_desc_destroy(pd);
     return s;

@@ -202,7 +202,10 @@ static int narrow(cg_graph *g, const cg_case_run *r) {
     for (int i = 0; i < n_node; i++) {
         cg_node *n = g->node[i];
         for (int k = 0; k < n->n_in && k < CG_CASE_IN; k++) {
-            if (!(r->bf16_in >> k & 1) || !cg_op_reads_bf16(n->op, k) || n->in[k]->dtype != CG_F32)
+            unsigned asked = r->bf16_in;
+            if ((asked & n->op->bf16_same) || (r->bf16_out & n->op->bf16_out))
+                asked |= n->op->bf16_same;
+            if (!(asked >> k & 1) || !cg_op_reads_bf16(n->op, k) || n->in[k]->dtype != CG_F32)
                 continue;
             cg_value *v = cg_cast(g, n->in[k], CG_BF16);
             n->in[k] = r->rounded ? cg_cast(g, v, CG_F32) : v;
