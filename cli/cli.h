@@ -62,9 +62,10 @@ typedef struct cli_run {
 } cli_run;
 extern const struct argp cli_run_argp;
 
-/* cg_model_load, by those options: from now on its runs are profiled, where that is asked for.
- * cli_profile_end is to be called before the model is freed. */
-cg_status cli_model_load(const char *checkpoint, cli_run *run, cg_model *out);
+/* cg_model_load, or where no text is embedded cg_model_load_pictures, by those options: from now on
+ * its runs are profiled, where that is asked for. cli_profile_end is to be called before the model
+ * is freed. */
+cg_status cli_model_load(const char *checkpoint, cli_run *run, int texts, cg_model *out);
 
 /* How a model is evaluated, by those options. */
 cg_embed_options cli_evaluate_options(const cg_model *m, const cli_run *run);

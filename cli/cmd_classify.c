@@ -146,8 +146,6 @@ static cg_status classify(const arguments *a, cg_model *m, const cg_dataset *d,
     int64_t cut = 0;
     cg_status s = cg_match_labels(m->runner, m->tokenizer, (const char *const *)labels->line,
                                   labels->n, &a->templates.all, &label, &cut);
-    if (s == CG_OK)
-        s = cli_check_embeddings("labels", label, labels->n * cg_runner_desc(m->runner)->embed_dim);
     if (s == CG_OK && cut)
         fprintf(stderr,
                 "clipgraph classify: %" PRId64 " of %" PRId64 " texts cut to the model's %" PRId64
@@ -200,7 +198,7 @@ int cli_classify(int argc, char **argv) {
     if (s == CG_OK) s = check_labels(&labels);
     if (s == CG_OK) s = cli_templates_read(&a.templates);
     if (s == CG_OK) s = cli_pictures("classify", a.path, a.n_paths, &d);
-    if (s == CG_OK) s = cli_model_load(a.checkpoint, &a.run, &m);
+    if (s == CG_OK) s = cli_model_load(a.checkpoint, &a.run, 1, &m);
     if (s == CG_OK) s = classify(&a, &m, d, &labels);
     int code = s == CG_OK ? 0 : cli_fail("classify", s);
     code = cli_profile_end("classify", &a.run.profile, m.runner, a.run.json, code);

@@ -165,7 +165,7 @@ static cg_status embed_pictures(arguments *a, cg_model *m) {
     CG_TRY(a->table ? cli_table(a->table, columns, &d)
                     : cli_pictures("embed", a->path, a->n_paths, &d));
     cg_status s = check_names(d->path, d->size);
-    if (s == CG_OK) s = cli_model_load(a->checkpoint, &a->run, m);
+    if (s == CG_OK) s = cli_model_load(a->checkpoint, &a->run, 0, m);
     if (s == CG_OK) s = cli_embed_pictures("embed", m, &a->run, d, &e);
     if (s == CG_OK) s = finish(a, e.row, e.n, e.width, d->path, e.index, d->size - e.n);
     cg_embeddings_free(&e);
@@ -178,12 +178,10 @@ static cg_status embed_texts(arguments *a, cg_model *m) {
     float *row = NULL;
     int64_t cut = 0;
     CG_TRY(cli_lines_read(a->texts, 0, &l));
-    cg_status s = l.n ? cli_model_load(a->checkpoint, &a->run, m)
+    cg_status s = l.n ? cli_model_load(a->checkpoint, &a->run, 1, m)
                       : cg_error(CG_EFORMAT, "%s: has no text in it", a->texts);
     if (s == CG_OK)
         s = cg_embed_texts(m->runner, m->tokenizer, (const char *const *)l.line, l.n, &row, &cut);
-    if (s == CG_OK)
-        s = cli_check_embeddings("texts", row, l.n * cg_runner_desc(m->runner)->embed_dim);
     if (s == CG_OK && cut)
         fprintf(stderr,
                 "clipgraph embed: %" PRId64 " of %" PRId64 " texts cut to the model's %" PRId64

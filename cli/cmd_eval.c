@@ -233,7 +233,7 @@ static cg_status measure(const eval_args *a, const cg_model *m, const cg_dataset
 
 /* Everything is opened before anything is measured: the last path may be the wrong one. */
 static cg_status open_all(eval_args *a, cg_model *m, cg_dataset **train) {
-    CG_TRY(cli_model_load(a->checkpoint, &a->run, m));
+    CG_TRY(cli_model_load(a->checkpoint, &a->run, 1, m));
     if (a->pixels) CG_TRY(cli_data_open("eval", a->train_data, &a->data, train));
     for (int i = 0; i < a->n; i++)
         CG_TRY(a->set[i].path ? cli_data_open("eval", a->set[i].path, &a->data, &a->set[i].data)

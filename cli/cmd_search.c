@@ -170,7 +170,7 @@ static cg_status embed_query(const arguments *a, cg_model *m, float **out) {
             fprintf(stderr,
                     "clipgraph search: the text was cut to the model's %" PRId64 " tokens\n",
                     cg_runner_desc(m->runner)->text.context_length);
-        return cli_check_embeddings("text", *out, cg_runner_desc(m->runner)->embed_dim);
+        return CG_OK;
     }
     CG_TRY(cli_pictures("search", &a->image, 1, &d));
     cg_status s = d->size == 1 ? cli_embed_pictures("search", m, &a->run, d, &e)
@@ -224,7 +224,7 @@ static cg_status print_results(const arguments *a, const candidates *c, const fl
 static cg_status search(arguments *a, cg_model *m, candidates *c) {
     float *query = NULL;
     if (a->folder) CG_TRY(cli_pictures("search", &a->folder, 1, &c->folder));
-    CG_TRY(cli_model_load(a->checkpoint, &a->run, m));
+    CG_TRY(cli_model_load(a->checkpoint, &a->run, a->text != NULL, m));
     int64_t width = cg_runner_desc(m->runner)->embed_dim;
     if (a->index) CG_TRY(load_index(a, width, c));
     cg_status s = embed_query(a, m, &query);

@@ -167,10 +167,10 @@ cg_status cli_held_out(int64_t image_size, cg_dataset **out) {
 
 /* --- the model ------------------------------------------------------------------------------- */
 
-cg_status cli_model_load(const char *checkpoint, cli_run *run, cg_model *out) {
+cg_status cli_model_load(const char *checkpoint, cli_run *run, int texts, cg_model *out) {
     CG_TRY(cli_profile_begin(&run->profile));
     double begun = cg_profile_begin(run->profile.profile);
-    CG_TRY(cg_model_load(checkpoint, run->threads, out));
+    CG_TRY((texts ? cg_model_load : cg_model_load_pictures)(checkpoint, run->threads, out));
     cg_profile_end(run->profile.profile, CLI_PROFILE_LOADING, begun);
     return cg_exec_profile(cg_runner_exec(out->runner), run->profile.profile);
 }

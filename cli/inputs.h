@@ -46,7 +46,4 @@ cg_status cli_pictures(const char *command, char *const *path, int n, cg_dataset
 cg_status cli_embed_pictures(const char *command, cg_model *m, const cli_run *run,
                              const cg_dataset *d, cg_embeddings *out);
 
-/* Refuses embeddings that overflowed: `what` says whose they are. errors  CG_ENONFINITE */
-cg_status cli_check_embeddings(const char *what, const float *row, int64_t numbers);
-
 #endif

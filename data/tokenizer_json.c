@@ -1,12 +1,11 @@
 /* tokenizer.json, in the form that Hugging Face's tokenizers library reads and writes. */
 #include "data/bpe.h"
+#include "data/files.h"
 #include "data/text.h"
 
 #include "graph/file.h"
 
-#include <errno.h>
 #include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -235,13 +234,12 @@ static cg_status read_document(const char *path, cg_tokenizer *t, json_t *root) 
 
 cg_status cg_tokenizer_load(const char *path, cg_tokenizer **out) {
     *out = NULL;
-    FILE *f = fopen(path, "rb");
-    if (!f) return cg_error(CG_EIO, "%s: %s", path, strerror(errno));
+    char *text;
+    size_t size;
     json_error_t problem;
-    json_t *root = json_loadf(f, JSON_REJECT_DUPLICATES, &problem);
-    int failed = ferror(f);
-    fclose(f);
-    if (!root && failed) return cg_error(CG_EIO, "%s: cannot be read", path);
+    CG_TRY(cg_file_read(path, &text, &size)); /* jansson reads files a character at a time */
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &problem);
+    free(text);
     if (!root) return cg_error(CG_EFORMAT, "%s: line %d: %s", path, problem.line, problem.text);
     cg_tokenizer *t = calloc(1, sizeof *t);
     cg_status status =

@@ -209,7 +209,7 @@ cg_status cg_file_save(const char *path, const void *data, size_t bytes) {
     return cg_file_commit(f);
 }
 
-cg_status cg_file_map(const char *path, cg_map *out) {
+static cg_status map_file(const char *path, int protection, cg_map *out) {
     static const unsigned char nothing[1];
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return system_error("read", path, errno);
@@ -222,7 +222,7 @@ cg_status cg_file_map(const char *path, cg_map *out) {
         status = cg_error(CG_EIO, "cannot read %s: it is %s, wanted a file", path,
                           S_ISDIR(info.st_mode) ? "a folder" : "no regular file");
     } else if (info.st_size > 0) {
-        void *data = mmap(NULL, (size_t)info.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        void *data = mmap(NULL, (size_t)info.st_size, protection, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
             status = system_error("map", path, errno);
         else
@@ -231,6 +231,14 @@ cg_status cg_file_map(const char *path, cg_map *out) {
     close(fd);
     if (status != CG_OK) *out = (cg_map){NULL, 0};
     return status;
+}
+
+cg_status cg_file_map(const char *path, cg_map *out) {
+    return map_file(path, PROT_READ, out);
+}
+
+cg_status cg_file_map_private(const char *path, cg_map *out) {
+    return map_file(path, PROT_READ | PROT_WRITE, out);
 }
 
 void cg_file_unmap(cg_map *map) {

@@ -40,13 +40,17 @@ void cg_file_abandon(cg_file *f);
 cg_status cg_file_save(const char *path, const void *data, size_t bytes);
 
 /* A whole file, read-only, mapped: pages are read when touched. The file must not be cut short
- * by others meanwhile; replacing it by renaming, as above, is safe. */
+ * by others meanwhile: what is touched behind its new end ends the process with SIGBUS. Replacing
+ * it by renaming, as above, is safe: the old one stays mapped. */
 typedef struct cg_map {
     const unsigned char *data; /* never NULL once mapped, also if bytes is 0 */
     size_t bytes;
 } cg_map;
 
 cg_status cg_file_map(const char *path, cg_map *out);
+/* The same, but the memory may be written: the file stays as it is, and pages that were written are
+ * this process's own. */
+cg_status cg_file_map_private(const char *path, cg_map *out);
 void cg_file_unmap(cg_map *map); /* an all-zero or unmapped one is allowed */
 
 /* A folder that appears with all of its files or not at all. */

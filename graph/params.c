@@ -19,9 +19,13 @@ struct cg_params {
     int count, capacity;
     int *slot; /* open addressing over the names: index + 1, or 0 where free */
     size_t slots;
-    unsigned char *block;
+    int ready;
+    unsigned char *block; /* of all; where memory is borrowed, of the rest */
     size_t bytes, trained_bytes;
     cg_derived_store derived;
+    int borrows;
+    void *owner; /* of borrowed memory */
+    void (*release)(void *owner);
 };
 
 cg_status cg_params_create(cg_params **out) {
@@ -40,6 +44,7 @@ cg_status cg_params_create(cg_params **out) {
 void cg_params_free(cg_params *p) {
     if (!p) return;
     cg_derived_end(&p->derived);
+    if (p->release) p->release(p->owner);
     free(p->block);
     free(p->slot);
     free(p->list);
@@ -113,7 +118,7 @@ static cg_status check_same(const cg_param *q, const cg_shape *shape, cg_dtype d
 
 static cg_status check_new(const cg_params *p, const char *name, const cg_shape *shape,
                            cg_param_spec spec) {
-    if (p->block)
+    if (p->ready)
         return cg_error(CG_EINVAL, "parameter %s: declared after the store was allocated", name);
     if (!*name) return cg_error(CG_EINVAL, "a parameter needs a name");
     cg_status status = cg_shape_check(shape, spec.dtype);
@@ -152,11 +157,11 @@ cg_status cg_params_declare(cg_params *p, const char *name, cg_shape shape, cg_p
     return CG_OK;
 }
 
-/* Gives the parameters that are (or are not) trained their offsets, from *end on. */
-static cg_status place(cg_params *p, int trainable, size_t *end) {
+/* Gives the parameters that are (or are not) trained, and not lent, their offsets, from *end on. */
+static cg_status place(cg_params *p, void *const *lent, int trainable, size_t *end) {
     for (int i = 0; i < p->count; i++) {
         cg_param *q = p->list[i];
-        if (q->trainable != trainable) continue;
+        if (q->trainable != trainable || (lent && lent[i])) continue;
         size_t bytes = (size_t)q->count * cg_dtype_size(q->dtype);
         if (bytes > (size_t)INT64_MAX - ALIGN - *end)
             return cg_error(CG_ENOMEM, "parameter %s: the store has too many bytes", q->name);
@@ -166,19 +171,44 @@ static cg_status place(cg_params *p, int trainable, size_t *end) {
     return CG_OK;
 }
 
-cg_status cg_params_alloc(cg_params *p) {
-    if (p->block) return cg_error(CG_EINVAL, "the parameter store is allocated already");
+/* The store's own memory; lent NULL: for all parameters. */
+static cg_status allocate(cg_params *p, void *const *lent, size_t *trained) {
+    if (p->ready) return cg_error(CG_EINVAL, "the parameter store is allocated already");
     size_t end = 0;
-    CG_TRY(place(p, 1, &end));
-    size_t trained = end;
-    CG_TRY(place(p, 0, &end));
+    CG_TRY(place(p, lent, 1, &end));
+    *trained = end;
+    CG_TRY(place(p, lent, 0, &end));
     p->block = aligned_alloc(ALIGN, end ? end : ALIGN);
     if (!p->block) return cg_error(CG_ENOMEM, "no memory for %zu bytes of parameters", end);
     memset(p->block, 0, end ? end : ALIGN);
     p->bytes = end;
-    p->trained_bytes = trained;
-    for (int i = 0; i < p->count; i++) p->list[i]->data = p->block + p->list[i]->offset;
+    for (int i = 0; i < p->count; i++)
+        p->list[i]->data = lent && lent[i] ? lent[i] : p->block + p->list[i]->offset;
+    p->ready = 1;
     return CG_OK;
+}
+
+cg_status cg_params_alloc(cg_params *p) {
+    return allocate(p, NULL, &p->trained_bytes);
+}
+
+cg_status cg_params_borrow(cg_params *p, void *const *data, void *owner,
+                           void (*release)(void *owner)) {
+    size_t unused;
+    for (int i = 0; i < p->count; i++)
+        if ((uintptr_t)data[i] % cg_dtype_size(p->list[i]->dtype) != 0)
+            return cg_error(CG_EINVAL, "parameter %s: the memory lent is not aligned",
+                            p->list[i]->name);
+    CG_TRY(allocate(p, data, &unused));
+    p->borrows = 1;
+    p->bytes = 0;
+    p->owner = owner;
+    p->release = release;
+    return CG_OK;
+}
+
+int cg_params_ready(const cg_params *p) {
+    return p->ready;
 }
 
 int64_t cg_params_trained_elements(const cg_params *p) {
@@ -193,7 +223,7 @@ int64_t cg_params_total(const cg_params *p) {
 }
 
 float *cg_params_block(const cg_params *p) {
-    return (float *)(void *)p->block;
+    return p->borrows ? NULL : (float *)(void *)p->block;
 }
 
 size_t cg_params_bytes(const cg_params *p) {
@@ -239,7 +269,7 @@ static void init_param(const cg_param *q, uint64_t seed) {
 }
 
 void cg_params_init(cg_params *p, uint64_t seed) {
-    if (!p->block) return;
+    if (!p->ready) return;
     for (int i = 0; i < p->count; i++) init_param(p->list[i], seed);
     cg_params_changed(p);
 }

@@ -1,7 +1,10 @@
 /* The parameter store: every tensor that a model keeps, by name, in one block of memory.
  *
  * Declared while a first graph is built, then allocated once; graphs of other sizes built
- * later find the same parameters. Names and shapes are open_clip's. */
+ * later find the same parameters. Names and shapes are open_clip's.
+ *
+ * For inference a store may borrow its memory instead, from a mapped file say: it is then not in
+ * one block, and cannot be trained. */
 #ifndef CG_PARAMS_H
 #define CG_PARAMS_H
 
@@ -33,9 +36,10 @@ typedef struct cg_param {
     int index; /* order of declaration */
     int trainable;
     int decay;     /* weight decay applies: trainable and rank ≥ 2 */
-    size_t offset; /* bytes from the start of the block, a multiple of 64 */
+    size_t offset; /* bytes from the start of the block, a multiple of 64; borrowed: no meaning */
     int64_t count; /* elements */
-    void *data;    /* in the block; NULL before cg_params_alloc */
+    void *data;    /* in the block, at a multiple of 64; or borrowed, aligned for its type; NULL
+                      before cg_params_alloc or cg_params_borrow */
 } cg_param;
 
 cg_status cg_params_create(cg_params **out);
@@ -46,12 +50,23 @@ cg_param *cg_params_at(const cg_params *p, int index);
 cg_param *cg_params_find(const cg_params *p, const char *name); /* NULL: none */
 
 /* Declares a parameter, or checks that the one of that name has this shape and dtype.
- * errors  CG_ESHAPE, CG_EDTYPE; CG_EINVAL: new after cg_params_alloc */
+ * errors  CG_ESHAPE, CG_EDTYPE; CG_EINVAL: new after cg_params_alloc or cg_params_borrow */
 cg_status cg_params_declare(cg_params *p, const char *name, cg_shape shape, cg_param_spec spec,
                             cg_param **out);
 
 /* Allocates the block, trainable parameters first, zeroed. */
 cg_status cg_params_alloc(cg_params *p);
+
+/* Instead of cg_params_alloc: data[i] is parameter i's memory, writable and aligned for its type,
+ * and NULL where the store shall have memory of its own for it, zeroed. On success `owner`, to
+ * which the memory belongs, passes to the store, which calls release(owner) when it is freed;
+ * release may be NULL. There is no block then: cg_params_block is NULL, and the elements and bytes
+ * below are 0. errors  CG_EINVAL: allocated already, or not aligned; CG_ENOMEM */
+cg_status cg_params_borrow(cg_params *p, void *const *data, void *owner,
+                           void (*release)(void *owner));
+
+/* Do the parameters have memory? */
+int cg_params_ready(const cg_params *p);
 
 /* Elements and bytes of what is trained: the f32 prefix of the block, padding included, so that
  * gradients and moments can be blocks of the same layout. */

@@ -3,6 +3,7 @@
 
 #include "ops/bf16.h"
 #include "ops/conv_matrix.h"
+#include "ops/elementwise.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,7 +50,8 @@ typedef struct conv_state {
     cg_dnn_conv g, matrix; /* matrix: with patches as its pictures, where patch is set */
     int expand, patch;
     int packed; /* weights come expanded, and as the kernel wants them */
-    size_t matrix_at, patch_at; /* offsets in scratch */
+    size_t matrix_at, patch_at, narrow_at; /* offsets in scratch */
+    int widen; /* dx is made as bf16, at narrow_at, because oneDNN makes no other of bf16 */
     char impl[80];
 } conv_state;
 
@@ -128,6 +130,8 @@ cg_status cg_conv2d_prepare(cg_prep *p) {
     s->g = cg_conv2d_geometry(p->node);
     s->g.pack_b = s->g.direction == CG_DNN_FORWARD && (p->frozen >> 1 & 1);
     if (s->g.n * s->g.h * s->g.w == 0) return CG_OK;
+    s->widen = s->g.direction == CG_DNN_DATA && s->g.type == CG_BF16 && s->g.c_type == CG_F32;
+    if (s->widen) s->g.c_type = CG_BF16;
     const char *how;
     cg_status status = choose(p->ctx, s, &how);
     if (status != CG_OK) {
@@ -144,6 +148,8 @@ cg_status cg_conv2d_prepare(cg_prep *p) {
     p->scratch = s->patch_at;
     const cg_dnn_conv *m = &s->matrix;
     if (s->patch) p->scratch += (size_t)(m->n * m->h * m->w * m->c) * sizeof(float);
+    s->narrow_at = cg_align64(p->scratch);
+    if (s->widen) p->scratch = s->narrow_at + (size_t)(s->g.n * s->g.h * s->g.w * s->g.c) * 2;
     if (s->g.pack_b) ask_for_pack(s, p);
     return CG_OK;
 }
@@ -180,9 +186,20 @@ static cg_status run_forward(const conv_state *s, const cg_task *t) {
                                                  .scratch = t->scratch});
 }
 
+typedef struct widening {
+    const uint16_t *from;
+    float *to;
+} widening;
+
+CG_KERNEL static void widen(const void *arg, int64_t begin, int64_t end) {
+    const widening *w = arg;
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) w->to[i] = cg_bf16_widen(w->from[i]);
+}
+
 static cg_status run_data(const conv_state *s, const cg_task *t) {
     const void *w = t->in[1];
-    void *dx = t->out[0];
+    void *result = s->widen ? (char *)t->scratch + s->narrow_at : t->out[0], *dx = result;
     if (s->expand) {
         void *matrix = (char *)t->scratch + s->matrix_at;
         cg_conv_matrix_expand(&s->matrix, t->threads, w, matrix);
@@ -191,7 +208,11 @@ static cg_status run_data(const conv_state *s, const cg_task *t) {
     if (s->patch) dx = (char *)t->scratch + s->patch_at;
     CG_TRY(cg_dnn_run(s->dnn,
                       &(cg_dnn_operands){.a = t->in[0], .b = w, .c = dx, .scratch = t->scratch}));
-    if (s->patch) cg_conv_patches_put(&s->g, t->threads, dx, t->out[0]);
+    if (s->patch) cg_conv_patches_put(&s->g, t->threads, dx, result);
+    int64_t count = s->g.n * s->g.h * s->g.w * s->g.c;
+    if (s->widen)
+        cg_parallel(t->threads, count, CG_ELEMENT_GRAIN, count, widen,
+                    &(widening){result, t->out[0]});
     return CG_OK;
 }
 

@@ -132,6 +132,12 @@ cg_status cg_checkpoint_weights(const char *folder, cg_params *params) {
     return cg_params_load(params, path, NULL);
 }
 
+cg_status cg_checkpoint_map(const char *folder, cg_params *params) {
+    char path[PATH_ROOM];
+    CG_TRY(path_in(folder, "open_clip_model.safetensors", path));
+    return cg_params_map(params, path);
+}
+
 cg_status cg_checkpoint_tokenizer(const char *folder, cg_tokenizer **out) {
     char path[PATH_ROOM];
     CG_TRY(path_in(folder, "tokenizer.json", path));

@@ -44,8 +44,10 @@ cg_status cg_checkpoint_save(const char *folder, const cg_checkpoint *c);
  * without open_clip_config.json; CG_EFORMAT, CG_EINVAL */
 cg_status cg_checkpoint_config(const char *folder, cg_clip_desc *desc, cg_preprocess *preprocess);
 
-/* Its weights into a store that has the same parameters; its tokenizer. */
+/* Its weights into a store that has the same parameters; or, for inference, mapped by one that is
+ * declared and not allocated (cg_params_map); its tokenizer. */
 cg_status cg_checkpoint_weights(const char *folder, cg_params *params);
+cg_status cg_checkpoint_map(const char *folder, cg_params *params);
 cg_status cg_checkpoint_tokenizer(const char *folder, cg_tokenizer **out);
 
 /* Its training state; the moments are laid out as params' trained block. */

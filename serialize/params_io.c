@@ -17,7 +17,7 @@ enum {
 cg_status cg_params_save(const cg_params *p, const char *path, const cg_meta *meta,
                          int meta_count) {
     int count = cg_params_count(p);
-    if (!cg_params_block(p))
+    if (!cg_params_ready(p))
         return cg_error(CG_EINVAL, "%s: the parameter store is not allocated", path);
     cg_tensor *tensors = calloc((size_t)count + 1, sizeof *tensors);
     cg_meta *lines = calloc((size_t)meta_count + 1, sizeof *lines);
@@ -144,18 +144,21 @@ static cg_status check_all(const cg_params *p, const cg_tensor *tensors, int cou
     return CG_OK;
 }
 
-cg_status cg_params_load_tensors(cg_params *p, const cg_tensor *tensors, int count,
-                                 const cg_params_load_options *options) {
+static cg_status check_match(const cg_params *p, const cg_tensor *tensors, int count,
+                             const cg_params_load_options *options) {
     static const cg_params_load_options strict;
-    if (!cg_params_block(p)) return cg_error(CG_EINVAL, "the parameter store is not allocated");
     unsigned char *found = calloc((size_t)cg_params_count(p) + 1, 1);
     if (!found) return cg_error(CG_ENOMEM, "no memory to match parameters");
     cg_status status = check_all(p, tensors, count, options ? options : &strict, found);
     free(found);
-    CG_TRY(status);
+    return status;
+}
+
+/* What is where it belongs already is left alone. */
+static cg_status copy_all(cg_params *p, const cg_tensor *tensors, int count) {
     for (int i = 0; i < count; i++) {
         const cg_param *q = cg_params_find(p, tensors[i].name);
-        if (!q || q->count == 0) continue;
+        if (!q || q->count == 0 || q->data == tensors[i].data) continue;
         if (q->dtype == CG_F32)
             CG_TRY(cg_tensor_to_f32(tensors[i].dtype, tensors[i].data, q->count, q->data));
         else
@@ -163,6 +166,13 @@ cg_status cg_params_load_tensors(cg_params *p, const cg_tensor *tensors, int cou
     }
     cg_params_changed(p);
     return CG_OK;
+}
+
+cg_status cg_params_load_tensors(cg_params *p, const cg_tensor *tensors, int count,
+                                 const cg_params_load_options *options) {
+    if (!cg_params_ready(p)) return cg_error(CG_EINVAL, "the parameter store is not allocated");
+    CG_TRY(check_match(p, tensors, count, options));
+    return copy_all(p, tensors, count);
 }
 
 cg_status cg_params_load(cg_params *p, const char *path, const cg_params_load_options *options) {
@@ -173,4 +183,38 @@ cg_status cg_params_load(cg_params *p, const char *path, const cg_params_load_op
     if (status != CG_OK) cg_error_in(status, "%s", path);
     cg_safetensors_close(s);
     return status;
+}
+
+/* -- mapping ------------------------------------------------------------------------------- */
+
+static void release_file(void *owner) {
+    cg_safetensors_close(owner);
+}
+
+/* Borrows what can be used where it lies; on success s passes to the store. */
+static cg_status borrow(cg_params *p, cg_safetensors *s) {
+    const cg_tensor *tensors = cg_safetensors_tensors(s);
+    int count = cg_safetensors_count(s);
+    CG_TRY(check_match(p, tensors, count, NULL));
+    void **data = calloc((size_t)cg_params_count(p) + 1, sizeof *data);
+    if (!data) return cg_error(CG_ENOMEM, "no memory to match parameters");
+    for (int i = 0; i < count; i++) {
+        const cg_param *q = cg_params_find(p, tensors[i].name);
+        uintptr_t at = (uintptr_t)tensors[i].data;
+        if (q && tensors[i].dtype == q->dtype && at % cg_dtype_size(q->dtype) == 0)
+            data[q->index] = (void *)at; /* mapped writable */
+    }
+    cg_status status = cg_params_borrow(p, data, s, release_file);
+    free(data);
+    return status;
+}
+
+cg_status cg_params_map(cg_params *p, const char *path) {
+    cg_safetensors *s;
+    if (cg_params_ready(p)) return cg_error(CG_EINVAL, "the parameter store is allocated already");
+    CG_TRY(cg_safetensors_open(path, &s));
+    cg_status status = borrow(p, s);
+    if (status == CG_OK) return copy_all(p, cg_safetensors_tensors(s), cg_safetensors_count(s));
+    cg_safetensors_close(s);
+    return cg_error_in(status, "%s", path);
 }

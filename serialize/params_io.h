@@ -25,7 +25,16 @@ cg_status cg_params_save(const cg_params *p, const char *path, const cg_meta *me
  *         cg_safetensors_open */
 cg_status cg_params_load(cg_params *p, const char *path, const cg_params_load_options *options);
 
-/* The same from tensors that another reader gives. */
+/* For inference: as cg_params_load, strictly, of a store that is declared and not allocated, which
+ * borrows (cg_params_borrow) the mapped file: a page of it is read when a run first touches it, and
+ * a write changes this process's copy alone. Tensors of another element type, or that do not start
+ * at a multiple of their element's size, are copied now. The file must not be cut short or
+ * rewritten in place while the store is there (graph/file.h); whoever replaces it by renaming, as
+ * cg_params_save does, changes nothing for this store. Its length is checked here, the numbers in
+ * it are not. errors  CG_EINVAL: allocated already; those of cg_params_load */
+cg_status cg_params_map(cg_params *p, const char *path);
+
+/* As cg_params_load, from tensors that another reader gives. */
 cg_status cg_params_load_tensors(cg_params *p, const cg_tensor *tensors, int count,
                                  const cg_params_load_options *options);
 

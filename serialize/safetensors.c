@@ -214,7 +214,7 @@ static cg_status read_tensors(cg_safetensors *s, size_t data_start) {
 cg_status cg_safetensors_open(const char *path, cg_safetensors **out) {
     cg_safetensors *s = calloc(1, sizeof *s);
     if (!s) return cg_error(CG_ENOMEM, "no memory to read %s", path);
-    cg_status status = cg_file_map(path, &s->map);
+    cg_status status = cg_file_map_private(path, &s->map);
     if (status == CG_OK) {
         size_t data_start;
         status = parse_header(s, &data_start);

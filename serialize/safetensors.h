@@ -22,7 +22,9 @@ typedef struct cg_safetensors cg_safetensors;
 cg_status cg_safetensors_open(const char *path, cg_safetensors **out);
 void cg_safetensors_close(cg_safetensors *s); /* NULL is allowed */
 
-/* The tensors in the order of their data; valid, names and data too, until the file is closed. */
+/* The tensors in the order of their data; valid, names and data too, until the file is closed. Who
+ * casts the const of the data away may write there: the file stays as it is (cg_file_map_private).
+ */
 int cg_safetensors_count(const cg_safetensors *s);
 const cg_tensor *cg_safetensors_tensors(const cg_safetensors *s);
 const cg_tensor *cg_safetensors_find(const cg_safetensors *s, const char *name); /* NULL: none */
@@ -32,11 +34,12 @@ int cg_safetensors_meta_count(const cg_safetensors *s);
 const cg_meta *cg_safetensors_meta(const cg_safetensors *s);
 const char *cg_safetensors_meta_find(const cg_safetensors *s, const char *key);
 
-/* Writes a file, whole or not at all. Data start at a multiple of 64; tensors stand in the given
- * order, but wider elements first, so that each is aligned and PyTorch can map it. The same
- * arguments give the same bytes. data of empty tensors may be NULL.
- * errors  CG_EINVAL: duplicate or reserved name, not UTF-8, bytes that do not fit the shape;
- *         CG_EIO, CG_ENOMEM */
+/* Writes a file, whole or not at all. Data start at a multiple of 64. Tensors stand in the
+ * given order, but those first whose bytes are a multiple of 64, then of 32, and so on: so the
+ * former start at multiples of 64, and all are aligned for their elements, without the gaps that
+ * the format forbids, and can be used where they are mapped. The same arguments give the same
+ * bytes. data of empty tensors may be NULL. errors  CG_EINVAL: duplicate or reserved name, not
+ * UTF-8, bytes that do not fit the shape; CG_EIO, CG_ENOMEM */
 cg_status cg_safetensors_save(const char *path, const cg_tensor *tensors, int count,
                               const cg_meta *meta, int meta_count);
 

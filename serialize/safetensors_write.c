@@ -87,12 +87,16 @@ static cg_status write_file(const char *path, const char *header, const cg_tenso
     return cg_file_commit(f);
 }
 
-/* The given order, but wider elements first, for then every tensor is aligned. */
-static void order_by_width(const cg_tensor *tensors, int count, const cg_tensor **order) {
+/* The given order, but by falling powers of two that divide the bytes: what stands before a tensor
+ * is then a multiple of its own power, which is an element's size at least. */
+static void order_by_alignment(const cg_tensor *tensors, int count, const cg_tensor **order) {
     int n = 0;
-    for (size_t width = 8, step = 0; step < 5; width /= 2, step++) /* 0: refused by the check */
-        for (int i = 0; i < count; i++)
-            if (cg_dtype_size(tensors[i].dtype) == width) order[n++] = &tensors[i];
+    for (size_t power = DATA_ALIGN; power; power /= 2)
+        for (int i = 0; i < count; i++) {
+            size_t bytes = tensors[i].bytes;
+            if (bytes % power == 0 && (power == DATA_ALIGN || bytes % (2 * power) != 0))
+                order[n++] = &tensors[i];
+        }
 }
 
 cg_status cg_safetensors_save(const char *path, const cg_tensor *tensors, int count,
@@ -102,7 +106,7 @@ cg_status cg_safetensors_save(const char *path, const cg_tensor *tensors, int co
     char *header = NULL;
     cg_status status = cg_error(CG_ENOMEM, "%s: no memory for the header", path);
     if (order && root) {
-        order_by_width(tensors, count, order);
+        order_by_alignment(tensors, count, order);
         status = build_header(root, order, count, meta, meta_count);
         if (status != CG_OK)
             cg_error_in(status, "%s", path);

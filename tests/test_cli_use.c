@@ -3,6 +3,7 @@
  * program, in a folder of its own, with a model trained for a few steps. */
 #include "data/image.h"
 #include "serialize/npy.h"
+#include "serialize/safetensors.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -428,23 +429,65 @@ static void bad_indices(void **state) {
     fails("search " MODEL "--index i --text a", 1, "has no rows");
 }
 
-/* Weights that are not finite would rank everything alike: refused when the model is loaded. */
-static void weights_that_are_not_finite(void **state) {
-    (void)state;
+/* Copies the model to `broken`, with NaN as the first number of a parameter. */
+static void break_weight(const char *name) {
     char command[512], path[256];
+    cg_safetensors *s;
     snprintf(command, sizeof command,
-             "cd %s && cp -r \"$(ls -d logs/tiny/checkpoints/step-* | tail -n 1)\" broken", folder);
+             "cd %s && rm -rf broken && "
+             "cp -r \"$(ls -d logs/tiny/checkpoints/step-* | tail -n 1)\" broken",
+             folder);
     assert_int_equal(system(command), 0);
     snprintf(path, sizeof path, "%s/broken/open_clip_model.safetensors", folder);
-    FILE *f = fopen(path, "r+b");
-    assert_non_null(f);
-    static const unsigned char nan_bytes[] = {0, 0, 0xc0, 0x7f};
-    assert_int_equal(fseek(f, -4, SEEK_END), 0); /* the last float of the file */
-    /* counters of batch norm are wider and stand first, so the end is f32 */
-    assert_int_equal(fwrite(nan_bytes, 1, 4, f), 4);
-    fclose(f);
-    fails("classify --checkpoint broken --labels red,blue photos", 1, "not a finite number");
-    fails("search --checkpoint broken --text red photos", 1, "not a finite number");
+    assert_int_equal(cg_safetensors_open(path, &s), CG_OK);
+    cg_tensor t[512];
+    int n = cg_safetensors_count(s);
+    float numbers[1 << 16];
+    memcpy(t, cg_safetensors_tensors(s), (size_t)n * sizeof *t);
+    for (int i = 0; i < n; i++) {
+        if (strcmp(t[i].name, name) != 0) continue;
+        assert_true(t[i].bytes <= sizeof numbers);
+        memcpy(numbers, t[i].data, t[i].bytes);
+        numbers[0] = NAN;
+        t[i].data = numbers;
+    }
+    assert_int_equal(cg_safetensors_save(path, t, n, NULL, 0), CG_OK);
+    cg_safetensors_close(s);
+}
+
+/* Weights that are not finite would rank everything alike. */
+static void weights_that_are_not_finite(void **state) {
+    (void)state;
+    break_weight("logit_scale");
+    fails("classify --checkpoint broken --labels red,blue photos", 1,
+          "broken: logit_scale is nan, not a finite number");
+    break_weight("visual.conv1.weight");
+    static const char sentence[] = "the embeddings of the pictures are not finite: "
+                                   "visual.conv1.weight, element 0 is nan, not a finite number";
+    fails("classify --checkpoint broken --labels red,blue photos", 1, sentence);
+    fails("search --checkpoint broken --text red photos", 1, sentence);
+    fails("eval --checkpoint broken --dataset-type synthetic", 1, sentence);
+    write_text("nan.txt", "red\n");
+    succeeds("embed --checkpoint broken --texts nan.txt --out nan"); /* no text reads it */
+    break_weight("text_projection");
+    fails("search --checkpoint broken --text red photos", 1,
+          "the embeddings of the texts are not finite: text_projection, element 0 is nan");
+    succeeds("embed --checkpoint broken photos --out nan");
+}
+
+/* Pictures need no tokenizer; a file cut short is refused before anything is read from it. */
+static void broken_checkpoints(void **state) {
+    (void)state;
+    char command[512];
+    break_weight("");
+    write_text("broken/tokenizer.json", "{");
+    succeeds("embed --checkpoint broken photos --out b");
+    succeeds("search --checkpoint broken --image photos/a-red.png photos");
+    fails("search --checkpoint broken --text red photos", 1, "tokenizer.json: line 1");
+    snprintf(command, sizeof command, "truncate -s -8 %s/broken/open_clip_model.safetensors",
+             folder);
+    assert_int_equal(system(command), 0);
+    fails("embed --checkpoint broken photos --out b", 1, "but the file has");
 }
 
 /* A pipe without a writer must not be waited for. */
@@ -497,6 +540,7 @@ int main(void) {
         cmocka_unit_test(bad_files),
         cmocka_unit_test(bad_indices),
         cmocka_unit_test(weights_that_are_not_finite),
+        cmocka_unit_test(broken_checkpoints),
         cmocka_unit_test(a_pipe_is_no_picture),
         cmocka_unit_test(results_that_cannot_be_written),
         cmocka_unit_test(help_is_there),

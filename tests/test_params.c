@@ -215,6 +215,45 @@ static void refuses_what_no_memory_holds(void **state) {
     cg_params_free(p);
 }
 
+static int released;
+
+static void release(void *owner) {
+    released += *(int *)owner;
+}
+
+static void borrows(void **state) {
+    (void)state;
+    static float lent[21] = {5};
+    int owner = 3;
+    cg_params *p = small_store();
+    void *data[16] = {0};
+    int weight = cg_params_find(p, "weight")->index;
+    released = 0;
+    data[weight] = (char *)lent + 2;
+    assert_int_equal(cg_params_borrow(p, data, &owner, release), CG_EINVAL);
+    assert_string_equal(cg_error_message(), "parameter weight: the memory lent is not aligned");
+    assert_false(cg_params_ready(p));
+    data[weight] = lent;
+    assert_int_equal(cg_params_borrow(p, data, &owner, release), CG_OK);
+    assert_int_equal(cg_params_borrow(p, data, &owner, release), CG_EINVAL);
+    assert_true(cg_params_ready(p));
+    for (int i = 0; i < cg_params_count(p); i++) {
+        const cg_param *q = cg_params_at(p, i);
+        if (i == weight)
+            assert_ptr_equal(q->data, lent);
+        else if (q->dtype == CG_F32 && q->count)
+            assert_true(*(float *)q->data == 0);
+    }
+    assert_null(cg_params_block(p));
+    assert_int_equal(cg_params_bytes(p), 0);
+    assert_int_equal(cg_params_trained_elements(p), 0);
+    cg_params_init(p, 7);
+    assert_true(lent[0] != 5 && lent[20] != 0);
+    assert_int_equal(released, 0);
+    cg_params_free(p);
+    assert_int_equal(released, 3);
+}
+
 static void finds_among_many(void **state) {
     (void)state;
     cg_params *p;
@@ -303,17 +342,12 @@ static void draws_the_right_distributions(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dtypes),
-        cmocka_unit_test(shapes),
-        cmocka_unit_test(broadcasts),
-        cmocka_unit_test(checks_shapes),
-        cmocka_unit_test(arena),
-        cmocka_unit_test(lays_out_the_block),
-        cmocka_unit_test(declares_again),
-        cmocka_unit_test(refuses_what_no_memory_holds),
-        cmocka_unit_test(finds_among_many),
-        cmocka_unit_test(initialises),
-        cmocka_unit_test(draws_the_right_distributions),
+        cmocka_unit_test(dtypes),         cmocka_unit_test(shapes),
+        cmocka_unit_test(broadcasts),     cmocka_unit_test(checks_shapes),
+        cmocka_unit_test(arena),          cmocka_unit_test(lays_out_the_block),
+        cmocka_unit_test(declares_again), cmocka_unit_test(refuses_what_no_memory_holds),
+        cmocka_unit_test(borrows),        cmocka_unit_test(finds_among_many),
+        cmocka_unit_test(initialises),    cmocka_unit_test(draws_the_right_distributions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

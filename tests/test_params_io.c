@@ -63,7 +63,8 @@ static void widens(void **state) {
     assert_int_equal(cg_tensor_to_f32(CG_I64, special, 1, out), CG_EDTYPE);
 }
 
-static cg_params *store(void) {
+/* Declared, and not allocated. */
+static cg_params *declare(void) {
     cg_params *p;
     assert_int_equal(cg_params_create(&p), CG_OK);
     cg_param_spec normal = {.init = CG_INIT_NORMAL, .scale = 1};
@@ -73,6 +74,11 @@ static cg_params *store(void) {
         cg_params_declare(p, "visual.bn1.num_batches_tracked", CG_SCALAR, counter, NULL), CG_OK);
     assert_int_equal(cg_params_declare(p, "visual.proj", CG_SHAPE(4, 3), normal, NULL), CG_OK);
     assert_int_equal(cg_params_declare(p, "ln_final.bias", CG_SHAPE(3), normal, NULL), CG_OK);
+    return p;
+}
+
+static cg_params *store(void) {
+    cg_params *p = declare();
     assert_int_equal(cg_params_alloc(p), CG_OK);
     return p;
 }
@@ -223,6 +229,117 @@ static void names_the_file_and_counts_the_rest(void **state) {
     cg_params_free(p);
 }
 
+/* -- mapping ----------------------------------------------------------------------------------- */
+
+static int same_numbers(const cg_params *a, const cg_params *b) {
+    for (int i = 0; i < cg_params_count(a); i++) {
+        const cg_param *x = cg_params_at(a, i), *y = cg_params_at(b, i);
+        if (memcmp(x->data, y->data, (size_t)x->count * cg_dtype_size(x->dtype)) != 0) return 0;
+    }
+    return 1;
+}
+
+/* Puts n spaces more behind the file's header, so that all data are n bytes further. */
+static void shift_data(size_t n) {
+    cg_map map;
+    uint64_t length;
+    assert_int_equal(cg_file_map(path, &map), CG_OK);
+    unsigned char *bytes = malloc(map.bytes + n);
+    memcpy(&length, map.data, 8);
+    size_t start = 8 + (size_t)length;
+    memcpy(bytes, map.data, start);
+    memset(bytes + start, ' ', n);
+    memcpy(bytes + start + n, map.data + start, map.bytes - start);
+    length += n;
+    memcpy(bytes, &length, 8);
+    assert_int_equal(cg_file_save(path, bytes, map.bytes + n), CG_OK);
+    free(bytes);
+    cg_file_unmap(&map);
+}
+
+/* shift: bytes that data stand behind a multiple of 64. Mapped is what is aligned for its type. */
+static void maps_the_same_bits(void **state) {
+    (void)state;
+    cg_params *a = store();
+    cg_params_init(a, 1);
+    for (size_t shift = 0; shift < 9; shift++) {
+        assert_int_equal(cg_params_save(a, path, NULL, 0), CG_OK);
+        if (shift) shift_data(shift);
+        cg_params *b = declare();
+        assert_int_equal(cg_params_map(b, path), CG_OK);
+        assert_true(cg_params_ready(b));
+        assert_true(same_numbers(a, b));
+        assert_null(cg_params_block(b));
+        assert_int_equal(cg_params_trained_elements(b), 0);
+        for (int i = 0; i < cg_params_count(b); i++) {
+            const cg_param *q = cg_params_at(b, i);
+            assert_int_equal((uintptr_t)q->data % cg_dtype_size(q->dtype), 0);
+        }
+        assert_int_equal(cg_params_save(b, path, NULL, 0), CG_OK); /* over the file it maps */
+        assert_true(same_numbers(a, b));
+        cg_params_free(b);
+    }
+    cg_params_free(a);
+}
+
+static void writes_to_maps_are_private(void **state) {
+    (void)state;
+    cg_params *a = store(), *b = declare(), *c = declare();
+    cg_params_init(a, 1);
+    assert_int_equal(cg_params_save(a, path, NULL, 0), CG_OK);
+    assert_int_equal(cg_params_map(b, path), CG_OK);
+    cg_params_init(b, 2);
+    assert_false(same_numbers(a, b));
+    assert_int_equal(cg_params_map(c, path), CG_OK);
+    assert_true(same_numbers(a, c));
+    assert_int_equal(cg_params_load(b, path, NULL), CG_OK);
+    assert_true(same_numbers(a, b));
+    assert_int_equal(cg_params_map(c, path), CG_EINVAL);
+    assert_int_equal(cg_params_map(a, path), CG_EINVAL);
+    assert_int_equal(cg_params_alloc(c), CG_EINVAL);
+    cg_params_free(a);
+    cg_params_free(b);
+    cg_params_free(c);
+}
+
+static void maps_widen(void **state) {
+    (void)state;
+    cg_params *p = declare(), *q = store();
+    cg_tensor t[LOADED];
+    good_tensors(t); /* a half, and [1] for a scalar */
+    assert_int_equal(cg_safetensors_save(path, t, LOADED - 1, NULL, 0), CG_OK);
+    assert_int_equal(cg_params_map(p, path), CG_OK);
+    assert_int_equal(cg_params_load(q, path, NULL), CG_OK);
+    assert_true(same_numbers(p, q));
+    assert_true(((float *)cg_params_find(p, "ln_final.bias")->data)[2] == 3);
+    cg_params_free(p);
+    cg_params_free(q);
+}
+
+static void bad_files_are_not_mapped(void **state) {
+    (void)state;
+    cg_params *a = store();
+    cg_map map;
+    assert_int_equal(cg_params_save(a, path, NULL, 0), CG_OK);
+    assert_int_equal(cg_file_map(path, &map), CG_OK);
+    assert_int_equal(truncate(path, (off_t)map.bytes - 4), 0); /* nobody has touched the end */
+    cg_file_unmap(&map);
+    cg_params *p = declare();
+    assert_int_equal(cg_params_map(p, path), CG_EFORMAT);
+    assert_non_null(strstr(cg_error_message(), "but the file has"));
+    assert_false(cg_params_ready(p));
+    assert_int_equal(cg_params_map(p, "no/such/file"), CG_ENOTFOUND);
+    cg_tensor t[LOADED];
+    good_tensors(t);
+    assert_int_equal(cg_safetensors_save(path, t, LOADED, NULL, 0), CG_OK);
+    assert_int_equal(cg_params_map(p, path), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "1 tensor is unexpected (extra"));
+    assert_int_equal(cg_safetensors_save(path, t, LOADED - 1, NULL, 0), CG_OK);
+    assert_int_equal(cg_params_map(p, path), CG_OK); /* it is as it was */
+    cg_params_free(p);
+    cg_params_free(a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(widens),
@@ -230,6 +347,10 @@ int main(void) {
         cmocka_unit_test(loads_tensors),
         cmocka_unit_test(says_what_does_not_fit),
         cmocka_unit_test(names_the_file_and_counts_the_rest),
+        cmocka_unit_test(maps_the_same_bits),
+        cmocka_unit_test(writes_to_maps_are_private),
+        cmocka_unit_test(maps_widen),
+        cmocka_unit_test(bad_files_are_not_mapped),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

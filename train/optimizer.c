@@ -39,6 +39,10 @@ static void list_chunks(cg_optimizer *o) {
 }
 
 cg_status cg_optimizer_create(cg_params *params, cg_adamw config, int threads, cg_optimizer **out) {
+    *out = NULL;
+    if (!cg_params_block(params))
+        return cg_error(CG_EINVAL, "an optimizer: the parameters are not in one block (were they "
+                                   "mapped for inference?)");
     cg_optimizer *o = *out = calloc(1, sizeof *o);
     if (!o) return cg_error(CG_ENOMEM, "no memory for an optimizer");
     *o = (cg_optimizer){.params = params, .config = config, .threads = threads};

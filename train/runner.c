@@ -1,5 +1,7 @@
 #include "train/runner.h"
 
+#include "serialize/checkpoint.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,22 +103,34 @@ static cg_status declare(cg_runner *r) {
     cg_status s = cg_graph_create(r->params, &g);
     if (s == CG_OK) s = cg_clip_append(g, &r->desc, &b, &v);
     cg_graph_free(g);
-    return s == CG_OK ? cg_params_alloc(r->params) : s;
+    return s;
 }
 
-cg_status cg_runner_create(cg_context *ctx, const cg_clip_desc *d, cg_runner **out) {
+/* folder NULL: no weights yet */
+static cg_status create(cg_context *ctx, const cg_clip_desc *d, const char *folder,
+                        cg_runner **out) {
     cg_runner *r = *out = calloc(1, sizeof *r);
     if (!r) return cg_error(CG_ENOMEM, "no memory for a runner");
     r->ctx = ctx;
     r->desc = *d;
     cg_status s = cg_params_create(&r->params);
     if (s == CG_OK) s = declare(r);
+    if (s == CG_OK) s = folder ? cg_checkpoint_map(folder, r->params) : cg_params_alloc(r->params);
     if (s == CG_OK) s = cg_exec_create(&r->exec);
     if (s != CG_OK) {
         cg_runner_free(r);
         *out = NULL;
     }
     return s;
+}
+
+cg_status cg_runner_create(cg_context *ctx, const cg_clip_desc *d, cg_runner **out) {
+    return create(ctx, d, NULL, out);
+}
+
+cg_status cg_runner_open(cg_context *ctx, const cg_clip_desc *d, const char *folder,
+                         cg_runner **out) {
+    return create(ctx, d, folder, out);
 }
 
 void cg_runner_free(cg_runner *r) {
@@ -297,6 +311,8 @@ static cg_status run_pairs(cg_runner *r, const cg_batch *b, float *gradient, dou
 }
 
 cg_status cg_runner_backward(cg_runner *r, const cg_batch *batch, float *gradient, double *loss) {
+    if (!cg_params_block(r->params))
+        return cg_error(CG_EINVAL, "the model was opened for inference: it has no gradients");
     return run_pairs(r, batch, gradient, loss);
 }
 
@@ -312,8 +328,32 @@ cg_status cg_runner_find_nonfinite(cg_runner *r, cg_nonfinite *out) {
     return cg_exec_find_nonfinite(r->exec, out);
 }
 
-static void copy_embeddings(const cg_runner *r, const char *output, int64_t n, float *out) {
-    memcpy(out, cg_exec_output(r->exec, output), (size_t)(n * r->desc.embed_dim) * sizeof *out);
+/* Weights are not looked at before they are used, and a comparison with NaN is never true, so that
+ * a broken model would look like a perfect one. */
+static cg_status refuse_embeddings(const cg_runner *r, const char *what) {
+    for (int i = 0; i < cg_params_count(r->params); i++) {
+        const cg_param *p = cg_params_at(r->params, i);
+        const float *x = p->data;
+        for (int64_t k = 0; p->dtype == CG_F32 && k < p->count; k++)
+            if (!isfinite(x[k]))
+                return cg_error(CG_ENONFINITE,
+                                "the embeddings of the %s are not finite: %s, element %lld is %g, "
+                                "not a finite number",
+                                what, p->name, (long long)k, (double)x[k]);
+    }
+    return cg_error(CG_ENONFINITE,
+                    "the embeddings of the %s are not finite: the model's weights are too large",
+                    what);
+}
+
+static cg_status copy_embeddings(const cg_runner *r, const char *what, const char *output,
+                                 int64_t n, float *out) {
+    const float *row = cg_exec_output(r->exec, output);
+    for (int64_t i = 0; i < n * r->desc.embed_dim; i++) {
+        if (!isfinite(row[i])) return refuse_embeddings(r, what);
+        out[i] = row[i];
+    }
+    return CG_OK;
 }
 
 cg_status cg_runner_embed_images(cg_runner *r, const float *image, int64_t n, float *out) {
@@ -321,8 +361,7 @@ cg_status cg_runner_embed_images(cg_runner *r, const float *image, int64_t n, fl
     CG_TRY(use(r, EMBED_IMAGES, &(cg_clip_build){.images = n}));
     CG_TRY(cg_exec_bind_input(r->exec, "image", image));
     CG_TRY(cg_exec_run(r->exec));
-    copy_embeddings(r, "image_embedding", n, out);
-    return CG_OK;
+    return copy_embeddings(r, "pictures", "image_embedding", n, out);
 }
 
 cg_status cg_runner_embed_texts(cg_runner *r, const int32_t *token, const int32_t *offset,
@@ -333,8 +372,7 @@ cg_status cg_runner_embed_texts(cg_runner *r, const int32_t *token, const int32_
     CG_TRY(use(r, EMBED_TEXTS, &sizes));
     CG_TRY(bind_texts(r));
     CG_TRY(cg_exec_run(r->exec));
-    copy_embeddings(r, "text_embedding", n, out);
-    return CG_OK;
+    return copy_embeddings(r, "texts", "text_embedding", n, out);
 }
 
 double cg_runner_temperature(const cg_runner *r) {

@@ -15,6 +15,12 @@ typedef struct cg_runner cg_runner;
 /* Declares the model's parameters and allocates them, zeroed: initialise or load them next.
  * ctx is borrowed; the description is copied. */
 cg_status cg_runner_create(cg_context *ctx, const cg_clip_desc *d, cg_runner **out);
+
+/* For inference: the same with a checkpoint's weights, mapped (cg_params_map): what runs do not
+ * touch is not read. It embeds and can tell the loss, but has no backward. errors  those of
+ * cg_checkpoint_map */
+cg_status cg_runner_open(cg_context *ctx, const cg_clip_desc *d, const char *folder,
+                         cg_runner **out);
 void cg_runner_free(cg_runner *r);
 
 cg_params *cg_runner_params(cg_runner *r);
@@ -32,7 +38,7 @@ void cg_runner_set_seed(cg_runner *r, uint64_t seed);
 /* Forward and backward for a batch of pairs (image and tokens are needed; sample too where
  * cg_clip_draws). gradient,
  * laid out as the trained block of the store, is set. The running statistics' next values wait
- * for cg_runner_commit. */
+ * for cg_runner_commit. errors  CG_EINVAL: made by cg_runner_open */
 cg_status cg_runner_backward(cg_runner *r, const cg_batch *batch, float *gradient, double *loss);
 void cg_runner_commit(cg_runner *r);
 
@@ -44,7 +50,8 @@ cg_status cg_runner_find_nonfinite(cg_runner *r, cg_nonfinite *out);
 cg_status cg_runner_loss(cg_runner *r, const cg_batch *batch, double *loss);
 
 /* Embeddings by the model as used after training (running statistics): unit rows into
- * out[n, embed_dim]. The tokens' ids come with start and end, as the tokenizer gives them. */
+ * out[n, embed_dim]. The tokens' ids come with start and end, as the tokenizer gives them.
+ * errors  CG_ENONFINITE: an embedding is not; the message names the first parameter that is not */
 cg_status cg_runner_embed_images(cg_runner *r, const float *image, int64_t n, float *out);
 cg_status cg_runner_embed_texts(cg_runner *r, const int32_t *token, const int32_t *offset,
                                 int64_t n, float *out);
