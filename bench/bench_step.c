@@ -39,7 +39,7 @@ typedef struct job {
     double *seconds; /* [steps] */
     double loss;
     size_t base, highest; /* resident bytes */
-    cg_peak peak;
+    cg_bench_peak peak;
 } job;
 
 static void job_free(job *j) {
@@ -143,7 +143,7 @@ static cg_status measure(job *j) {
         if (i >= 0) j->seconds[i] = cg_bench_now() - from;
     }
     j->highest = resident("VmHWM");
-    return cg_peak_measure(j->ctx, j->a->gemm, &j->peak);
+    return cg_bench_peak_measure(j->ctx, j->a->gemm, &j->peak);
 }
 
 /* --- the report ------------------------------------------------------------------------------- */
@@ -160,8 +160,8 @@ static json_t *report(job *j) {
         "{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "median_ms", 1e3 * median, "fastest_ms",
         1e3 * j->seconds[0], "pairs_per_s", (double)j->a->batch / median, "useful_gflop",
         1e-9 * (double)plan.flops, "gflop_per_s", 1e-9 * flops, "peak_gflop_per_s",
-        1e-9 * j->peak.flops, "register_gflop_per_s", 1e-9 * j->peak.registers, "gemm_gflop_per_s",
-        1e-9 * j->peak.gemm, "share_of_peak", flops / j->peak.flops);
+        1e-9 * j->peak.flops, "register_gflop_per_s", 1e-9 * j->peak.machine.flops,
+        "gemm_gflop_per_s", 1e-9 * j->peak.gemm, "share_of_peak", flops / j->peak.flops);
     json_t *memory =
         json_pack("{s:I, s:I, s:I, s:I, s:I, s:f}", "arena_bytes", (json_int_t)plan.arena_bytes,
                   "base_bytes", (json_int_t)j->base, "peak_bytes", (json_int_t)j->highest,
@@ -180,14 +180,14 @@ static double number(const json_t *o, const char *key) {
     return json_number_value(json_object_get(o, key));
 }
 
-static void print_text(const json_t *o, const cg_peak *peak) {
+static void print_text(const json_t *o, const cg_bench_peak *peak) {
     printf("step    %.2f ms (median of %.0f; fastest %.2f), %.1f pairs/s, %.0f threads\n",
            number(o, "median_ms"), number(o, "steps"), number(o, "fastest_ms"),
            number(o, "pairs_per_s"), number(o, "threads"));
     printf("work    %.2f useful GFLOP, %.1f GFLOP/s, %.1f %% of the peak of %.1f (%s registers "
            "%.1f, %lld-cubed GEMM %.1f)\n",
            number(o, "useful_gflop"), number(o, "gflop_per_s"), 100 * number(o, "share_of_peak"),
-           number(o, "peak_gflop_per_s"), peak->vector, number(o, "register_gflop_per_s"),
+           number(o, "peak_gflop_per_s"), peak->machine.vector, number(o, "register_gflop_per_s"),
            (long long)peak->gemm_size, number(o, "gemm_gflop_per_s"));
     printf("memory  arena %.1f MB planned, activations %.1f MB measured, whole process %.1f MB\n",
            1e-6 * number(o, "arena_bytes"), 1e-6 * number(o, "activation_bytes"),

@@ -166,8 +166,8 @@ static cg_status build_graph(const arguments *a, inspected *m) {
     cg_clip_build b = m->build;
     b.training = b.loss = !a->inference;
     CG_TRY(cg_params_create(&m->params));
-    return cg_program_build(m->params, &m->desc, &b, &(cg_program){.gradients = a->gradients},
-                            &m->graph);
+    cg_program how = {.gradients = a->gradients, .off = CG_PASSES_NONE};
+    return cg_program_build(m->params, &m->desc, &b, &how, &m->graph);
 }
 
 static cg_status plan_all(inspected *m) {

@@ -2,13 +2,24 @@
 #include "graph/exec.h"
 
 #include "graph/clock.h"
-#include "graph/exec_private.h"
 #include "graph/plan_private.h"
+#include "graph/profile_private.h"
 
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct cg_exec {
+    const cg_plan *plan;
+    char *memory; /* the arena */
+    size_t memory_bytes;
+    char **address; /* [n_value] */
+    void **bound;   /* [n_output] the caller's memory */
+    void **io;      /* [max_io] operands and results of the node that runs */
+    cg_profile *profile;
+    int *site; /* [n_node] of the profile; NULL without one */
+};
 
 cg_status cg_exec_create(cg_exec **out) {
     *out = calloc(1, sizeof **out);
@@ -21,7 +32,7 @@ void cg_exec_free(cg_exec *e) {
     free(e->address);
     free(e->bound);
     free(e->io);
-    free(e->profile);
+    free(e->site);
     free(e);
 }
 
@@ -29,6 +40,15 @@ void cg_exec_free(cg_exec *e) {
 static void *renew(void *list, int n, size_t size) {
     free(list);
     return calloc((size_t)n + 1, size);
+}
+
+/* Makes the nodes of a plan known to the profile, before a run. */
+static cg_status enter_profile(cg_exec *e, const cg_plan *p) {
+    if (!e->profile) return CG_OK;
+    e->site = renew(e->site, p->graph->n_node, sizeof *e->site);
+    if (!e->site)
+        return cg_error(CG_ENOMEM, "no memory to profile a graph of %d nodes", p->graph->n_node);
+    return cg_profile_sites(e->profile, p, e->site);
 }
 
 cg_status cg_exec_use(cg_exec *e, const cg_plan *p) {
@@ -53,8 +73,20 @@ cg_status cg_exec_use(cg_exec *e, const cg_plan *p) {
         if (v->kind == CG_VALUE_PARAM) e->address[i] = v->param->data;
         if (v->kind == CG_VALUE_CONSTANT) e->address[i] = (char *)(uintptr_t)v->data;
     }
+    CG_TRY(enter_profile(e, p));
     e->plan = p;
     return CG_OK;
+}
+
+cg_status cg_exec_profile(cg_exec *e, cg_profile *p) {
+    e->profile = p;
+    cg_status s = e->plan ? enter_profile(e, e->plan) : CG_OK;
+    if (s != CG_OK) e->profile = NULL;
+    return s;
+}
+
+cg_profile *cg_exec_get_profile(const cg_exec *e) {
+    return e->profile;
 }
 
 void cg_exec_forget(cg_exec *e) {
@@ -160,13 +192,30 @@ static void flush(cg_exec *e, int list) {
 static cg_status run_all(cg_exec *e) {
     const cg_graph *g = e->plan->graph;
     for (int i = 0; i < g->n_node; i++) {
-        double start = e->profiling ? cg_now() : 0;
         CG_TRY(run_node(e, i));
         flush(e, i);
-        if (e->profiling) cg_profile_add(e, i, cg_now() - start);
     }
     flush(e, g->n_node);
-    if (e->profiling) e->profiled_runs++;
+    return CG_OK;
+}
+
+/* As run_all; a node's time ends where the next one's begins. */
+static cg_status run_timing(cg_exec *e) {
+    const cg_graph *g = e->plan->graph;
+    cg_profile *p = e->profile;
+    cg_profile_run run = {.first_event = p->n_event};
+    double begin = cg_now(), start = begin;
+    for (int i = 0; i < g->n_node; i++) {
+        CG_TRY(run_node(e, i));
+        flush(e, i);
+        double end = cg_now();
+        cg_profile_add(p, e->site[i], start, end);
+        start = end;
+    }
+    flush(e, g->n_node);
+    run.begin = begin - p->begun;
+    run.end = cg_now() - p->begun;
+    p->run[p->n_run++ % CG_TRACE_RUNS] = run;
     return CG_OK;
 }
 
@@ -210,7 +259,7 @@ static cg_status run(cg_exec *e, cg_nonfinite *checking) {
     resolve(e);
     int threads = omp_get_max_threads();
     omp_set_num_threads(e->plan->ctx->threads);
-    cg_status s = checking ? run_checking(e, checking) : run_all(e);
+    cg_status s = checking ? run_checking(e, checking) : e->profile ? run_timing(e) : run_all(e);
     omp_set_num_threads(threads);
     return s;
 }

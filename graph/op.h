@@ -84,7 +84,8 @@ struct cg_op {
      * looks at the values' dtypes, computes in f32, and converts as it loads and stores. Which
      * values are bf16 is for a pass to say (cg_value_narrow). */
     unsigned bf16_in, bf16_out;
-    int view; /* output 0 is operand 0's bytes under another shape, and of its type */
+    int view;    /* output 0 is operand 0's bytes under another shape, and of its type */
+    int selects; /* of operand 0 no more bytes are read than output 0 has: for the profile */
 };
 
 /* Whether operand i may be bf16; those that no bit stands for may not. */

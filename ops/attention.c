@@ -16,13 +16,10 @@
  *   dq = ds k,  dk = dsᵀ q
  * shapes  q, k, v, q_offset, k_offset, o, lse, do, key_mask or absent -> dq, dk, dv as q, k, v
  *
- * A task is one head of one sequence, so that every result is written by one task in one order. */
+ * attention_run.c runs both. */
 #include "ops/attention.h"
-#include "ops/attention_kernel.h"
-#include "ops/kernel.h"
 #include "ops/segment.h"
 
-#include <omp.h>
 #include <string.h>
 
 const cg_attr_field cg_attention_fields[] = {CG_ATTR(cg_attention_attr, heads, INT),
@@ -32,17 +29,9 @@ const cg_attr_field cg_attention_fields[] = {CG_ATTR(cg_attention_attr, heads, I
 
 /* --- the two forms --------------------------------------------------------------------------- */
 
-/* Which operand is which, and the sizes. o, lse and do, of gradients, are three in a row. */
-typedef struct form {
-    int fused, grad;
-    int k, v, q_offset, k_offset, o, key_mask;
-    int64_t heads, q_rows, k_rows, q_width, v_width; /* widths: columns of all heads */
-    int64_t sequences;
-} form;
-
-static form operands_of(const cg_node *n) {
+cg_attention_form cg_attention_operands(const cg_node *n) {
     const cg_attention_attr *attr = n->attr;
-    form f = {.k = 1, .v = 2, .q_offset = 3, .k_offset = 4, .o = 5, .heads = attr->heads};
+    cg_attention_form f = {.k = 1, .v = 2, .q_offset = 3, .k_offset = 4, .o = 5, .heads = attr->heads};
     f.grad = n->op == &cg_op_attention_grad || n->op == &cg_op_attention_qkv_grad;
     f.fused = n->op == &cg_op_attention_qkv || n->op == &cg_op_attention_qkv_grad;
     if (f.fused) {
@@ -55,8 +44,8 @@ static form operands_of(const cg_node *n) {
 }
 
 /* Of a node whose operands are as they should be. */
-static form form_of(const cg_node *n) {
-    form f = operands_of(n);
+cg_attention_form cg_attention_form_of(const cg_node *n) {
+    cg_attention_form f = cg_attention_operands(n);
     int parts = f.fused ? 3 : 1;
     f.q_rows = n->in[0]->shape.dim[0];
     f.k_rows = n->in[f.k]->shape.dim[0];
@@ -68,9 +57,12 @@ static form form_of(const cg_node *n) {
 
 /* --- types ----------------------------------------------------------------------------------- */
 
-static cg_status check_matrix(const cg_value *x, const char *name, int64_t heads, int parts) {
+static cg_status check_matrix(const cg_node *n, int i, const char *name, int64_t heads,
+                              int parts) {
     char text[CG_SHAPE_TEXT];
-    CG_TRY(cg_check_dtype(x, name, CG_F32));
+    const cg_value *x = n->in[i];
+    CG_TRY(cg_check_float(n, i, name));
+    CG_TRY(cg_check_dtype(x, name, n->in[0]->dtype)); /* all as q is */
     CG_TRY(cg_check_rank(x, name, 2));
     int64_t columns = x->shape.dim[1];
     if (columns == 0 || columns % heads != 0 || columns / heads % parts != 0)
@@ -80,12 +72,13 @@ static cg_status check_matrix(const cg_value *x, const char *name, int64_t heads
     return CG_OK;
 }
 
-static cg_status check_separate(const cg_value *const *in, int64_t heads) {
+static cg_status check_separate(const cg_node *n, int64_t heads) {
+    cg_value *const *in = n->in;
     char text[CG_SHAPE_TEXT], other[CG_SHAPE_TEXT];
     const cg_value *q = in[0], *k = in[1], *v = in[2];
-    CG_TRY(check_matrix(q, "q", heads, 1));
-    CG_TRY(check_matrix(k, "k", heads, 1));
-    CG_TRY(check_matrix(v, "v", heads, 1));
+    CG_TRY(check_matrix(n, 0, "q", heads, 1));
+    CG_TRY(check_matrix(n, 1, "k", heads, 1));
+    CG_TRY(check_matrix(n, 2, "v", heads, 1));
     CG_TRY(cg_check_offset(in[3], "q_offset"));
     CG_TRY(cg_check_offset(in[4], "k_offset"));
     if (q->shape.dim[1] != k->shape.dim[1])
@@ -111,16 +104,16 @@ static cg_status check_mask(const cg_value *x, int64_t rows) {
 
 cg_status cg_attention_infer(const cg_node *n, cg_type *out) {
     static const char *const name[] = {"o", "lse", "do"};
-    form f = operands_of(n);
+    cg_attention_form f = cg_attention_operands(n);
     if (f.heads < 1)
         return cg_error(CG_EINVAL, "heads is %lld, wanted 1 or more", (long long)f.heads);
     if (f.fused) {
-        CG_TRY(check_matrix(n->in[0], "qkv", f.heads, 3));
+        CG_TRY(check_matrix(n, 0, "qkv", f.heads, 3));
         CG_TRY(cg_check_offset(n->in[1], "offset"));
     } else {
-        CG_TRY(check_separate((const cg_value *const *)n->in, f.heads));
+        CG_TRY(check_separate(n, f.heads));
     }
-    f = form_of(n);
+    f = cg_attention_form_of(n);
     if (n->n_in > f.key_mask) CG_TRY(check_mask(n->in[f.key_mask], f.k_rows));
     cg_shape o = CG_SHAPE(f.q_rows, f.v_width), lse = CG_SHAPE(f.q_rows, f.heads);
     out[0] = (cg_type){CG_F32, o};
@@ -130,7 +123,8 @@ cg_status cg_attention_infer(const cg_node *n, cg_type *out) {
     }
     for (int i = 0; i < 3; i++) {
         const cg_value *x = n->in[f.o + i];
-        if (x->dtype != CG_F32 || !cg_shape_equal(&x->shape, i == 1 ? &lse : &o))
+        int typed = x->dtype == CG_F32 || (i != 1 && x->dtype == CG_BF16);
+        if (!typed || !cg_shape_equal(&x->shape, i == 1 ? &lse : &o))
             return cg_error(CG_ESHAPE, "%s is not of the result's shape and type", name[i]);
     }
     for (int i = 0; i < n->op->n_out; i++) out[i] = (cg_type){CG_F32, n->in[i]->shape};
@@ -148,7 +142,7 @@ static double pairs_of(double queries, double keys, int causal) {
 
 /* Exact where the graph knows the offsets, else as if all sequences were of equal length; a key
  * mask is taken to hide none. */
-static double pairs(const cg_node *n, const form *f) {
+double cg_attention_pairs(const cg_node *n, const cg_attention_form *f) {
     const cg_attention_attr *attr = n->attr;
     const int32_t *q = n->in[f->q_offset]->data, *k = n->in[f->k_offset]->data;
     double sum = 0, sequences = (double)f->sequences;
@@ -162,152 +156,14 @@ static double pairs(const cg_node *n, const form *f) {
 }
 
 int64_t cg_attention_flops(const cg_node *n) {
-    form f = form_of(n);
-    return (int64_t)(2 * pairs(n, &f)) * (f.q_width + f.v_width) * (f.grad ? 2 : 1);
-}
-
-/* --- a run ----------------------------------------------------------------------------------- */
-
-typedef struct work {
-    form f;
-    cg_attention_head head; /* the first, of row 0 */
-    const int32_t *q_offset, *k_offset;
-} work;
-
-static work work_of(const cg_task *t) {
-    const cg_attention_attr *attr = t->node->attr;
-    work w = {.f = form_of(t->node)};
-    const form *f = &w.f;
-    w.q_offset = t->in[f->q_offset];
-    w.k_offset = t->in[f->k_offset];
-    w.head = (cg_attention_head){.d = f->q_width / f->heads,
-                                 .e = f->v_width / f->heads,
-                                 .scale = attr->scale,
-                                 .causal = attr->causal != 0,
-                                 .q = t->in[0],
-                                 .k = t->in[f->k],
-                                 .v = t->in[f->v],
-                                 .q_row = f->q_width,
-                                 .k_row = f->q_width,
-                                 .v_row = f->v_width,
-                                 .o_row = f->v_width,
-                                 .lse_row = f->heads};
-    if (f->fused) {
-        w.head.k += f->q_width;
-        w.head.v += 2 * f->q_width;
-        w.head.q_row = w.head.k_row = w.head.v_row = 3 * f->q_width;
-    }
-    if (t->node->n_in > f->key_mask) w.head.key_mask = t->in[f->key_mask];
-    return w;
-}
-
-/* Head h of sequence s. */
-static cg_attention_head head_at(const work *w, int64_t s, int64_t h) {
-    cg_attention_head a = w->head;
-    int64_t i = w->q_offset[s], j = w->k_offset[s];
-    int64_t q = i * a.q_row + h * a.d, k = j * a.k_row + h * a.d, v = j * a.v_row + h * a.e;
-    int64_t o = i * a.o_row + h * a.e, lse = i * a.lse_row + h;
-    a.queries = w->q_offset[s + 1] - i;
-    a.keys = w->k_offset[s + 1] - j;
-    a.last = h + 1 == w->f.heads;
-    a.q += q;
-    a.k += k;
-    a.v += v;
-    if (a.key_mask) a.key_mask += j;
-    if (w->f.grad) {
-        a.o += o;
-        a.lse += lse;
-        a.d_o += o;
-        a.dq += q;
-        a.dk += k;
-        a.dv += v;
-    } else {
-        a.out += o;
-        a.out_lse += lse;
-    }
-    return a;
-}
-
-static cg_status check_offsets(const work *w) {
-    const form *f = &w->f;
-    if (f->fused) return cg_check_rising(w->q_offset, f->sequences, f->q_rows, "offset");
-    CG_TRY(cg_check_rising(w->q_offset, f->sequences, f->q_rows, "q_offset"));
-    return cg_check_rising(w->k_offset, f->sequences, f->k_rows, "k_offset");
-}
-
-/* Zeroes the rows that belong to no sequence. */
-static void zero_rest(float *x, int64_t rows, int64_t width, const int32_t *offset,
-                      int64_t sequences) {
-    int64_t begin = offset[0], end = offset[sequences];
-    memset(x, 0, (size_t)(begin * width) * sizeof *x);
-    memset(x + end * width, 0, (size_t)((rows - end) * width) * sizeof *x);
-}
-
-static void begin_forward(work *w, void *const *out) {
-    const form *f = &w->f;
-    w->head.out = out[0];
-    w->head.out_lse = out[1];
-    zero_rest(out[0], f->q_rows, f->v_width, w->q_offset, f->sequences);
-    zero_rest(out[1], f->q_rows, f->heads, w->q_offset, f->sequences);
-}
-
-static void begin_backward(work *w, const void *const *in, void *const *out) {
-    const form *f = &w->f;
-    cg_attention_head *a = &w->head;
-    a->o = in[f->o];
-    a->lse = in[f->o + 1];
-    a->d_o = in[f->o + 2];
-    a->dq = out[0];
-    if (f->fused) {
-        a->dk = a->dq + f->q_width;
-        a->dv = a->dk + f->q_width;
-    } else {
-        a->dk = out[1];
-        a->dv = out[2];
-        zero_rest(a->dk, f->k_rows, a->k_row, w->k_offset, f->sequences);
-        zero_rest(a->dv, f->k_rows, a->v_row, w->k_offset, f->sequences);
-    }
-    zero_rest(a->dq, f->q_rows, a->q_row, w->q_offset, f->sequences);
-}
-
-static int64_t scratch_floats(const form *f) {
-    int64_t d = f->q_width / f->heads, e = f->v_width / f->heads;
-    return f->grad ? cg_attention_backward_floats(d, e) : cg_attention_forward_floats(d, e);
-}
-
-cg_status cg_attention_prepare(cg_prep *p) {
-    form f = form_of(p->node);
-    p->scratch = (size_t)(scratch_floats(&f) * p->ctx->threads) * sizeof(float);
-    return CG_OK;
-}
-
-cg_status cg_attention_run(const cg_task *t) {
-    work w = work_of(t);
-    CG_TRY(check_offsets(&w));
-    if (w.f.grad)
-        begin_backward(&w, t->in, t->out);
-    else
-        begin_forward(&w, t->out);
-    double multiplied = pairs(t->node, &w.f) * (double)(w.f.q_width + w.f.v_width);
-    int threads = multiplied < CG_PARALLEL_MIN ? 1 : t->threads;
-    int64_t tasks = w.f.sequences * w.f.heads, floats = scratch_floats(&w.f);
-    int64_t chunk = tasks / (8 * (int64_t)threads) + 1; /* heads share rows: best by one thread */
-#pragma omp parallel for schedule(dynamic, chunk) num_threads(threads)
-    for (int64_t i = 0; i < tasks; i++) {
-        cg_attention_head head = head_at(&w, i / w.f.heads, i % w.f.heads);
-        float *scratch = (float *)t->scratch + omp_get_thread_num() * floats;
-        if (w.f.grad)
-            cg_attention_backward(&head, scratch);
-        else
-            cg_attention_forward(&head, scratch);
-    }
-    return CG_OK;
+    cg_attention_form f = cg_attention_form_of(n);
+    return (int64_t)(2 * cg_attention_pairs(n, &f)) * (f.q_width + f.v_width) * (f.grad ? 2 : 1);
 }
 
 /* --- the gradient's node ---------------------------------------------------------------------- */
 
 void cg_attention_vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
-    form f = operands_of(n);
+    cg_attention_form f = cg_attention_operands(n);
     cg_value *in[9];
     if (dy[1]) {
         cg_graph_fail(g, cg_error(CG_EUNSUPPORTED, "%s: %s: the gradient of lse is not supported",
@@ -338,6 +194,8 @@ const cg_op cg_op_attention = {
     .prepare = cg_attention_prepare,
     .run = cg_attention_run,
     .flops = cg_attention_flops,
+    .bf16_in = 7,
+    .bf16_out = 1,
 };
 
 const cg_op cg_op_attention_grad = {
@@ -351,6 +209,8 @@ const cg_op cg_op_attention_grad = {
     .prepare = cg_attention_prepare,
     .run = cg_attention_run,
     .flops = cg_attention_flops,
+    .bf16_in = 7 | 1u << 5 | 1u << 7,
+    .bf16_out = 7,
 };
 
 cg_attention_attr cg_attention_attr_of(const cg_attention_options *options) {

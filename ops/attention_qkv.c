@@ -23,6 +23,8 @@ const cg_op cg_op_attention_qkv = {
     .prepare = cg_attention_prepare,
     .run = cg_attention_run,
     .flops = cg_attention_flops,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 const cg_op cg_op_attention_qkv_grad = {
@@ -36,6 +38,8 @@ const cg_op cg_op_attention_qkv_grad = {
     .prepare = cg_attention_prepare,
     .run = cg_attention_run,
     .flops = cg_attention_flops,
+    .bf16_in = 1 | 1u << 2 | 1u << 4,
+    .bf16_out = 1,
 };
 
 cg_value *cg_attention_qkv(cg_graph *g, cg_value *qkv, cg_value *offset,

@@ -257,7 +257,8 @@ static cg_status run_forward(const conv_state *s, const cg_task *t) {
         cg_conv_patches_get(&s->g, t->threads, x, patch);
         x = patch;
     }
-    return cg_dnn_run(s->dnn, x, w, NULL, t->out[0], t->scratch);
+    return cg_dnn_run(s->dnn, &(cg_dnn_operands){
+                                  .a = x, .b = w, .c = t->out[0], .scratch = t->scratch});
 }
 
 static cg_status run_data(const conv_state *s, const cg_task *t) {
@@ -269,7 +270,8 @@ static cg_status run_data(const conv_state *s, const cg_task *t) {
         w = matrix;
     }
     if (s->patch) dx = (float *)((char *)t->scratch + s->patch_at);
-    CG_TRY(cg_dnn_run(s->dnn, t->in[0], w, NULL, dx, t->scratch));
+    CG_TRY(cg_dnn_run(
+        s->dnn, &(cg_dnn_operands){.a = t->in[0], .b = w, .c = dx, .scratch = t->scratch}));
     if (s->patch) cg_conv_patches_put(&s->g, t->threads, dx, t->out[0]);
     return CG_OK;
 }
@@ -283,7 +285,8 @@ static cg_status run_weights(const conv_state *s, const cg_task *t) {
         x = patch;
     }
     if (s->expand) dw = (float *)((char *)t->scratch + s->matrix_at);
-    CG_TRY(cg_dnn_run(s->dnn, t->in[0], x, NULL, dw, t->scratch));
+    CG_TRY(cg_dnn_run(
+        s->dnn, &(cg_dnn_operands){.a = t->in[0], .b = x, .c = dw, .scratch = t->scratch}));
     if (s->expand) cg_conv_matrix_fold(&s->matrix, t->threads, dw, t->out[0]);
     return CG_OK;
 }

@@ -58,7 +58,7 @@ static cg_status engine_get(cg_context *ctx, engine **out) {
 
 /* --- a kernel --------------------------------------------------------------------------------- */
 
-enum { A, B, BIAS, C, PACKED, PAD, PACK_PAD, N_MEMORY };
+enum { A, B, BIAS, RESIDUAL, C, PACKED, PAD, PACK_PAD, N_MEMORY };
 
 struct cg_dnn {
     engine *engine;
@@ -66,7 +66,7 @@ struct cg_dnn {
     dnnl_primitive_t main, pack; /* pack: weights to or from the layout that main wants */
     int packs_result;            /* pack runs after main */
     dnnl_memory_t memory[N_MEMORY];
-    dnnl_exec_arg_t main_arg[5], pack_arg[3];
+    dnnl_exec_arg_t main_arg[6], pack_arg[3];
     int n_main, n_pack;
     size_t pad_bytes, packed_bytes; /* scratch: pad of both, then packed weights */
     int64_t repeat;                 /* runs, `step` bytes apart in each operand */
@@ -177,6 +177,7 @@ static dnnl_status_t matmul_layouts(const cg_dnn_matmul *m, md *l) {
     DO(s, matrix(&l[B], m->batch, m->k, m->n, m->transpose_b, m->b_type));
     DO(s, matrix(&l[C], m->batch, m->m, m->n, 0, m->c_type));
     if (m->bias) DO(s, matrix(&l[BIAS], 1, 1, m->n, 0, CG_F32));
+    if (m->residual) DO(s, matrix(&l[RESIDUAL], 1, m->m, m->n, 0, m->residual_type));
     if (rows_collide(m)) {
         dnnl_dims_t dim = {m->k, m->n};
         DO(s, md_create(&l[PACKED], 2, dim, data_type(m->b_type), dnnl_format_tag_any));
@@ -193,16 +194,54 @@ static dnnl_status_t bind_b(cg_dnn *d, const_md b, const_md wanted) {
     return s;
 }
 
+/* f and the residual, applied to the result while it is in registers. */
+static dnnl_status_t matmul_post_ops(const cg_dnn_matmul *m, const_md residual,
+                                     dnnl_primitive_attr_t attr) {
+    static const struct {
+        dnnl_alg_kind_t alg;
+        float alpha;
+    } f[CG_EPILOGUES] = {
+        [CG_EPILOGUE_RELU] = {dnnl_eltwise_relu, 0},
+        [CG_EPILOGUE_GELU] = {dnnl_eltwise_gelu_erf, 0},
+        [CG_EPILOGUE_GELU_TANH] = {dnnl_eltwise_gelu_tanh, 0},
+        [CG_EPILOGUE_QUICKGELU] = {dnnl_eltwise_swish, 1.702f},
+        [CG_EPILOGUE_SILU] = {dnnl_eltwise_swish, 1},
+    };
+    dnnl_post_ops_t ops;
+    dnnl_status_t s = dnnl_post_ops_create(&ops);
+    if (s != dnnl_success) return s;
+    if (m->f) DO(s, append_eltwise(ops, f[m->f].alg, f[m->f].alpha, 0));
+    if (m->residual) DO(s, dnnl_post_ops_append_binary(ops, dnnl_binary_add, residual));
+    DO(s, dnnl_primitive_attr_set_post_ops(attr, ops));
+    dnnl_post_ops_destroy(ops);
+    return s;
+}
+
+static dnnl_status_t matmul_describe(cg_dnn *d, const cg_dnn_matmul *m, md *l,
+                                     dnnl_primitive_desc_t *pd) {
+    dnnl_engine_t e = d->engine->engine;
+    md b = l[PACKED] ? l[PACKED] : l[B];
+    if (!m->f && !m->residual) return matmul_pd(pd, e, l[A], b, l[BIAS], l[C], d->engine->attr);
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_status_t s = dnnl_primitive_attr_clone(&attr, d->engine->attr);
+    DO(s, matmul_post_ops(m, l[RESIDUAL], attr));
+    DO(s, matmul_pd(pd, e, l[A], b, l[BIAS], l[C], attr));
+    dnnl_primitive_attr_destroy(attr);
+    return s;
+}
+
 static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
     dnnl_primitive_desc_t pd = NULL;
     dnnl_status_t s = matmul_layouts(m, l);
-    md b = l[PACKED] ? l[PACKED] : l[B];
-    DO(s, matmul_pd(&pd, d->engine->engine, l[A], b, l[BIAS], l[C], d->engine->attr));
+    DO(s, matmul_describe(d, m, l, &pd));
     DO(s, make_main(d, pd));
     DO(s, bind(d, A, l[A], d->main_arg, &d->n_main, DNNL_ARG_SRC));
     DO(s, bind_b(d, l[B], dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0)));
     DO(s, bind(d, C, l[C], d->main_arg, &d->n_main, DNNL_ARG_DST));
     if (m->bias) DO(s, bind(d, BIAS, l[BIAS], d->main_arg, &d->n_main, DNNL_ARG_BIAS));
+    if (m->residual)
+        DO(s, bind(d, RESIDUAL, l[RESIDUAL], d->main_arg, &d->n_main,
+                   DNNL_ARG_ATTR_MULTIPLE_POST_OP(m->f != CG_EPILOGUE_NONE) | DNNL_ARG_SRC_1));
     if (pd) dnnl_primitive_desc_destroy(pd);
     return s;
 }
@@ -356,12 +395,12 @@ static dnnl_status_t execute(const cg_dnn *d) {
     return s;
 }
 
-cg_status cg_dnn_run(const cg_dnn *d, const void *a, const void *b, const void *bias, void *c,
-                     void *scratch) {
-    char *packed = d->packed_bytes ? (char *)scratch + d->pad_bytes : NULL;
+cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o) {
+    char *packed = d->packed_bytes ? (char *)o->scratch + d->pad_bytes : NULL;
     char *const data[N_MEMORY] = {
-        [A] = (char *)a,   [B] = (char *)b, [BIAS] = (char *)bias, [C] = c,
-        [PACKED] = packed, [PAD] = scratch, [PACK_PAD] = scratch};
+        [A] = (char *)o->a,        [B] = (char *)o->b, [BIAS] = (char *)o->bias,
+        [RESIDUAL] = (char *)o->residual, [C] = o->c,  [PACKED] = packed,
+        [PAD] = o->scratch,        [PACK_PAD] = o->scratch};
     pthread_mutex_t *lock = (pthread_mutex_t *)&d->lock;
     pthread_mutex_lock(lock);
     int before = threads_set(d->threads);

@@ -11,16 +11,21 @@
 #define CG_OPS_DNN_H
 
 #include "graph/op.h"
+#include "ops/epilogue.h"
 
 typedef struct cg_dnn cg_dnn;
 
-/* c [batch, m, n] = op(a) · op(b) + bias [n]; a is stored [batch, m, k], or [batch, k, m] where
- * transpose_a is set; b is stored [batch, k, n] or [batch, n, k]. All sizes at least 1. */
+/* c [batch, m, n] = f(op(a) · op(b) + bias [n]) + residual [m, n]; a is stored [batch, m, k], or
+ * [batch, k, m] where transpose_a is set; b is stored [batch, k, n] or [batch, n, k]. All sizes at
+ * least 1. a and b are both f32 or both bf16; c and the residual are either; bias is f32. Sums are
+ * f32, and c is rounded once. */
 typedef struct cg_dnn_matmul {
     int64_t batch, m, n, k;
     int transpose_a, transpose_b;
-    int bias; /* batch 1 only */
     cg_dtype a_type, b_type, c_type;
+    int bias, residual; /* whether there is one; batch 1 only */
+    cg_dtype residual_type;
+    cg_epilogue f;
 } cg_dnn_matmul;
 
 /* What a convolution computes, from which operands a and b; all its tensors are f32. */
@@ -48,9 +53,14 @@ void cg_dnn_free(cg_dnn *d); /* NULL is allowed */
 const char *cg_dnn_impl(const cg_dnn *d);
 size_t cg_dnn_scratch(const cg_dnn *d);
 
-/* c from a and b (and bias, else NULL). scratch: cg_dnn_scratch bytes, aligned to 64; it may be
- * NULL where none is wanted. errors  CG_EKERNEL */
-cg_status cg_dnn_run(const cg_dnn *d, const void *a, const void *b, const void *bias, void *c,
-                     void *scratch);
+/* What a run reads and writes: c from a and b, and where the kernel was made for them a bias and a
+ * residual. scratch: cg_dnn_scratch bytes, aligned to 64; may be NULL where none is wanted. */
+typedef struct cg_dnn_operands {
+    const void *a, *b, *bias, *residual;
+    void *c, *scratch;
+} cg_dnn_operands;
+
+/* errors  CG_EKERNEL */
+cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o);
 
 #endif

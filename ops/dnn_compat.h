@@ -18,6 +18,7 @@ typedef const_dnnl_memory_desc_t const_md;
 #define forward_pd          dnnl_convolution_forward_primitive_desc_create
 #define backward_data_pd    dnnl_convolution_backward_data_primitive_desc_create
 #define backward_weights_pd dnnl_convolution_backward_weights_primitive_desc_create
+#define append_eltwise      dnnl_post_ops_append_eltwise
 
 #else
 
@@ -30,6 +31,11 @@ static dnnl_status_t md_create(md *out, int rank, const dnnl_dims_t dim, dnnl_da
                                dnnl_format_tag_t tag) {
     *out = malloc(sizeof **out);
     return *out ? dnnl_memory_desc_init_by_tag(*out, rank, dim, type, tag) : dnnl_out_of_memory;
+}
+
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha,
+                                    float beta) {
+    return dnnl_post_ops_append_eltwise(ops, 1, alg, alpha, beta);
 }
 
 static void md_destroy(md d) {

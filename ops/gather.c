@@ -114,6 +114,7 @@ const cg_op cg_op_gather = {
     .run = run,
     .bf16_in = 1,
     .bf16_out = 1,
+    .selects = 1,
 };
 
 /* in dy, index -> dtable */

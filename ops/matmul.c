@@ -3,7 +3,8 @@
  * shapes  op(a) [..., M, K], op(b) [..., K, N] -> c [..., M, N]; leading axes equal, no broadcast
  * vjp     da = dc · op(b)ᵀ, or its transpose op(b) · dcᵀ where a is transposed;
  *         db = op(a)ᵀ · dc, or dcᵀ · op(a) where b is transposed
- * errors  CG_ESHAPE: ranks below 2 or unequal, leading axes or K that differ. CG_EDTYPE: not f32
+ * errors  CG_ESHAPE: ranks below 2 or unequal, leading axes or K that differ. CG_EDTYPE: not f32 or
+ *         bf16, or one of each
  * onnx    MatMul, with Transpose before it */
 #include "ops/check.h"
 #include "ops/dnn.h"
@@ -28,7 +29,9 @@ static cg_dnn_matmul sizes(const cg_node *n) {
                        .k = a->dim[t->transpose_a ? last - 1 : last],
                        .n = b->dim[t->transpose_b ? last - 1 : last],
                        .transpose_a = t->transpose_a != 0,
-                       .transpose_b = t->transpose_b != 0};
+                       .transpose_b = t->transpose_b != 0,
+                       .a_type = n->in[0]->dtype,
+                       .b_type = n->in[1]->dtype};
     for (int i = 0; i < last - 1; i++) m.batch *= a->dim[i];
     return m;
 }
@@ -37,8 +40,9 @@ static cg_status infer(const cg_node *n, cg_type *out) {
     const matmul_attr *t = n->attr;
     const cg_shape *a = &n->in[0]->shape, *b = &n->in[1]->shape;
     char a_text[CG_SHAPE_TEXT], b_text[CG_SHAPE_TEXT];
-    CG_TRY(cg_check_dtype(n->in[0], "a", CG_F32));
-    CG_TRY(cg_check_dtype(n->in[1], "b", CG_F32));
+    CG_TRY(cg_check_float(n, 0, "a"));
+    CG_TRY(cg_check_float(n, 1, "b"));
+    CG_TRY(cg_check_dtype(n->in[1], "b", n->in[0]->dtype));
     cg_shape_print(a, a_text);
     cg_shape_print(b, b_text);
     if (a->rank < 2 || a->rank != b->rank)
@@ -70,6 +74,7 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
 
 static cg_status prepare(cg_prep *p) {
     cg_dnn_matmul m = sizes(p->node);
+    m.c_type = p->node->out[0]->dtype;
     if (m.batch == 0 || m.m == 0 || m.n == 0 || m.k == 0) return CG_OK;
     cg_dnn *d;
     CG_TRY(cg_dnn_matmul_create(p->ctx, &m, &d));
@@ -80,9 +85,14 @@ static cg_status prepare(cg_prep *p) {
 }
 
 static cg_status run(const cg_task *t) {
-    if (t->state) return cg_dnn_run(t->state, t->in[0], t->in[1], NULL, t->out[0], t->scratch);
-    size_t count = (size_t)cg_shape_count(&t->node->out[0]->shape); /* sums of nothing */
-    if (count > 0) memset(t->out[0], 0, count * sizeof(float));
+    const cg_value *c = t->node->out[0];
+    if (t->state)
+        return cg_dnn_run(t->state, &(cg_dnn_operands){.a = t->in[0],
+                                                       .b = t->in[1],
+                                                       .c = t->out[0],
+                                                       .scratch = t->scratch});
+    size_t count = (size_t)cg_shape_count(&c->shape); /* sums of nothing */
+    if (count > 0) memset(t->out[0], 0, count * cg_dtype_size(c->dtype));
     return CG_OK;
 }
 
@@ -108,6 +118,8 @@ const cg_op cg_op_matmul = {
     .run = run,
     .release = release,
     .flops = flops,
+    .bf16_in = 3,
+    .bf16_out = 1,
 };
 
 cg_value *cg_matmul(cg_graph *g, cg_value *a, cg_value *b, int transpose_a, int transpose_b) {

@@ -7,6 +7,7 @@
 #define CG_OPS_H
 
 #include "graph/op.h"
+#include "ops/epilogue.h"
 
 CG_API_BEGIN
 
@@ -72,6 +73,8 @@ cg_value *cg_segment_mean(cg_graph *g, cg_value *x, cg_value *offset);
 cg_value *cg_gather(cg_graph *g, cg_value *table, cg_value *index);
 /* The place of each row in its segment, 0 for rows of none. offset i32 [S+1] -> i32 [rows] */
 cg_value *cg_segment_position(cg_graph *g, cg_value *offset, int64_t rows);
+/* Marks each segment's rows up to row_s, one of it. row i32 [S], offset i32 [S+1] -> f32 [rows] */
+cg_value *cg_segment_prefix(cg_graph *g, cg_value *row, cg_value *offset, int64_t rows);
 /* The row of each segment's end token: of the first id that equals eos_id (the segment's first row
  * where none does), or with eos_id -1 of the first largest id. token i32 [R], offset i32 [S+1] ->
  * i32 [S]. A run fails where a segment is empty. */
@@ -82,6 +85,10 @@ cg_value *cg_end_token(cg_graph *g, cg_value *token, cg_value *offset, int64_t e
 cg_value *cg_matmul(cg_graph *g, cg_value *a, cg_value *b, int transpose_a, int transpose_b);
 /* x [..., K], weight [N, K], bias [N] or NULL -> [..., N] */
 cg_value *cg_linear(cg_graph *g, cg_value *x, cg_value *weight, cg_value *bias);
+/* The same, then f, then a residual [..., N] added; without a bias there is no residual (NULL) */
+cg_value *cg_linear_with(cg_graph *g, cg_value *x, cg_value *weight, cg_value *bias, cg_epilogue f,
+                         cg_value *residual);
+cg_epilogue cg_linear_epilogue(const cg_node *linear); /* its f */
 
 /* --- pictures --------------------------------------------------------------------------------- */
 /* x [N, H, W, C], weight [O, C, kh, kw] -> [N, H', W', O]; the same padding on all four sides */

@@ -100,6 +100,7 @@ const cg_op cg_op_slice = {
     .run = run,
     .bf16_in = 1,
     .bf16_out = 1,
+    .selects = 1,
 };
 
 /* in dy -> dx; here length is the whole axis of x */

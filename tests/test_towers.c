@@ -280,7 +280,7 @@ static void parameters_are_as_published(void **state) {
         cg_account_params count;
         b.training = b.loss = 1;
         ok(cg_params_create(&params));
-        ok(cg_program_build(params, &d, &b, &(cg_program){0}, &g));
+        ok(cg_program_build(params, &d, &b, &(cg_program){.off = CG_PASSES_NONE}, &g));
         cg_account_count(params, &count);
         if (count.all != published[i].parameters)
             fail_msg("%s: %lld parameters, wanted %lld", published[i].name, (long long)count.all,
@@ -319,7 +319,7 @@ static void flops_are_as_published(void **state) {
         cg_graph *g;
         double flops = pool_of_all(&d);
         ok(cg_params_create(&params));
-        ok(cg_program_build(params, &d, &b, &(cg_program){0}, &g));
+        ok(cg_program_build(params, &d, &b, &(cg_program){.off = CG_PASSES_NONE}, &g));
         for (int k = 0; k < g->n_node; k++) flops += flops_of(g->node[k]);
         if (fabs(1e-9 * flops / published[i].gflop - 1) > 0.01)
             fail_msg("%s: %.2f GFLOP, wanted %.2f", published[i].name, 1e-9 * flops,

@@ -49,6 +49,7 @@ static cg_status build(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *
     cg_pass_common(g);
     cg_pass_dead(g);
     CG_TRY(cg_passes_run(g, CG_STAGE_WHOLE, how->off, how->saved));
+    if (how->precision == CG_PRECISION_BF16) cg_pass_bf16(g);
     return cg_graph_verify(g);
 }
 

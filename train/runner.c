@@ -70,10 +70,13 @@ static cg_status use(cg_runner *r, purpose what, const cg_clip_build *b) {
         cg_exec_forget(r->exec); /* its plan may be the one that goes */
         entry_free(e);
         *e = wanted;
+        cg_profile *p = cg_exec_get_profile(r->exec);
+        double begun = cg_profile_begin(p);
         cg_program how = r->how;
         how.gradients = what == BACKWARD;
         cg_status s = cg_program_build(r->params, &r->desc, &e->build, &how, &e->graph);
         if (s == CG_OK) s = cg_plan_create(r->ctx, e->graph, &e->plan);
+        cg_profile_end(p, "graphs and plans", begun);
         if (s != CG_OK) {
             entry_free(e);
             r->current = NULL;

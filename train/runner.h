@@ -52,6 +52,9 @@ cg_status cg_runner_embed_texts(cg_runner *r, const int32_t *token, const int32_
 /* exp of the learned log temperature. */
 double cg_runner_temperature(const cg_runner *r);
 
+/* What a profile calls the time spent waiting for the loader. */
+#define CG_WAITING "waiting for data"
+
 /* What the current plan needs; and timing of nodes (see graph/exec.h). */
 void cg_runner_report(const cg_runner *r, cg_plan_report *out);
 cg_exec *cg_runner_exec(cg_runner *r);

@@ -2,13 +2,10 @@
 
 #include "graph/nearest.h"
 #include "graph/op.h"
+#include "ops/passes/rewrite.h"
 
 #include <stdio.h>
 #include <string.h>
-
-#define CG_PASS(name, stage, what) int cg_pass_##name(cg_graph *g);
-#include "ops/passes/passes.def"
-#undef CG_PASS
 
 static const cg_pass list[] = {
 #define CG_PASS(name, stage, what) {#name, what, CG_STAGE_##stage, cg_pass_##name},

@@ -25,8 +25,9 @@ enum { CG_MAX_PASSES = 16 };
 /* All of them, in the order in which they run. */
 const cg_pass *cg_pass_list(int *n);
 
-/* Which passes are off: bit i is pass i of the list. 0: none. */
+/* Which passes are off: bit i is pass i of the list. 0: all are on. */
 typedef unsigned cg_passes_off;
+#define CG_PASSES_NONE (~0u) /* all are off: the graph as its model describes it */
 
 /* Reads "-rows,-fuse" (all but these), "none,+rows" (only this), "all". errors  CG_EINVAL: no such
  * pass (names the nearest) */
@@ -43,6 +44,10 @@ typedef struct cg_pass_saving {
  * unless saved is NULL. Dead nodes are removed, and the order is one that can run.
  * errors  the graph's */
 cg_status cg_passes_run(cg_graph *g, cg_pass_stage stage, cg_passes_off off, cg_pass_saving *saved);
+
+/* Makes matrix operands bf16 (see bf16.c): not a pass of the list, because it changes results by
+ * more than rounding to f32 does. Returns how many ops then multiply bf16. */
+int cg_pass_bf16(cg_graph *g);
 
 CG_API_END
 

@@ -196,19 +196,48 @@ static void round_readers(cg_graph *g, cg_value *v) {
             if (g->node[i]->in[k] == v) g->node[i]->in[k] = rounded;
 }
 
+/* Do n's operands want to be bf16 together (those of a product)? Its result is then bf16 only where
+ * they are. */
+static int coupled(cg_graph *g, cg_node *n) {
+    cg_type type[8];
+    cg_value *x = n->n_in ? n->in[0] : NULL;
+    if (!x || x->dtype != CG_F32 || !cg_op_reads_bf16(n->op, 0)) return 0;
+    n->in[0] = cg_cast(g, x, CG_BF16);
+    int refused = n->op->infer(n, type) != CG_OK;
+    n->in[0] = x;
+    return refused;
+}
+
+/* Makes n's operands bf16 that r asks for; none where the op wants others to be so, too. */
+static int narrow_operands(cg_graph *g, cg_node *n, const cg_case_run *r) {
+    cg_value *saved[CG_CASE_IN];
+    cg_type type[8];
+    int count = 0, most = n->n_in < CG_CASE_IN ? n->n_in : CG_CASE_IN;
+    for (int k = 0; k < most; k++) {
+        saved[k] = n->in[k];
+        if (!(r->bf16_in >> k & 1) || !cg_op_reads_bf16(n->op, k) || n->in[k]->dtype != CG_F32)
+            continue;
+        n->in[k] = cg_cast(g, n->in[k], CG_BF16);
+        count++;
+    }
+    if (count && n->op->infer(n, type) != CG_OK) {
+        memcpy(n->in, saved, (size_t)most * sizeof *saved);
+        return 0;
+    }
+    for (int k = 0; k < most; k++)
+        if (r->rounded && n->in[k] != saved[k]) n->in[k] = cg_cast(g, n->in[k], CG_F32);
+    if (n->op->view && count && !r->rounded) widen_readers(g, n->out[0]);
+    return count;
+}
+
 /* Makes the operands and results bf16 that r asks for. Returns how many. */
 static int narrow(cg_graph *g, const cg_case_run *r) {
     int count = 0, n_node = g->n_node;
     for (int i = 0; i < n_node; i++) {
         cg_node *n = g->node[i];
-        for (int k = 0; k < n->n_in && k < CG_CASE_IN; k++) {
-            if (!(r->bf16_in >> k & 1) || !cg_op_reads_bf16(n->op, k) || n->in[k]->dtype != CG_F32)
-                continue;
-            cg_value *v = cg_cast(g, n->in[k], CG_BF16);
-            n->in[k] = r->rounded ? cg_cast(g, v, CG_F32) : v;
-            if (n->op->view && k == 0 && !r->rounded) widen_readers(g, n->out[0]);
-            count++;
-        }
+        int together = coupled(g, n), operands = narrow_operands(g, n, r);
+        count += operands;
+        if (together && operands == 0) continue;
         for (int o = 0; o < n->n_out; o++) {
             if (!(r->bf16_out >> o & 1) || !(n->op->bf16_out >> o & 1) || n->op->view) continue;
             if (n->out[o]->dtype != CG_F32) continue;
