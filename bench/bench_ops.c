@@ -265,13 +265,24 @@ static void print_result(const cg_bench_peak *peak, const result *r) {
     printf(" %6.1f | %4.0f %% |", 1e-9 * bytes, 100 * bytes / peak->machine.bytes);
 }
 
+static cg_status print_bf16_peak(cg_context *ctx, const cg_bench_peak *f32, int64_t gemm) {
+    cg_bench_peak peak;
+    if (f32->machine.bf16 == 0) return CG_OK;
+    CG_TRY(cg_bench_peak_measure(ctx, CG_BF16, gemm, &peak));
+    printf("bf16: peak %.1f GFLOP/s (registers %.1f, %lld-cubed GEMM %.1f)\n", 1e-9 * peak.flops,
+           1e-9 * peak.registers, (long long)peak.gemm_size, 1e-9 * peak.gemm);
+    return CG_OK;
+}
+
 static cg_status report(cg_context *ctx, const arguments *a) {
     cg_bench_peak peak;
-    CG_TRY(cg_bench_peak_measure(ctx, a->gemm, &peak));
+    CG_TRY(cg_bench_peak_measure(ctx, CG_F32, a->gemm, &peak));
     printf("%d threads; peak %.1f GFLOP/s (%s registers %.1f, %lld-cubed GEMM %.1f); "
-           "memory %.1f GB/s\n\n",
+           "memory %.1f GB/s\n",
            ctx->threads, 1e-9 * peak.flops, peak.machine.vector, 1e-9 * peak.machine.flops,
            (long long)peak.gemm_size, 1e-9 * peak.gemm, 1e-9 * peak.machine.bytes);
+    CG_TRY(print_bf16_peak(ctx, &peak, a->gemm));
+    printf("\n");
     printf("| %-28s | forward ms | GFLOP/s | of peak | GB/s | of memory "
            "| with gradients ms | GFLOP/s | of peak | GB/s | of memory |\n"
            "|---|---|---|---|---|---|---|---|---|---|---|\n",
@@ -319,7 +330,7 @@ int main(int argc, char **argv) {
     struct argp argp = {options, parse, NULL, "Times ops at the sizes that training meets.",
                         NULL,    NULL,  NULL};
     cg_context *ctx = NULL;
-    argp_parse(&argp, argc, argv, 0, NULL, &a);
+    cg_bench_parse(&argp, argc, argv, &a);
     cg_status s = cg_context_create(a.threads, &ctx);
     if (s == CG_OK) s = report(ctx, &a);
     cg_context_free(ctx);

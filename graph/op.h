@@ -39,6 +39,14 @@ typedef struct cg_prep {
     size_t scratch;   /* bytes of scratch a run wants; shared by all nodes of the plan */
     void *state;      /* handed to run and release */
     const char *impl; /* name of the kernel chosen, for reports; static or owned by state */
+
+    /* Bit i: operand i is the same in every run. Of one such operand a kernel may want another
+     * layout: it sets pack_bytes, and a key that names the layout; `pack` then makes it, once, and
+     * run is given that in the operand's place. */
+    unsigned frozen;
+    int pack; /* the operand; -1: none */
+    size_t pack_bytes;
+    uint64_t pack_key;
 } cg_prep;
 
 /* What `run` reads and writes. Pointers are aligned to 64 bytes where the plan owns them. */
@@ -75,6 +83,9 @@ struct cg_op {
     cg_status (*prepare)(cg_prep *p);
     cg_status (*run)(const cg_task *t); /* allocates nothing */
     void (*release)(void *state);
+
+    /* Lays operand cg_prep.pack out at `to`; t as for run, results and other operands aside. */
+    cg_status (*pack)(const cg_task *t, void *to);
 
     /* Useful floating-point operations of a run, two per multiply-add of matrix products and
      * convolutions; NULL: none that count. */

@@ -13,6 +13,10 @@
 #include "ops/batch_norm.h"
 
 #include <math.h>
+#include <string.h>
+
+const cg_attr_field cg_batch_norm_inference_fields[] = {CG_ATTR(cg_batch_norm_attr, eps, FLOAT),
+                                                        {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     static const char *const name[] = {"x", "gain", "bias", "mean", "var"};
@@ -22,18 +26,18 @@ static cg_status infer(const cg_node *n, cg_type *out) {
 }
 
 static cg_status prepare(cg_prep *p) {
-    const cg_shape *x = &p->node->in[0]->shape;
-    p->scratch = (size_t)x->dim[x->rank - 1] * sizeof(float);
+    cg_batch_norm_grid grid = cg_batch_norm_grid_of(&p->node->in[0]->shape);
+    p->scratch = cg_batch_norm_scratch(p, &grid);
     return CG_OK;
 }
 
 static cg_status run(const cg_task *t) {
-    const float *gain = t->in[1], *bias = t->in[2], *mean = t->in[3], *var = t->in[4];
     const cg_batch_norm_attr *attr = t->node->attr;
     cg_batch_norm_grid grid = cg_batch_norm_grid_of(&t->node->in[0]->shape);
-    float *factor = t->scratch;
-    for (int64_t c = 0; c < grid.channels; c++) factor[c] = gain[c] / sqrtf(var[c] + attr->eps);
-    cg_batch_norm_apply(t, &grid, t->in[0], mean, factor, bias, t->out[0]);
+    cg_batch_norm_affine a =
+        cg_batch_norm_affine_of(t, &grid, t->in[1], t->in[2], t->in[3], t->in[4], attr->eps);
+    cg_batch_norm_apply(t, &grid, cg_batch_norm_in(t, 0), (cg_batch_norm_tensor){0}, a, 0,
+                        cg_batch_norm_out(t, 0));
     return CG_OK;
 }
 
@@ -50,17 +54,19 @@ const cg_op cg_op_batch_norm_inference = {
     .max_in = 5,
     .n_out = 1,
     .attr_size = sizeof(cg_batch_norm_attr),
-    .attr = cg_batch_norm_fields,
+    .attr = cg_batch_norm_inference_fields,
     .infer = infer,
     .vjp = vjp,
     .prepare = prepare,
     .run = run,
     .inplace = 1u << 0,
+    .bf16_in = 1u << 0,
+    .bf16_out = 1u << 0,
 };
 
 cg_value *cg_batch_norm_inference(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias,
                                   cg_value *mean, cg_value *var, float eps) {
-    cg_batch_norm_attr attr = {eps};
+    cg_batch_norm_attr attr = {.eps = eps};
     return cg_node_add1(g, &cg_op_batch_norm_inference, &attr, 5,
                         (cg_value *[]){x, gain, bias, mean, var});
 }
@@ -70,38 +76,35 @@ cg_value *cg_batch_norm_inference(cg_graph *g, cg_value *x, cg_value *gain, cg_v
 static cg_status grad_infer(const cg_node *n, cg_type *out) {
     static const char *const name[] = {"x", "gain", "mean", "var"};
     CG_TRY(cg_batch_norm_check(n, 1, 3, name));
-    if (n->in[4]->dtype != CG_F32 || !cg_shape_equal(&n->in[4]->shape, &n->in[0]->shape))
-        return cg_error(CG_ESHAPE, "dy is not of x's shape and type");
+    CG_TRY(cg_batch_norm_check_like(n, 4, "dy"));
     out[0] = (cg_type){CG_F32, n->in[0]->shape};
     for (int i = 1; i < 5; i++) out[i] = (cg_type){CG_F32, n->in[1]->shape};
     return CG_OK;
 }
 
-static cg_status grad_prepare(cg_prep *p) {
-    cg_batch_norm_grid grid = cg_batch_norm_grid_of(&p->node->in[0]->shape);
-    p->scratch = cg_batch_norm_scratch(&grid, 3);
-    return CG_OK;
-}
-
 static cg_status grad_run(const cg_task *t) {
-    const float *x = t->in[0], *gain = t->in[1], *mean = t->in[2], *var = t->in[3], *dy = t->in[4];
+    const float *gain = t->in[1], *mean = t->in[2], *var = t->in[3];
     float *dgain = t->out[1], *dbias = t->out[2], *dmean = t->out[3], *dvar = t->out[4];
     const cg_batch_norm_attr *attr = t->node->attr;
     cg_batch_norm_grid grid = cg_batch_norm_grid_of(&t->node->in[0]->shape);
-    int64_t channels = grid.channels;
-    double *sum_dy = t->scratch, *sum_dyx = sum_dy + channels;
-    float *factor = (float *)(sum_dyx + channels), *zero = factor + channels;
-    cg_batch_norm_sums(t, &grid, x, mean, dy, (float *)(sum_dy + 3 * channels), sum_dy, sum_dyx);
+    cg_batch_norm_room room = cg_batch_norm_room_of(t->scratch, &grid);
+    cg_batch_norm_back j = {.x = cg_batch_norm_in(t, 0), .dy = cg_batch_norm_in(t, 4)};
+    j.affine = cg_batch_norm_affine_of(t, &grid, gain, mean, mean, var, attr->eps);
+    cg_batch_norm_sums(t, &grid, &j);
+    int64_t channels = grid.channels / grid.fold;
+    const double *sum_dy = room.doubles, *sum_dyx = sum_dy + channels;
     for (int64_t c = 0; c < channels; c++) {
         double r = 1 / sqrt((double)var[c] + (double)attr->eps), a = (double)gain[c] * r;
-        factor[c] = (float)a;
-        zero[c] = 0;
         dgain[c] = (float)(r * sum_dyx[c]);
         dbias[c] = (float)sum_dy[c];
         dmean[c] = (float)(-a * sum_dy[c]);
         dvar[c] = (float)(-0.5 * a * r * r * sum_dyx[c]);
     }
-    cg_batch_norm_apply(t, &grid, dy, zero, factor, zero, t->out[0]);
+    float *zero = room.floats + 3 * grid.channels;
+    memset(zero, 0, (size_t)grid.channels * sizeof *zero);
+    j.affine.mean = j.affine.bias = zero;
+    cg_batch_norm_apply(t, &grid, j.dy, (cg_batch_norm_tensor){0}, j.affine, 0,
+                        cg_batch_norm_out(t, 0));
     return CG_OK;
 }
 
@@ -111,9 +114,9 @@ const cg_op cg_op_batch_norm_inference_grad = {
     .max_in = 5,
     .n_out = 5,
     .attr_size = sizeof(cg_batch_norm_attr),
-    .attr = cg_batch_norm_fields,
+    .attr = cg_batch_norm_inference_fields,
     .infer = grad_infer,
-    .prepare = grad_prepare,
+    .prepare = prepare,
     .run = grad_run,
     .inplace = 1u << 0 | 1u << 4,
 };

@@ -1,9 +1,10 @@
 /* conv2d: convolves pictures with a bank of filters.
  *   y[n,i,j,o] = sum_c,k,l x[n, i·stride - padding + k·dilation, j·stride - padding + l·dilation,
  *                            g·C/groups + c] weight[o,c,k,l],  g = floor(o / (O/groups))
- *   where pixels outside the picture count as 0
- * shapes  x [N, H, W, C], weight [O, C/groups, kh, kw] -> y [N, H', W', O],
- *         H' = floor((H + 2·padding - (dilation·(kh-1) + 1)) / stride) + 1
+ *   where pixels outside the picture count as 0; bias[o] and the residual are added where they are
+ *   operands, then relu takes the positive part
+ * shapes  x [N, H, W, C], weight [O, C/groups, kh, kw], [bias [O], [residual as y]]
+ *         -> y [N, H', W', O], H' = floor((H + 2·padding - (dilation·(kh-1) + 1)) / stride) + 1
  * vjp     dx = conv2d_grad_data(dy, weight); dweight = conv2d_grad_weights(dy, x)
  * errors  CG_ESHAPE: ranks, channels that differ or are no multiple of groups, a (dilated) kernel
  *         larger than the padded picture, an empty kernel. CG_EDTYPE: not f32. CG_EINVAL: stride,
@@ -20,32 +21,26 @@
  * a product over patches; pictures hardly larger than the kernel are each a row of one product with
  * expanded weights ("dense", conv_matrix.h). The rest, and 1×1 weights of few channels, is oneDNN's
  * convolution. */
+#include "ops/conv2d.h"
+
 #include "ops/check.h"
-#include "ops/conv_matrix.h"
-#include "ops/ops.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-typedef struct conv_attr {
-    int64_t stride, padding, dilation, groups;
-    int64_t height, width; /* of the gradient's result; 0 forward */
-} conv_attr;
 
 #define OPTIONS                                                                                    \
-    CG_ATTR(conv_attr, stride, INT), CG_ATTR(conv_attr, padding, INT),                             \
-        CG_ATTR(conv_attr, dilation, INT), CG_ATTR(conv_attr, groups, INT)
+    CG_ATTR(cg_conv2d_attr, stride, INT), CG_ATTR(cg_conv2d_attr, padding, INT),                   \
+        CG_ATTR(cg_conv2d_attr, dilation, INT), CG_ATTR(cg_conv2d_attr, groups, INT)
 
-static const cg_attr_field forward_fields[] = {OPTIONS, {NULL, 0, 0}};
+static const cg_attr_field forward_fields[] = {
+    OPTIONS, CG_ATTR(cg_conv2d_attr, relu, INT), {NULL, 0, 0}};
 
-static const cg_attr_field grad_fields[] = {
-    OPTIONS, CG_ATTR(conv_attr, height, INT), CG_ATTR(conv_attr, width, INT), {NULL, 0, 0}};
+static const cg_attr_field grad_fields[] = {OPTIONS,
+                                            CG_ATTR(cg_conv2d_attr, height, INT),
+                                            CG_ATTR(cg_conv2d_attr, width, INT),
+                                            {NULL, 0, 0}};
 
 /* --- shapes ----------------------------------------------------------------------------------- */
 
 /* Output pixels along one axis. */
-static cg_status output_size(const char *axis, int64_t x, int64_t kernel, const conv_attr *a,
+static cg_status output_size(const char *axis, int64_t x, int64_t kernel, const cg_conv2d_attr *a,
                              int64_t *out) {
     if (kernel < 1) return cg_error(CG_ESHAPE, "the kernel's %s is 0, wanted 1 or more", axis);
     int64_t reach = a->dilation * (kernel - 1) + 1;
@@ -75,7 +70,7 @@ static cg_status check_channels(int64_t x, int64_t y, int64_t weight, int64_t gr
 }
 
 /* y's shape from those of x and weight. */
-static cg_status output_shape(const cg_shape *x, const cg_shape *w, const conv_attr *a,
+static cg_status output_shape(const cg_shape *x, const cg_shape *w, const cg_conv2d_attr *a,
                               cg_shape *y) {
     CG_TRY(check_channels(x->dim[3], w->dim[0], w->dim[1], a->groups));
     *y = CG_SHAPE(x->dim[0], 0, 0, w->dim[0]);
@@ -90,7 +85,7 @@ static cg_status check_option(const char *name, int64_t value, int64_t least) {
 }
 
 static cg_status check_operands(const cg_node *n, const char *first, const char *second) {
-    const conv_attr *a = n->attr;
+    const cg_conv2d_attr *a = n->attr;
     CG_TRY(cg_check_dtype(n->in[0], first, CG_F32));
     CG_TRY(cg_check_dtype(n->in[1], second, CG_F32));
     CG_TRY(cg_check_rank(n->in[0], first, 4));
@@ -102,9 +97,23 @@ static cg_status check_operands(const cg_node *n, const char *first, const char 
 }
 
 static cg_status infer(const cg_node *n, cg_type *out) {
+    const cg_conv2d_attr *a = n->attr;
+    char found[CG_SHAPE_TEXT], wanted[CG_SHAPE_TEXT];
     CG_TRY(check_operands(n, "x", "weight"));
+    if (a->relu != 0 && a->relu != 1)
+        return cg_error(CG_EINVAL, "relu is %lld, wanted 0 or 1", (long long)a->relu);
     out[0].dtype = CG_F32;
-    return output_shape(&n->in[0]->shape, &n->in[1]->shape, n->attr, &out[0].shape);
+    CG_TRY(output_shape(&n->in[0]->shape, &n->in[1]->shape, n->attr, &out[0].shape));
+    const cg_shape want[] = {CG_SHAPE(out[0].shape.dim[3]), out[0].shape};
+    for (int i = 2; i < n->n_in; i++) {
+        const char *name = i == 2 ? "bias" : "residual";
+        CG_TRY(cg_check_dtype(n->in[i], name, CG_F32));
+        if (!cg_shape_equal(&n->in[i]->shape, &want[i - 2]))
+            return cg_error(CG_ESHAPE, "%s is %s, wanted %s", name,
+                            cg_shape_print(&n->in[i]->shape, found),
+                            cg_shape_print(&want[i - 2], wanted));
+    }
+    return CG_OK;
 }
 
 /* A gradient's result is right where the convolution of such shapes has the shape of dy. */
@@ -118,7 +127,7 @@ static cg_status check_dy(const cg_shape *x, const cg_shape *w, const cg_node *n
 }
 
 static cg_status infer_data(const cg_node *n, cg_type *out) {
-    const conv_attr *a = n->attr;
+    const cg_conv2d_attr *a = n->attr;
     CG_TRY(check_operands(n, "dy", "weight"));
     const cg_shape *w = &n->in[1]->shape;
     out[0].dtype = CG_F32;
@@ -127,185 +136,12 @@ static cg_status infer_data(const cg_node *n, cg_type *out) {
 }
 
 static cg_status infer_weights(const cg_node *n, cg_type *out) {
-    const conv_attr *a = n->attr;
+    const cg_conv2d_attr *a = n->attr;
     CG_TRY(check_operands(n, "dy", "x"));
     const cg_shape *x = &n->in[1]->shape;
     out[0].dtype = CG_F32;
     out[0].shape = CG_SHAPE(n->in[0]->shape.dim[3], x->dim[3] / a->groups, a->height, a->width);
     return check_dy(x, &out[0].shape, n);
-}
-
-static cg_dnn_conv geometry(const cg_node *n) {
-    const cg_shape *a = &n->in[0]->shape, *b = &n->in[1]->shape, *c = &n->out[0]->shape;
-    const conv_attr *attr = n->attr;
-    cg_dnn_direction direction = n->op == &cg_op_conv2d             ? CG_DNN_FORWARD
-                                 : n->op == &cg_op_conv2d_grad_data ? CG_DNN_DATA
-                                                                    : CG_DNN_WEIGHTS;
-    const cg_shape *x = direction == CG_DNN_FORWARD ? a : direction == CG_DNN_DATA ? c : b;
-    const cg_shape *y = direction == CG_DNN_FORWARD ? c : a;
-    const cg_shape *w = direction == CG_DNN_WEIGHTS ? c : b;
-    return (cg_dnn_conv){.direction = direction,
-                         .n = x->dim[0],
-                         .h = x->dim[1],
-                         .w = x->dim[2],
-                         .c = x->dim[3],
-                         .oh = y->dim[1],
-                         .ow = y->dim[2],
-                         .o = y->dim[3],
-                         .kh = w->dim[2],
-                         .kw = w->dim[3],
-                         .stride = attr->stride,
-                         .padding = attr->padding,
-                         .dilation = w->dim[2] * w->dim[3] > 1 ? attr->dilation : 1,
-                         .groups = attr->groups};
-}
-
-/* --- kernels ---------------------------------------------------------------------------------- */
-
-typedef struct conv_state {
-    cg_dnn *dnn;
-    cg_dnn_conv g, matrix; /* matrix: with patches as its pictures, where patch is set */
-    int expand, patch;
-    size_t matrix_at, patch_at; /* offsets in scratch */
-    char impl[80];
-} conv_state;
-
-static void release(void *p) {
-    conv_state *s = p;
-    cg_dnn_free(s->dnn);
-    free(s);
-}
-
-/* Products of matrix_geometry: x [n, columns], y [n, rows], matrix [rows, columns]. */
-static cg_status product_create(cg_context *ctx, const cg_dnn_conv *g, cg_dnn **out) {
-    int64_t rows = g->oh * g->ow * g->o, columns = g->h * g->w * g->c;
-    const cg_dnn_matmul m[] = {
-        [CG_DNN_FORWARD] = {.m = g->n, .n = rows, .k = columns, .transpose_b = 1},
-        [CG_DNN_DATA] = {.m = g->n, .n = columns, .k = rows},
-        [CG_DNN_WEIGHTS] = {.m = rows, .n = columns, .k = g->n, .transpose_a = 1},
-    };
-    cg_dnn_matmul shape = m[g->direction];
-    shape.batch = 1;
-    return cg_dnn_matmul_create(ctx, &shape, out);
-}
-
-/* Decides how to run, makes the kernel; *how names what stands before it. */
-static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
-    cg_dnn_conv *m = &s->matrix;
-    const cg_dnn_conv *g = &s->g;
-    *m = *g;
-    int plain = g->groups == 1 && g->dilation == 1;
-    int tiled = g->kh == g->stride && g->kw == g->stride && g->padding == 0;
-    int weights_1x1 = g->direction == CG_DNN_WEIGHTS && g->kh * g->kw == 1;
-    /* oneDNN sums 1×1 weights of few input channels up to 1.5 times as fast as its product. With a
-     * stride, 2.6 sums them wrongly, and writes beyond its scratch. */
-    int narrow = weights_1x1 && g->stride == 1 && g->c < 64 && g->c <= g->o;
-    if (plain && (tiled || weights_1x1) && !narrow) {
-        m->n = g->n * g->oh * g->ow;
-        m->h = g->kh;
-        m->w = g->kw;
-        m->oh = m->ow = 1;
-        s->expand = g->kh * g->kw > 1;
-        s->patch = g->stride > 1;
-        *how = s->patch ? "patches+" : "rows+";
-        return product_create(ctx, m, &s->dnn);
-    }
-    /* Expanded weights of at most twice their size, where oneDNN's kernels are slow. */
-    if (plain && g->h * g->w * g->oh * g->ow <= 2 * g->kh * g->kw) {
-        s->expand = 1;
-        *how = "dense+";
-        return product_create(ctx, m, &s->dnn);
-    }
-    *how = "";
-    return cg_dnn_conv_create(ctx, g, &s->dnn);
-}
-
-static cg_status prepare(cg_prep *p) {
-    conv_state *s = calloc(1, sizeof *s);
-    if (!s) return cg_error(CG_ENOMEM, "no memory for a kernel");
-    p->state = s;
-    s->g = geometry(p->node);
-    if (s->g.n * s->g.h * s->g.w == 0) return CG_OK;
-    const char *how;
-    cg_status status = choose(p->ctx, s, &how);
-    if (status != CG_OK) {
-        p->state = NULL;
-        release(s);
-        return status;
-    }
-    snprintf(s->impl, sizeof s->impl, "%s%s", how, cg_dnn_impl(s->dnn));
-    p->impl = s->impl;
-    s->matrix_at = cg_align64(cg_dnn_scratch(s->dnn));
-    s->patch_at = s->matrix_at;
-    if (s->expand)
-        s->patch_at += cg_align64((size_t)cg_conv_matrix_count(&s->matrix) * sizeof(float));
-    p->scratch = s->patch_at;
-    const cg_dnn_conv *m = &s->matrix;
-    if (s->patch) p->scratch += (size_t)(m->n * m->h * m->w * m->c) * sizeof(float);
-    return CG_OK;
-}
-
-static cg_status run_forward(const conv_state *s, const cg_task *t) {
-    const float *x = t->in[0], *w = t->in[1];
-    if (s->expand) {
-        float *matrix = (float *)((char *)t->scratch + s->matrix_at);
-        cg_conv_matrix_expand(&s->matrix, t->threads, w, matrix);
-        w = matrix;
-    }
-    if (s->patch) {
-        float *patch = (float *)((char *)t->scratch + s->patch_at);
-        cg_conv_patches_get(&s->g, t->threads, x, patch);
-        x = patch;
-    }
-    return cg_dnn_run(s->dnn, &(cg_dnn_operands){
-                                  .a = x, .b = w, .c = t->out[0], .scratch = t->scratch});
-}
-
-static cg_status run_data(const conv_state *s, const cg_task *t) {
-    const float *w = t->in[1];
-    float *dx = t->out[0];
-    if (s->expand) {
-        float *matrix = (float *)((char *)t->scratch + s->matrix_at);
-        cg_conv_matrix_expand(&s->matrix, t->threads, w, matrix);
-        w = matrix;
-    }
-    if (s->patch) dx = (float *)((char *)t->scratch + s->patch_at);
-    CG_TRY(cg_dnn_run(
-        s->dnn, &(cg_dnn_operands){.a = t->in[0], .b = w, .c = dx, .scratch = t->scratch}));
-    if (s->patch) cg_conv_patches_put(&s->g, t->threads, dx, t->out[0]);
-    return CG_OK;
-}
-
-static cg_status run_weights(const conv_state *s, const cg_task *t) {
-    const float *x = t->in[1];
-    float *dw = t->out[0];
-    if (s->patch) {
-        float *patch = (float *)((char *)t->scratch + s->patch_at);
-        cg_conv_patches_get(&s->g, t->threads, x, patch);
-        x = patch;
-    }
-    if (s->expand) dw = (float *)((char *)t->scratch + s->matrix_at);
-    CG_TRY(cg_dnn_run(
-        s->dnn, &(cg_dnn_operands){.a = t->in[0], .b = x, .c = dw, .scratch = t->scratch}));
-    if (s->expand) cg_conv_matrix_fold(&s->matrix, t->threads, dw, t->out[0]);
-    return CG_OK;
-}
-
-static cg_status run(const cg_task *t) {
-    const conv_state *s = t->state;
-    if (!s->dnn) { /* nothing in x: results are empty or 0 */
-        size_t count = (size_t)cg_shape_count(&t->node->out[0]->shape);
-        if (count > 0) memset(t->out[0], 0, count * sizeof(float));
-        return CG_OK;
-    }
-    switch (s->g.direction) {
-    case CG_DNN_FORWARD:
-        return run_forward(s, t);
-    case CG_DNN_DATA:
-        return run_data(s, t);
-    default:
-        return run_weights(s, t);
-    }
 }
 
 /* --- gradient, cost, descriptors -------------------------------------------------------------- */
@@ -322,33 +158,37 @@ static int64_t taps(const cg_dnn_conv *g, int64_t x, int64_t y, int64_t kernel) 
 }
 
 static int64_t flops(const cg_node *n) {
-    cg_dnn_conv g = geometry(n);
+    cg_dnn_conv g = cg_conv2d_geometry(n);
     return 2 * g.n * g.o * (g.c / g.groups) * taps(&g, g.h, g.oh, g.kh) * taps(&g, g.w, g.ow, g.kw);
 }
 
 static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
     cg_value *x = n->in[0], *w = n->in[1];
-    conv_attr data = *(const conv_attr *)n->attr, weights = data;
+    cg_conv2d_attr data = *(const cg_conv2d_attr *)n->attr, weights = data;
     data.height = x->shape.dim[1];
     data.width = x->shape.dim[2];
     weights.height = w->shape.dim[2];
     weights.width = w->shape.dim[3];
-    dx[0] = cg_node_add1(g, &cg_op_conv2d_grad_data, &data, 2, (cg_value *[]){dy[0], w});
-    dx[1] = cg_node_add1(g, &cg_op_conv2d_grad_weights, &weights, 2, (cg_value *[]){dy[0], x});
+    cg_value *d = dy[0];
+    if (data.relu) d = cg_node_add1(g, &cg_op_relu_grad, NULL, 2, (cg_value *[]){n->out[0], d});
+    data.relu = weights.relu = 0;
+    dx[0] = cg_node_add1(g, &cg_op_conv2d_grad_data, &data, 2, (cg_value *[]){d, w});
+    dx[1] = cg_node_add1(g, &cg_op_conv2d_grad_weights, &weights, 2, (cg_value *[]){d, x});
+    for (int i = 2; i < n->n_in; i++) dx[i] = d; /* of the bias: summed by autodiff */
 }
 
 const cg_op cg_op_conv2d = {
     .name = "conv2d",
     .min_in = 2,
-    .max_in = 2,
+    .max_in = 4,
     .n_out = 1,
-    .attr_size = sizeof(conv_attr),
+    .attr_size = sizeof(cg_conv2d_attr),
     .attr = forward_fields,
     .infer = infer,
     .vjp = vjp,
-    .prepare = prepare,
-    .run = run,
-    .release = release,
+    .prepare = cg_conv2d_prepare,
+    .run = cg_conv2d_run,
+    .release = cg_conv2d_release,
     .flops = flops,
 };
 
@@ -357,12 +197,12 @@ const cg_op cg_op_conv2d_grad_data = {
     .min_in = 2,
     .max_in = 2,
     .n_out = 1,
-    .attr_size = sizeof(conv_attr),
+    .attr_size = sizeof(cg_conv2d_attr),
     .attr = grad_fields,
     .infer = infer_data,
-    .prepare = prepare,
-    .run = run,
-    .release = release,
+    .prepare = cg_conv2d_prepare,
+    .run = cg_conv2d_run,
+    .release = cg_conv2d_release,
     .flops = flops,
 };
 
@@ -371,24 +211,26 @@ const cg_op cg_op_conv2d_grad_weights = {
     .min_in = 2,
     .max_in = 2,
     .n_out = 1,
-    .attr_size = sizeof(conv_attr),
+    .attr_size = sizeof(cg_conv2d_attr),
     .attr = grad_fields,
     .infer = infer_weights,
-    .prepare = prepare,
-    .run = run,
-    .release = release,
+    .prepare = cg_conv2d_prepare,
+    .run = cg_conv2d_run,
+    .release = cg_conv2d_release,
     .flops = flops,
 };
 
 cg_value *cg_conv2d(cg_graph *g, cg_value *x, cg_value *weight, int64_t stride, int64_t padding) {
-    conv_attr a = {.stride = stride, .padding = padding, .dilation = 1, .groups = 1};
+    cg_conv2d_attr a = {.stride = stride, .padding = padding, .dilation = 1, .groups = 1};
     return cg_node_add1(g, &cg_op_conv2d, &a, 2, (cg_value *[]){x, weight});
 }
 
 cg_value *cg_conv2d_with(cg_graph *g, cg_value *x, cg_value *weight, cg_conv2d_options options) {
-    conv_attr a = {.stride = options.stride ? options.stride : 1,
-                   .padding = options.padding,
-                   .dilation = options.dilation ? options.dilation : 1,
-                   .groups = options.groups ? options.groups : 1};
-    return cg_node_add1(g, &cg_op_conv2d, &a, 2, (cg_value *[]){x, weight});
+    cg_conv2d_attr a = {.stride = options.stride ? options.stride : 1,
+                        .padding = options.padding,
+                        .dilation = options.dilation ? options.dilation : 1,
+                        .groups = options.groups ? options.groups : 1,
+                        .relu = options.relu};
+    cg_value *in[] = {x, weight, options.bias, options.residual};
+    return cg_node_add1(g, &cg_op_conv2d, &a, 4, in);
 }

@@ -65,6 +65,8 @@ struct cg_dnn {
     int threads;
     dnnl_primitive_t main, pack; /* pack: weights to or from the layout that main wants */
     int packs_result;            /* pack runs after main */
+    int packs_once;              /* pack runs when cg_dnn_pack is called; main reads PACKED from b */
+    uint64_t layout;             /* a hash of PACKED's */
     dnnl_memory_t memory[N_MEMORY];
     dnnl_exec_arg_t main_arg[6], pack_arg[3];
     int n_main, n_pack;
@@ -89,7 +91,15 @@ const char *cg_dnn_impl(const cg_dnn *d) {
 }
 
 size_t cg_dnn_scratch(const cg_dnn *d) {
-    return d->pad_bytes + d->packed_bytes;
+    return d->pad_bytes + (d->packs_once ? 0 : d->packed_bytes);
+}
+
+size_t cg_dnn_pack_bytes(const cg_dnn *d) {
+    return d->packs_once ? d->packed_bytes : 0;
+}
+
+uint64_t cg_dnn_pack_key(const cg_dnn *d) {
+    return d->layout;
 }
 
 static cg_status dnn_new(cg_context *ctx, cg_dnn **out) {
@@ -178,11 +188,19 @@ static dnnl_status_t matmul_layouts(const cg_dnn_matmul *m, md *l) {
     DO(s, matrix(&l[C], m->batch, m->m, m->n, 0, m->c_type));
     if (m->bias) DO(s, matrix(&l[BIAS], 1, 1, m->n, 0, CG_F32));
     if (m->residual) DO(s, matrix(&l[RESIDUAL], 1, m->m, m->n, 0, m->residual_type));
-    if (rows_collide(m)) {
+    if (m->pack_b || rows_collide(m)) {
         dnnl_dims_t dim = {m->k, m->n};
         DO(s, md_create(&l[PACKED], 2, dim, data_type(m->b_type), dnnl_format_tag_any));
     }
     return s;
+}
+
+static uint64_t layout_hash(const_md layout) {
+    dnnl_dim_t number[2 * DNNL_MAX_NDIMS + DNNL_MAX_NDIMS + 1] = {0};
+    uint64_t h = dnnl_memory_desc_get_size(layout);
+    int n = md_blocking(layout, number);
+    for (int i = 0; i < n; i++) h = (h ^ (uint64_t)number[i]) * 0x100000001b3u;
+    return h;
 }
 
 /* b where main reads it: in place, or packed first. */
@@ -191,6 +209,7 @@ static dnnl_status_t bind_b(cg_dnn *d, const_md b, const_md wanted) {
     dnnl_status_t s =
         bind(d, in_place ? B : PACKED, wanted, d->main_arg, &d->n_main, DNNL_ARG_WEIGHTS);
     if (!in_place) DO(s, make_pack(d, B, b, PACKED, wanted));
+    d->layout = layout_hash(wanted);
     return s;
 }
 
@@ -212,6 +231,7 @@ static dnnl_status_t matmul_post_ops(const cg_dnn_matmul *m, const_md residual,
     if (s != dnnl_success) return s;
     if (m->f) DO(s, append_eltwise(ops, f[m->f].alg, f[m->f].alpha, 0));
     if (m->residual) DO(s, dnnl_post_ops_append_binary(ops, dnnl_binary_add, residual));
+    if (m->relu_last) DO(s, append_eltwise(ops, dnnl_eltwise_relu, 0, 0));
     DO(s, dnnl_primitive_attr_set_post_ops(attr, ops));
     dnnl_post_ops_destroy(ops);
     return s;
@@ -221,7 +241,8 @@ static dnnl_status_t matmul_describe(cg_dnn *d, const cg_dnn_matmul *m, md *l,
                                      dnnl_primitive_desc_t *pd) {
     dnnl_engine_t e = d->engine->engine;
     md b = l[PACKED] ? l[PACKED] : l[B];
-    if (!m->f && !m->residual) return matmul_pd(pd, e, l[A], b, l[BIAS], l[C], d->engine->attr);
+    if (!m->f && !m->residual && !m->relu_last)
+        return matmul_pd(pd, e, l[A], b, l[BIAS], l[C], d->engine->attr);
     dnnl_primitive_attr_t attr = NULL;
     dnnl_status_t s = dnnl_primitive_attr_clone(&attr, d->engine->attr);
     DO(s, matmul_post_ops(m, l[RESIDUAL], attr));
@@ -237,6 +258,7 @@ static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
     DO(s, make_main(d, pd));
     DO(s, bind(d, A, l[A], d->main_arg, &d->n_main, DNNL_ARG_SRC));
     DO(s, bind_b(d, l[B], dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0)));
+    d->packs_once = m->pack_b && d->pack;
     DO(s, bind(d, C, l[C], d->main_arg, &d->n_main, DNNL_ARG_DST));
     if (m->bias) DO(s, bind(d, BIAS, l[BIAS], d->main_arg, &d->n_main, DNNL_ARG_BIAS));
     if (m->residual)
@@ -248,7 +270,7 @@ static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
 
 /* --- convolution ------------------------------------------------------------------------------ */
 
-enum { X, Y, W_PLAIN, W_ANY, N_LAYOUT };
+enum { X, Y, W_PLAIN, W_ANY, O_BIAS, N_LAYOUT };
 
 static dnnl_status_t conv_layouts(const cg_dnn_conv *c, md *l) {
     const int64_t g = c->groups;
@@ -261,6 +283,22 @@ static dnnl_status_t conv_layouts(const cg_dnn_conv *c, md *l) {
     DO(s, md_create(&l[Y], 4, y, dnnl_f32, dnnl_nhwc));
     DO(s, md_create(&l[W_PLAIN], rank, weight, dnnl_f32, g > 1 ? dnnl_goihw : dnnl_oihw));
     DO(s, md_create(&l[W_ANY], rank, weight, dnnl_f32, dnnl_format_tag_any));
+    if (c->bias) DO(s, md_create(&l[O_BIAS], 1, (dnnl_dims_t){c->o}, dnnl_f32, dnnl_a));
+    return s;
+}
+
+/* The engine's attributes, and what follows the sum while it is in registers. */
+static dnnl_status_t conv_attr(engine *e, const cg_dnn_conv *c, const_md y,
+                               dnnl_primitive_attr_t *out) {
+    dnnl_post_ops_t ops;
+    dnnl_status_t s = dnnl_primitive_attr_clone(out, e->attr);
+    if (s != dnnl_success || !(c->residual || c->relu)) return s;
+    s = dnnl_post_ops_create(&ops);
+    if (s != dnnl_success) return s;
+    if (c->residual) DO(s, dnnl_post_ops_append_binary(ops, dnnl_binary_add, y));
+    if (c->relu) DO(s, append_eltwise(ops, dnnl_eltwise_relu, 0, 0));
+    DO(s, dnnl_primitive_attr_set_post_ops(*out, ops));
+    dnnl_post_ops_destroy(ops);
     return s;
 }
 
@@ -269,8 +307,11 @@ static dnnl_status_t conv_pd(engine *e, const cg_dnn_conv *c, md *l, dnnl_primit
                       dilation = {c->dilation - 1, c->dilation - 1}; /* oneDNN counts from 0 */
     dnnl_primitive_desc_t forward = NULL, *first = c->direction == CG_DNN_FORWARD ? out : &forward;
     const dnnl_alg_kind_t alg = dnnl_convolution_direct;
-    dnnl_status_t s = forward_pd(first, e->engine, dnnl_forward_training, alg, l[X], l[W_ANY], NULL,
-                                 l[Y], stride, dilation, pad, pad, e->attr);
+    dnnl_primitive_attr_t attr = NULL;
+    dnnl_status_t s = conv_attr(e, c, l[Y], &attr);
+    DO(s, forward_pd(first, e->engine, dnnl_forward_training, alg, l[X], l[W_ANY], l[O_BIAS], l[Y],
+                     stride, dilation, pad, pad, attr));
+    if (attr) dnnl_primitive_attr_destroy(attr);
     if (c->direction == CG_DNN_DATA)
         DO(s, backward_data_pd(out, e->engine, alg, l[X], l[W_ANY], l[Y], stride, dilation, pad,
                                pad, forward, e->attr));
@@ -307,6 +348,10 @@ static dnnl_status_t conv_make(cg_dnn *d, const cg_dnn_conv *c, md *l) {
         DO(s, bind(d, r->x, l[X], d->main_arg, &d->n_main, r->x_arg));
         DO(s, bind(d, r->y, l[Y], d->main_arg, &d->n_main, r->y_arg));
         DO(s, bind(d, plain ? r->w : PACKED, w, d->main_arg, &d->n_main, r->w_arg));
+        if (c->bias) DO(s, bind(d, BIAS, l[O_BIAS], d->main_arg, &d->n_main, DNNL_ARG_BIAS));
+        if (c->residual)
+            DO(s, bind(d, RESIDUAL, l[Y], d->main_arg, &d->n_main,
+                       DNNL_ARG_ATTR_MULTIPLE_POST_OP(0) | DNNL_ARG_SRC_1));
         if (!plain && d->packs_result) DO(s, make_pack(d, PACKED, w, C, l[W_PLAIN]));
         if (!plain && !d->packs_result) DO(s, make_pack(d, B, l[W_PLAIN], PACKED, w));
     }
@@ -386,7 +431,7 @@ cg_status cg_dnn_conv_create(cg_context *ctx, const cg_dnn_conv *shape, cg_dnn *
 static dnnl_status_t execute(const cg_dnn *d) {
     dnnl_stream_t stream = d->engine->stream;
     dnnl_status_t s = dnnl_success;
-    if (d->pack && !d->packs_result)
+    if (d->pack && !d->packs_result && !d->packs_once)
         DO(s, dnnl_primitive_execute(d->pack, stream, d->n_pack, d->pack_arg));
     DO(s, dnnl_primitive_execute(d->main, stream, d->n_main, d->main_arg));
     if (d->pack && d->packs_result)
@@ -396,7 +441,9 @@ static dnnl_status_t execute(const cg_dnn *d) {
 }
 
 cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o) {
-    char *packed = d->packed_bytes ? (char *)o->scratch + d->pad_bytes : NULL;
+    char *packed = d->packs_once     ? (char *)o->b
+                   : d->packed_bytes ? (char *)o->scratch + d->pad_bytes
+                                     : NULL;
     char *const data[N_MEMORY] = {
         [A] = (char *)o->a,        [B] = (char *)o->b, [BIAS] = (char *)o->bias,
         [RESIDUAL] = (char *)o->residual, [C] = o->c,  [PACKED] = packed,
@@ -414,4 +461,19 @@ cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o) {
     threads_set(before);
     pthread_mutex_unlock(lock);
     return s == dnnl_success ? CG_OK : dnn_error(s, d->impl);
+}
+
+cg_status cg_dnn_pack(const cg_dnn *d, const void *b, void *to, void *scratch) {
+    dnnl_status_t s = dnnl_success;
+    pthread_mutex_t *lock = (pthread_mutex_t *)&d->lock;
+    pthread_mutex_lock(lock);
+    int before = threads_set(d->threads);
+    DO(s, dnnl_memory_set_data_handle(d->memory[B], (char *)b));
+    DO(s, dnnl_memory_set_data_handle(d->memory[PACKED], to));
+    if (d->memory[PACK_PAD]) DO(s, dnnl_memory_set_data_handle(d->memory[PACK_PAD], scratch));
+    DO(s, dnnl_primitive_execute(d->pack, d->engine->stream, d->n_pack, d->pack_arg));
+    DO(s, dnnl_stream_wait(d->engine->stream));
+    threads_set(before);
+    pthread_mutex_unlock(lock);
+    return s == dnnl_success ? CG_OK : dnn_error(s, "packing weights");
 }

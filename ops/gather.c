@@ -112,9 +112,9 @@ const cg_op cg_op_gather = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .selects = 1,
     .bf16_in = 1,
     .bf16_out = 1,
-    .selects = 1,
 };
 
 /* in dy, index -> dtable */

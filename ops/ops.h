@@ -97,6 +97,9 @@ cg_value *cg_conv2d(cg_graph *g, cg_value *x, cg_value *weight, int64_t stride, 
  * order) and with taps `dilation` pixels apart. Zeros of stride, dilation and groups mean 1. */
 typedef struct cg_conv2d_options {
     int64_t stride, padding, dilation, groups;
+    cg_value *bias;     /* [O], or NULL */
+    cg_value *residual; /* as the result, added to it; needs a bias; or NULL */
+    int relu;           /* the positive part of all that */
 } cg_conv2d_options;
 cg_value *cg_conv2d_with(cg_graph *g, cg_value *x, cg_value *weight, cg_conv2d_options options);
 /* kernel × kernel means with that stride, no padding; rows and columns left over are not read */
@@ -114,6 +117,13 @@ typedef struct cg_batch_norm_result {
 } cg_batch_norm_result;
 cg_batch_norm_result cg_batch_norm(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias,
                                    float eps);
+typedef struct cg_batch_norm_options {
+    float eps;
+    int relu;           /* y's positive part */
+    cg_value *residual; /* as x, added to y before relu; or NULL */
+} cg_batch_norm_options;
+cg_batch_norm_result cg_batch_norm_with(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias,
+                                        cg_batch_norm_options options);
 cg_value *cg_batch_norm_inference(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias,
                                   cg_value *mean, cg_value *var, float eps);
 /* Over the last axis. */

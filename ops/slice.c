@@ -98,9 +98,9 @@ const cg_op cg_op_slice = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .selects = 1,
     .bf16_in = 1,
     .bf16_out = 1,
-    .selects = 1,
 };
 
 /* in dy -> dx; here length is the whole axis of x */

@@ -29,11 +29,12 @@
 static const cg_op_case *const tables[] = {
     cg_cases_elementwise, cg_cases_activation,    cg_cases_shape,    cg_cases_reduce,
     cg_cases_matrix,      cg_cases_picture,       cg_cases_max_pool, cg_cases_norm,
-    cg_cases_attention,   cg_cases_attention_qkv, cg_cases_loss,     cg_cases_chance};
+    cg_cases_attention,   cg_cases_attention_qkv, cg_cases_loss,     cg_cases_chance,
+    cg_cases_batch_norm};
 static const cg_bad_case *const bad_tables[] = {
-    cg_bad_elementwise, cg_bad_activation,    cg_bad_shape,    cg_bad_reduce,
-    cg_bad_matrix,      cg_bad_picture,       cg_bad_max_pool, cg_bad_norm,
-    cg_bad_attention,   cg_bad_attention_qkv, cg_bad_loss,     cg_bad_chance};
+    cg_bad_elementwise, cg_bad_activation, cg_bad_shape,     cg_bad_reduce,    cg_bad_matrix,
+    cg_bad_picture,     cg_bad_max_pool,   cg_bad_norm,      cg_bad_attention, cg_bad_attention_qkv,
+    cg_bad_loss,        cg_bad_chance,     cg_bad_batch_norm};
 enum { TABLES = sizeof tables / sizeof *tables };
 
 static cg_context *one, *two; /* threads */

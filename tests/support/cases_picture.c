@@ -36,21 +36,26 @@ static void conv_reference(cg_case_data *d, cg_conv2d_options a) {
                 for (int64_t o = 0; o < y[3]; o++) *out++ = conv_pixel(d, a, n, i, j, o);
 }
 
+#define CONV_OPTIONS(s, p, d, g)                                                                   \
+    (cg_conv2d_options) {                                                                          \
+        .stride = (s), .padding = (p), .dilation = (d), .groups = (g)                              \
+    }
+
 #define CONV(name, stride, padding)                                                                \
     static void name##_build(cg_graph *g, cg_value *const *in, cg_value **out) {                   \
         out[0] = cg_conv2d(g, in[0], in[1], stride, padding);                                      \
     }                                                                                              \
     static void name##_reference(cg_case_data *d) {                                                \
-        conv_reference(d, (cg_conv2d_options){stride, padding, 1, 1});                             \
+        conv_reference(d, CONV_OPTIONS(stride, padding, 1, 1));                                    \
     }
 
 /* stride, padding, dilation, groups */
 #define CONV_WITH(name, ...)                                                                       \
     static void name##_build(cg_graph *g, cg_value *const *in, cg_value **out) {                   \
-        out[0] = cg_conv2d_with(g, in[0], in[1], (cg_conv2d_options){__VA_ARGS__});                \
+        out[0] = cg_conv2d_with(g, in[0], in[1], CONV_OPTIONS(__VA_ARGS__));                       \
     }                                                                                              \
     static void name##_reference(cg_case_data *d) {                                                \
-        conv_reference(d, (cg_conv2d_options){__VA_ARGS__});                                       \
+        conv_reference(d, CONV_OPTIONS(__VA_ARGS__));                                              \
     }
 
 CONV(conv_s1p0, 1, 0)
@@ -78,11 +83,57 @@ static void conv_zeros_build(cg_graph *g, cg_value *const *in, cg_value **out) {
 }
 
 static void conv_zeros_reference(cg_case_data *d) {
-    conv_reference(d, (cg_conv2d_options){1, 0, 1, 1});
+    conv_reference(d, CONV_OPTIONS(1, 0, 1, 1));
 }
 
 #define CONV_CASE(f, text, x, w)                                                                   \
     { &cg_op_conv2d, text, {OPERAND(x), OPERAND(w)}, 2, 1, f##_build, f##_reference, 0, 0 }
+
+/* relu(conv + bias + residual), as far as there are operands. */
+static void fused_reference(cg_case_data *d, cg_conv2d_options a) {
+    conv_reference(d, a);
+    int64_t o = d->in_shape[1].dim[0];
+    for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) {
+        double y = d->out[0][i] + d->in[2][i % o] + (d->n_in > 3 ? d->in[3][i] : 0);
+        d->out[0][i] = a.relu && y < 0 ? 0 : y;
+    }
+}
+
+#define CONV_FUSED(name, s, p, g, has_residual, has_relu)                                          \
+    static void name##_build(cg_graph *graph, cg_value *const *in, cg_value **out) {               \
+        out[0] = cg_conv2d_with(graph, in[0], in[1],                                               \
+                                (cg_conv2d_options){.stride = (s),                                 \
+                                                    .padding = (p),                                \
+                                                    .groups = (g),                                 \
+                                                    .bias = in[2],                                 \
+                                                    .residual = (has_residual) ? in[3] : NULL,     \
+                                                    .relu = (has_relu)});                          \
+    }                                                                                              \
+    static void name##_reference(cg_case_data *d) {                                                \
+        cg_conv2d_options a = CONV_OPTIONS(s, p, 1, g);                                            \
+        a.relu = (has_relu);                                                                       \
+        fused_reference(d, a);                                                                     \
+    }
+
+CONV_FUSED(bias_p1, 1, 1, 1, 0, 0)
+CONV_FUSED(bias_s4p0, 4, 0, 1, 0, 0)
+CONV_FUSED(relu_p1, 1, 1, 1, 0, 1)
+CONV_FUSED(relu_p1g2, 1, 1, 2, 0, 1)
+CONV_FUSED(relu_p0, 1, 0, 1, 0, 1)
+CONV_FUSED(residual_p1, 1, 1, 1, 1, 1)
+CONV_FUSED(residual_p0, 1, 0, 1, 1, 1)
+CONV_FUSED(sum_p0, 1, 0, 1, 1, 0)
+
+#define FUSED_CASE(f, text, x, w, o)                                                               \
+    {                                                                                              \
+        &cg_op_conv2d, text, {OPERAND(x), OPERAND(w), OPERAND(CG_SHAPE(o))}, 3, 1, f##_build,      \
+            f##_reference, 0, 0                                                                    \
+    }
+#define RESIDUAL_CASE(f, text, x, w, o, y)                                                         \
+    {                                                                                              \
+        &cg_op_conv2d, text, {OPERAND(x), OPERAND(w), OPERAND(CG_SHAPE(o)), OPERAND(y)}, 4, 1,     \
+            f##_build, f##_reference, 0, 0                                                         \
+    }
 
 /* --- avg_pool --------------------------------------------------------------------------------- */
 
@@ -135,6 +186,18 @@ static void global_reference(cg_case_data *d) {
     { &cg_op_avg_pool, text, {OPERAND(x)}, 1, 1, f##_build, f##_reference, 0, 0 }
 
 const cg_op_case cg_cases_picture[] = {
+    FUSED_CASE(bias_p1, "3x3, bias", R4(2, 5, 6, 4), R4(6, 4, 3, 3), 6),
+    FUSED_CASE(bias_s4p0, "4x4 patches, bias", R4(2, 8, 8, 3), R4(6, 3, 4, 4), 6),
+    FUSED_CASE(relu_p1, "3x3, bias, relu", R4(2, 5, 6, 4), R4(6, 4, 3, 3), 6),
+    FUSED_CASE(relu_p1, "3x3, bias, relu, picture of 1x1", R4(2, 1, 1, 4), R4(6, 4, 3, 3), 6),
+    FUSED_CASE(relu_p1, "3x3, bias, relu, no picture", R4(0, 5, 6, 4), R4(6, 4, 3, 3), 6),
+    FUSED_CASE(relu_p1g2, "3x3, 2 groups, bias, relu", R4(2, 5, 6, 4), R4(6, 2, 3, 3), 6),
+    FUSED_CASE(relu_p0, "1x1, bias, relu", R4(2, 5, 6, 4), R4(6, 4, 1, 1), 6),
+    RESIDUAL_CASE(residual_p1, "3x3, bias, residual, relu", R4(2, 5, 6, 4), R4(6, 4, 3, 3), 6,
+                  R4(2, 5, 6, 6)),
+    RESIDUAL_CASE(residual_p0, "1x1, bias, residual, relu", R4(2, 5, 6, 4), R4(6, 4, 1, 1), 6,
+                  R4(2, 5, 6, 6)),
+    RESIDUAL_CASE(sum_p0, "1x1, bias, residual", R4(2, 5, 6, 4), R4(6, 4, 1, 1), 6, R4(2, 5, 6, 6)),
     CONV_CASE(conv_s1p1, "3x3, padding 1", R4(2, 7, 6, 5), R4(4, 5, 3, 3)),
     CONV_CASE(conv_s2p1, "stem: 3 channels, stride 2", R4(2, 9, 8, 3), R4(24, 3, 3, 3)),
     CONV_CASE(conv_s2p1, "odd size, stride 2", R4(1, 9, 11, 4), R4(6, 4, 3, 3)),
@@ -217,6 +280,7 @@ static void conv_negative_build(cg_graph *g, cg_value *const *in, cg_value **out
         out[0] = cg_conv2d_with(g, in[0], in[1], (cg_conv2d_options){__VA_ARGS__});                \
     }
 
+CONV_BAD(conv_relu, .relu = 2)
 CONV_BAD(conv_stride, .stride = -2)
 CONV_BAD(conv_dilation, .dilation = -1)
 CONV_BAD(conv_far, .dilation = (int64_t)1 << 40)
@@ -229,6 +293,27 @@ static void pool_k0_build(cg_graph *g, cg_value *const *in, cg_value **out) {
 }
 
 const cg_bad_case cg_bad_picture[] = {
+    {&cg_op_conv2d,
+     {OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 4, 1, 1)), OPERAND(CG_SHAPE(5))},
+     3,
+     relu_p0_build,
+     CG_ESHAPE,
+     "bias is [5], wanted [6]"},
+    {&cg_op_conv2d,
+     {OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 4, 1, 1)), OPERAND(CG_SHAPE(6)),
+      OPERAND(R4(2, 5, 5, 4))},
+     4,
+     sum_p0_build,
+     CG_ESHAPE,
+     "residual is [2, 5, 5, 4], wanted [2, 5, 5, 6]"},
+    {&cg_op_conv2d,
+     {OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 4, 1, 1)), I32(CG_SHAPE(6))},
+     3,
+     relu_p0_build,
+     CG_EDTYPE,
+     "bias is i32"},
+    BAD_CONV(conv_relu, OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 4, 1, 1)), CG_EINVAL,
+             "relu is 2, wanted 0 or 1"),
     BAD_CONV(conv_s1p1, OPERAND(R4(2, 5, 5, 4)), OPERAND(R4(6, 3, 3, 3)), CG_ESHAPE,
              "weight has 3 input channels, x has 4"),
     BAD_CONV(conv_s1p1, OPERAND(R3(5, 5, 4)), OPERAND(R4(6, 4, 3, 3)), CG_ESHAPE, "x is [5, 5, 4]"),

@@ -58,9 +58,10 @@ typedef struct cg_bad_case {
 /* Each file tests/support/cases_*.c holds the cases of a group of ops, ended by a NULL op. */
 extern const cg_op_case cg_cases_elementwise[], cg_cases_activation[], cg_cases_shape[],
     cg_cases_reduce[], cg_cases_matrix[], cg_cases_picture[], cg_cases_max_pool[], cg_cases_norm[],
-    cg_cases_attention[], cg_cases_attention_qkv[], cg_cases_loss[], cg_cases_chance[];
+    cg_cases_batch_norm[], cg_cases_attention[], cg_cases_attention_qkv[], cg_cases_loss[],
+    cg_cases_chance[];
 extern const cg_bad_case cg_bad_elementwise[], cg_bad_activation[], cg_bad_shape[], cg_bad_reduce[],
-    cg_bad_matrix[], cg_bad_picture[], cg_bad_max_pool[], cg_bad_norm[], cg_bad_attention[],
-    cg_bad_attention_qkv[], cg_bad_loss[], cg_bad_chance[];
+    cg_bad_matrix[], cg_bad_picture[], cg_bad_max_pool[], cg_bad_norm[], cg_bad_batch_norm[],
+    cg_bad_attention[], cg_bad_attention_qkv[], cg_bad_loss[], cg_bad_chance[];
 
 #endif

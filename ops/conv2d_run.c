@@ -1,0 +1,199 @@
+/* How convolutions run; conv2d.c says which kernels there are. */
+#include "ops/conv2d.h"
+
+#include "ops/conv_matrix.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+cg_dnn_conv cg_conv2d_geometry(const cg_node *n) {
+    const cg_shape *a = &n->in[0]->shape, *b = &n->in[1]->shape, *c = &n->out[0]->shape;
+    const cg_conv2d_attr *attr = n->attr;
+    cg_dnn_direction direction = n->op == &cg_op_conv2d             ? CG_DNN_FORWARD
+                                 : n->op == &cg_op_conv2d_grad_data ? CG_DNN_DATA
+                                                                    : CG_DNN_WEIGHTS;
+    const cg_shape *x = direction == CG_DNN_FORWARD ? a : direction == CG_DNN_DATA ? c : b;
+    const cg_shape *y = direction == CG_DNN_FORWARD ? c : a;
+    const cg_shape *w = direction == CG_DNN_WEIGHTS ? c : b;
+    return (cg_dnn_conv){.direction = direction,
+                         .n = x->dim[0],
+                         .h = x->dim[1],
+                         .w = x->dim[2],
+                         .c = x->dim[3],
+                         .oh = y->dim[1],
+                         .ow = y->dim[2],
+                         .o = y->dim[3],
+                         .kh = w->dim[2],
+                         .kw = w->dim[3],
+                         .stride = attr->stride,
+                         .padding = attr->padding,
+                         .dilation = w->dim[2] * w->dim[3] > 1 ? attr->dilation : 1,
+                         .groups = attr->groups,
+                         .bias = direction == CG_DNN_FORWARD && n->n_in > 2,
+                         .residual = direction == CG_DNN_FORWARD && n->n_in > 3,
+                         .relu = direction == CG_DNN_FORWARD && attr->relu};
+}
+
+/* --- kernels ---------------------------------------------------------------------------------- */
+
+typedef struct conv_state {
+    cg_dnn *dnn;
+    cg_dnn_conv g, matrix; /* matrix: with patches as its pictures, where patch is set */
+    int expand, patch;
+    size_t matrix_at, patch_at; /* offsets in scratch */
+    char impl[80];
+} conv_state;
+
+void cg_conv2d_release(void *p) {
+    conv_state *s = p;
+    cg_dnn_free(s->dnn);
+    free(s);
+}
+
+/* Products of matrix_geometry: x [n, columns], y [n, rows], matrix [rows, columns]. */
+static cg_status product_create(cg_context *ctx, const cg_dnn_conv *g, cg_dnn **out) {
+    int64_t rows = g->oh * g->ow * g->o, columns = g->h * g->w * g->c;
+    const cg_dnn_matmul m[] = {
+        [CG_DNN_FORWARD] = {.m = g->n, .n = rows, .k = columns, .transpose_b = 1},
+        [CG_DNN_DATA] = {.m = g->n, .n = columns, .k = rows},
+        [CG_DNN_WEIGHTS] = {.m = rows, .n = columns, .k = g->n, .transpose_a = 1},
+    };
+    cg_dnn_matmul shape = m[g->direction];
+    shape.batch = 1;
+    shape.bias = g->bias;
+    shape.residual = g->residual;
+    shape.relu_last = g->relu;
+    return cg_dnn_matmul_create(ctx, &shape, out);
+}
+
+/* Decides how to run, makes the kernel; *how names what stands before it. */
+static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
+    cg_dnn_conv *m = &s->matrix;
+    const cg_dnn_conv *g = &s->g;
+    *m = *g;
+    int plain = g->groups == 1 && g->dilation == 1;
+    int tiled = g->kh == g->stride && g->kw == g->stride && g->padding == 0;
+    int weights_1x1 = g->direction == CG_DNN_WEIGHTS && g->kh * g->kw == 1;
+    /* oneDNN sums 1×1 weights of few input channels up to 1.5 times as fast as its product. With a
+     * stride, 2.6 sums them wrongly, and writes beyond its scratch. */
+    int narrow = weights_1x1 && g->stride == 1 && g->c < 64 && g->c <= g->o;
+    if (plain && (tiled || weights_1x1) && !narrow) {
+        m->n = g->n * g->oh * g->ow;
+        m->h = g->kh;
+        m->w = g->kw;
+        m->oh = m->ow = 1;
+        s->expand = g->kh * g->kw > 1;
+        s->patch = g->stride > 1;
+        *how = s->patch ? "patches+" : "rows+";
+        return product_create(ctx, m, &s->dnn);
+    }
+    /* Expanded weights of at most twice their size, where oneDNN's kernels are slow. */
+    int epilogue = g->bias || g->residual || g->relu;
+    if (plain && !epilogue && g->h * g->w * g->oh * g->ow <= 2 * g->kh * g->kw) {
+        s->expand = 1;
+        *how = "dense+";
+        return product_create(ctx, m, &s->dnn);
+    }
+    *how = "";
+    return cg_dnn_conv_create(ctx, g, &s->dnn);
+}
+
+cg_status cg_conv2d_prepare(cg_prep *p) {
+    conv_state *s = calloc(1, sizeof *s);
+    if (!s) return cg_error(CG_ENOMEM, "no memory for a kernel");
+    p->state = s;
+    s->g = cg_conv2d_geometry(p->node);
+    if (s->g.n * s->g.h * s->g.w == 0) return CG_OK;
+    const char *how;
+    cg_status status = choose(p->ctx, s, &how);
+    if (status != CG_OK) {
+        p->state = NULL;
+        cg_conv2d_release(s);
+        return status;
+    }
+    snprintf(s->impl, sizeof s->impl, "%s%s", how, cg_dnn_impl(s->dnn));
+    p->impl = s->impl;
+    s->matrix_at = cg_align64(cg_dnn_scratch(s->dnn));
+    s->patch_at = s->matrix_at;
+    if (s->expand)
+        s->patch_at += cg_align64((size_t)cg_conv_matrix_count(&s->matrix) * sizeof(float));
+    p->scratch = s->patch_at;
+    const cg_dnn_conv *m = &s->matrix;
+    if (s->patch) p->scratch += (size_t)(m->n * m->h * m->w * m->c) * sizeof(float);
+    return CG_OK;
+}
+
+static cg_status run_forward(const conv_state *s, const cg_task *t) {
+    const float *x = t->in[0], *w = t->in[1];
+    if (s->expand) {
+        float *matrix = (float *)((char *)t->scratch + s->matrix_at);
+        cg_conv_matrix_expand(&s->matrix, t->threads, w, matrix);
+        w = matrix;
+    }
+    if (s->patch) {
+        float *patch = (float *)((char *)t->scratch + s->patch_at);
+        cg_conv_patches_get(&s->g, t->threads, x, patch);
+        x = patch;
+    }
+    return cg_dnn_run(s->dnn, &(cg_dnn_operands){.a = x,
+                                                 .b = w,
+                                                 .bias = s->g.bias ? t->in[2] : NULL,
+                                                 .residual = s->g.residual ? t->in[3] : NULL,
+                                                 .c = t->out[0],
+                                                 .scratch = t->scratch});
+}
+
+static cg_status run_data(const conv_state *s, const cg_task *t) {
+    const float *w = t->in[1];
+    float *dx = t->out[0];
+    if (s->expand) {
+        float *matrix = (float *)((char *)t->scratch + s->matrix_at);
+        cg_conv_matrix_expand(&s->matrix, t->threads, w, matrix);
+        w = matrix;
+    }
+    if (s->patch) dx = (float *)((char *)t->scratch + s->patch_at);
+    CG_TRY(cg_dnn_run(s->dnn,
+                      &(cg_dnn_operands){.a = t->in[0], .b = w, .c = dx, .scratch = t->scratch}));
+    if (s->patch) cg_conv_patches_put(&s->g, t->threads, dx, t->out[0]);
+    return CG_OK;
+}
+
+static cg_status run_weights(const conv_state *s, const cg_task *t) {
+    const float *x = t->in[1];
+    float *dw = t->out[0];
+    if (s->patch) {
+        float *patch = (float *)((char *)t->scratch + s->patch_at);
+        cg_conv_patches_get(&s->g, t->threads, x, patch);
+        x = patch;
+    }
+    if (s->expand) dw = (float *)((char *)t->scratch + s->matrix_at);
+    CG_TRY(cg_dnn_run(s->dnn,
+                      &(cg_dnn_operands){.a = t->in[0], .b = x, .c = dw, .scratch = t->scratch}));
+    if (s->expand) cg_conv_matrix_fold(&s->matrix, t->threads, dw, t->out[0]);
+    return CG_OK;
+}
+
+/* Nothing in x: results are empty or 0, and what is added. */
+static cg_status run_empty(const conv_state *s, const cg_task *t) {
+    const float *bias = s->g.bias ? t->in[2] : NULL, *residual = s->g.residual ? t->in[3] : NULL;
+    int64_t count = cg_shape_count(&t->node->out[0]->shape);
+    float *y = t->out[0];
+    for (int64_t i = 0; i < count; i++) {
+        float v = (bias ? bias[i % s->g.o] : 0) + (residual ? residual[i] : 0);
+        y[i] = s->g.relu && v < 0 ? 0 : v;
+    }
+    return CG_OK;
+}
+
+cg_status cg_conv2d_run(const cg_task *t) {
+    const conv_state *s = t->state;
+    if (!s->dnn) return run_empty(s, t);
+    switch (s->g.direction) {
+    case CG_DNN_FORWARD:
+        return run_forward(s, t);
+    case CG_DNN_DATA:
+        return run_data(s, t);
+    default:
+        return run_weights(s, t);
+    }
+}
