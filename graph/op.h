@@ -64,11 +64,13 @@ struct cg_op {
     const char *name;
     int min_in, max_in; /* max_in -1: any number */
     int n_out;
+    int min_out; /* results from here on a node has only where they are asked for; 0: it has all */
     size_t attr_size;
     const cg_attr_field *attr; /* ends with a NULL name; NULL: none */
 
-    /* Fills out[n_out] from the operands' types and the attributes; refuses by cg_error with a
-     * sentence that says what was found and wanted (the caller adds the node's name). */
+    /* Fills out[n_out], results that n does not have among them, from the operands' types and the
+     * attributes; refuses by cg_error with a sentence that says what was found and wanted (the
+     * caller adds the node's name). */
     cg_status (*infer)(const cg_node *n, cg_type *out);
 
     /* Appends the nodes of the gradient: dx[i] from dy[o]. dy[o] is NULL where no gradient
@@ -95,8 +97,6 @@ struct cg_op {
      * looks at the values' dtypes, computes in f32, and converts as it loads and stores. Which
      * values are bf16 is for a pass to say (cg_value_narrow). */
     unsigned bf16_in, bf16_out;
-    unsigned bf16_same; /* operands that are of one type, those that are multiplied; where there are
-                           such, a result is bf16 only if they are */
     int view;    /* output 0 is operand 0's bytes under another shape, and of its type */
     int selects; /* of operand 0 no more bytes are read than output 0 has: for the profile */
 };

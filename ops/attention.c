@@ -195,7 +195,6 @@ const cg_op cg_op_attention = {
     .run = cg_attention_run,
     .flops = cg_attention_flops,
     .bf16_in = 7,
-    .bf16_same = 7,
     .bf16_out = 1,
 };
 
@@ -211,7 +210,6 @@ const cg_op cg_op_attention_grad = {
     .run = cg_attention_run,
     .flops = cg_attention_flops,
     .bf16_in = 7 | 1u << 5 | 1u << 7,
-    .bf16_same = 7,
     .bf16_out = 7,
 };
 

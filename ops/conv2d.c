@@ -192,7 +192,6 @@ const cg_op cg_op_conv2d = {
     .release = cg_conv2d_release,
     .pack = cg_conv2d_pack,
     .bf16_in = 1u << 0 | 1u << 1 | 1u << 3,
-    .bf16_same = 3,
     .bf16_out = 1,
     .flops = flops,
 };
@@ -209,7 +208,6 @@ const cg_op cg_op_conv2d_grad_data = {
     .run = cg_conv2d_run,
     .release = cg_conv2d_release,
     .bf16_in = 3,
-    .bf16_same = 3,
     .bf16_out = 1,
     .flops = flops,
 };
@@ -226,7 +224,6 @@ const cg_op cg_op_conv2d_grad_weights = {
     .run = cg_conv2d_run,
     .release = cg_conv2d_release,
     .bf16_in = 3,
-    .bf16_same = 3,
     .flops = flops,
 };
 

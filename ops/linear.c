@@ -160,7 +160,6 @@ const cg_op cg_op_linear = {
     .pack = pack,
     .flops = flops,
     .bf16_in = 1u << X | 1u << WEIGHT | 1u << RESIDUAL,
-    .bf16_same = 3,
     .bf16_out = 1,
 };
 

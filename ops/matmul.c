@@ -119,7 +119,6 @@ const cg_op cg_op_matmul = {
     .release = release,
     .flops = flops,
     .bf16_in = 3,
-    .bf16_same = 3,
     .bf16_out = 1,
 };
 
