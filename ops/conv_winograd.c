@@ -7,11 +7,12 @@
 #include <string.h>
 
 enum {
-    POINTS = 16, /* of a transformed tile */
-    STRIP = 6,   /* rows of a product that are summed in registers, */
-    PANEL = 16,  /* and columns */
-    BLOCK_BYTES = 640 << 10,
-    BLOCK_MOST = 96, /* tiles, a multiple of STRIP */
+    POINTS = 16,             /* of a transformed tile */
+    STRIP = 6,               /* rows of a product that are summed in registers, */
+    PANEL = 16,              /* and columns */
+    BLOCK_BYTES = 640 << 10, /* of transformed x and y: in the second-level cache */
+    BLOCK_LEAST = 48,        /* tiles, so that weights are read often; a multiple of STRIP */
+    BLOCK_MOST = 96,
 };
 
 /* The convolution as all directions see it: x [n, h, w, c] to y [n, h, w, o]; of a gradient of the
@@ -40,8 +41,8 @@ static shape shape_of(const cg_dnn_conv *g) {
     s.tiles = s.n * s.rows * s.columns;
     s.wide = (s.o + PANEL - 1) / PANEL * PANEL;
     s.block = BLOCK_BYTES / (POINTS * (int64_t)sizeof(float) * (s.c + s.wide)) / STRIP * STRIP;
-    if (s.block < 2 * STRIP) s.block = 2 * STRIP;
-    if (s.block > BLOCK_MOST) s.block = BLOCK_MOST;
+    if (s.block < BLOCK_LEAST) s.block = BLOCK_LEAST;
+    if (s.block > BLOCK_MOST || s.direction == CG_DNN_WEIGHTS) s.block = BLOCK_MOST;
     s.x_point = s.block * s.c / 16 * 16 + 16;
     s.y_point = s.block * s.wide + 16;
     return s;
@@ -191,58 +192,92 @@ CG_INLINE void from_gradient(const float *y, int64_t row, int64_t column, int64_
 
 /* --- weights --------------------------------------------------------------------------------- */
 
-/* u [points, panels, c, PANEL] = G g Gᵀ; of a gradient of the data, the filters turned round. */
-CG_KERNEL static void weights_range(const shape *s, const float *w, float *u, int64_t begin,
-                                    int64_t end) {
-    int back = s->direction == CG_DNN_DATA;
-    int64_t point = s->wide * s->c;
-    for (int64_t c = begin; c < end; c++)
-        for (int64_t o = 0; o < s->wide; o++) {
-            const float *g = w + (back ? c * s->o + o : o * s->c + c) * 9;
-            float *to = u + (o / PANEL * s->c + c) * PANEL + o % PANEL, t[4][3];
-            for (int j = 0; j < 3; j++) {
-                float a[3] = {0};
-                for (int i = 0; i < 3 && o < s->o; i++) a[i] = g[back ? 8 - 3 * i - j : 3 * i + j];
-                t[0][j] = a[0];
-                t[1][j] = 0.5f * (a[0] + a[1] + a[2]);
-                t[2][j] = 0.5f * (a[0] - a[1] + a[2]);
-                t[3][j] = a[2];
-            }
-            for (int i = 0; i < 4; i++) {
-                to[(4 * i) * point] = t[i][0];
-                to[(4 * i + 1) * point] = 0.5f * (t[i][0] + t[i][1] + t[i][2]);
-                to[(4 * i + 2) * point] = 0.5f * (t[i][0] - t[i][1] + t[i][2]);
-                to[(4 * i + 3) * point] = t[i][2];
-            }
-        }
+/* g [9 taps][PANEL], of the filters o … o + PANEL - 1 of channel c, 0 beyond the last; of a
+ * gradient of the data, the filters turned round. */
+CG_INLINE void take_filters(const shape *s, const float *w, int64_t o, int64_t c,
+                            float g[9][PANEL]) {
+    int64_t count = s->o - o < PANEL ? s->o - o : PANEL;
+    if (count < PANEL) memset(g, 0, sizeof(float[9][PANEL]));
+    if (s->direction == CG_DNN_DATA) {
+        const float *at = w + (c * s->o + o) * 9;
+        for (int64_t i = 0; i < count; i++)
+            for (int k = 0; k < 9; k++) g[8 - k][i] = at[i * 9 + k];
+        return;
+    }
+    const float *at = w + (o * s->c + c) * 9;
+    for (int64_t i = 0; i < count; i++)
+        for (int k = 0; k < 9; k++) g[k][i] = at[i * s->c * 9 + k];
 }
 
-/* dw = Gᵀ (Σ of the threads' du) G; du [points, c, wide]. */
-CG_KERNEL static void fold_range(const shape *s, const float *du, size_t next, int threads,
-                                 float *dw, int64_t begin, int64_t end) {
-    int64_t point = s->c * s->wide;
-    for (int64_t o = begin; o < end; o++)
-        for (int64_t c = 0; c < s->c; c++) {
-            float m[4][4], t[3][4], *to = dw + (o * s->c + c) * 9;
-            for (int k = 0; k < POINTS; k++) {
-                const float *at = du + k * point + c * s->wide + o;
-                float sum = at[0];
-                for (int i = 1; i < threads; i++) sum += at[(size_t)i * next];
-                m[k / 4][k % 4] = sum;
+/* u [points, panels, c, PANEL] = G g Gᵀ of the panels begin … end-1. */
+CG_KERNEL static void weights_range(const shape *s, const float *w, float *u, int64_t begin,
+                                    int64_t end) {
+    int64_t point = s->wide * s->c;
+    for (int64_t at = begin * s->c; at < end * s->c; at++) {
+        float g[9][PANEL], *to = u + at * PANEL;
+        take_filters(s, w, at / s->c * PANEL, at % s->c, g);
+#pragma omp simd
+        for (int o = 0; o < PANEL; o++) {
+            float t[4][3];
+#pragma GCC unroll 3
+            for (int j = 0; j < 3; j++) {
+                float ends = g[j][o] + g[6 + j][o];
+                t[0][j] = g[j][o];
+                t[1][j] = 0.5f * (ends + g[3 + j][o]);
+                t[2][j] = 0.5f * (ends - g[3 + j][o]);
+                t[3][j] = g[6 + j][o];
             }
-            for (int j = 0; j < 4; j++) {
-                float add = 0.5f * (m[1][j] + m[2][j]);
-                t[0][j] = m[0][j] + add;
-                t[1][j] = 0.5f * (m[1][j] - m[2][j]);
-                t[2][j] = add + m[3][j];
-            }
-            for (int i = 0; i < 3; i++) {
-                float add = 0.5f * (t[i][1] + t[i][2]);
-                to[3 * i] = t[i][0] + add;
-                to[3 * i + 1] = 0.5f * (t[i][1] - t[i][2]);
-                to[3 * i + 2] = add + t[i][3];
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; i++) {
+                float ends = t[i][0] + t[i][2];
+                to[o + (4 * i) * point] = t[i][0];
+                to[o + (4 * i + 1) * point] = 0.5f * (ends + t[i][1]);
+                to[o + (4 * i + 2) * point] = 0.5f * (ends - t[i][1]);
+                to[o + (4 * i + 3) * point] = t[i][2];
             }
         }
+    }
+}
+
+/* g [9 taps][PANEL] = Gᵀ m G, m the sum of the threads' du of PANEL filters. */
+CG_INLINE void fold_panel(const float *du, int64_t point, size_t next, int threads,
+                          float g[9][PANEL]) {
+#pragma omp simd
+    for (int o = 0; o < PANEL; o++) {
+        float m[POINTS], t[3][4];
+#pragma GCC unroll 16
+        for (int k = 0; k < POINTS; k++) m[k] = du[k * point + o];
+        for (int i = 1; i < threads; i++)
+#pragma GCC unroll 16
+            for (int k = 0; k < POINTS; k++) m[k] += du[(size_t)i * next + (size_t)(k * point + o)];
+#pragma GCC unroll 4
+        for (int j = 0; j < 4; j++) {
+            float half = 0.5f * (m[4 + j] + m[8 + j]);
+            t[0][j] = m[j] + half;
+            t[1][j] = 0.5f * (m[4 + j] - m[8 + j]);
+            t[2][j] = half + m[12 + j];
+        }
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; i++) {
+            float half = 0.5f * (t[i][1] + t[i][2]);
+            g[3 * i][o] = t[i][0] + half;
+            g[3 * i + 1][o] = 0.5f * (t[i][1] - t[i][2]);
+            g[3 * i + 2][o] = half + t[i][3];
+        }
+    }
+}
+
+/* dw of the panels begin … end-1; du [points, c, wide]. */
+CG_KERNEL static void fold_range(const shape *s, const float *du, size_t next, int threads,
+                                 float *dw, int64_t begin, int64_t end) {
+    for (int64_t at = begin * s->c; at < end * s->c; at++) {
+        int64_t o = at / s->c * PANEL, c = at % s->c;
+        int64_t count = s->o - o < PANEL ? s->o - o : PANEL;
+        float g[9][PANEL], *to = dw + (o * s->c + c) * 9;
+        fold_panel(du + c * s->wide + o, s->c * s->wide, next, threads, g);
+        for (int64_t i = 0; i < count; i++)
+            for (int k = 0; k < 9; k++) to[i * s->c * 9 + k] = g[k][i];
+    }
 }
 
 /* --- blocks ---------------------------------------------------------------------------------- */
@@ -392,11 +427,12 @@ void cg_winograd_run(const cg_dnn_conv *g, int threads, const cg_dnn_operands *o
     int64_t work = (int64_t)weights_count(&j.s);
     if (g->direction != CG_DNN_WEIGHTS) {
         j.own += weights_count(&j.s);
-        cg_parallel(threads, j.s.c, 1, work, weights_part, &j);
+        cg_parallel(threads, j.s.wide / PANEL, 1, work, weights_part, &j);
     }
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int i = 0; i < threads; i++) thread_run(&j, i, threads);
-    if (g->direction == CG_DNN_WEIGHTS) cg_parallel(threads, j.s.o, 1, work, fold_part, &j);
+    if (g->direction == CG_DNN_WEIGHTS)
+        cg_parallel(threads, j.s.wide / PANEL, 1, work, fold_part, &j);
 }
 
 int cg_winograd_gains(const cg_dnn_conv *g) {
