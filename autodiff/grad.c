@@ -41,7 +41,8 @@ static void mark_active(walk *w, int n_wrt, cg_value *const *wrt) {
         const cg_node *n = w->g->node[i];
         int any = 0;
         for (int k = 0; k < n->n_in; k++)
-            any |= n->in[k]->dtype == CG_F32 && w->active[n->in[k]->id];
+            any |= (n->in[k]->dtype == CG_F32 || n->in[k]->dtype == CG_BF16) &&
+                   w->active[n->in[k]->id];
         for (int k = 0; k < n->n_out; k++) w->active[n->out[k]->id] |= (char)any;
     }
 }

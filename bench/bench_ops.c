@@ -150,11 +150,6 @@ typedef struct arguments {
     double seconds; /* of each measurement */
 } arguments;
 
-typedef struct machine {
-    cg_peak peak;
-    double bandwidth;
-} machine;
-
 typedef struct result {
     double seconds, flops, bytes;
 } result;
@@ -260,24 +255,34 @@ static cg_status measure(cg_context *ctx, const work *w, int gradients, double b
 
 /* --- the report ------------------------------------------------------------------------------- */
 
-static void print_result(const machine *m, const result *r) {
+static void print_result(const cg_bench_peak *peak, const result *r) {
     double flops = r->flops / r->seconds, bytes = r->bytes / r->seconds;
     printf(" %9.3f |", 1e3 * r->seconds);
     if (r->flops > 0)
-        printf(" %7.1f | %4.0f %% |", 1e-9 * flops, 100 * flops / m->peak.flops);
+        printf(" %7.1f | %4.0f %% |", 1e-9 * flops, 100 * flops / peak->flops);
     else
         printf(" %7s | %6s |", "", "");
-    printf(" %6.1f | %4.0f %% |", 1e-9 * bytes, 100 * bytes / m->bandwidth);
+    printf(" %6.1f | %4.0f %% |", 1e-9 * bytes, 100 * bytes / peak->machine.bytes);
+}
+
+static cg_status print_bf16_peak(cg_context *ctx, const cg_bench_peak *f32, int64_t gemm) {
+    cg_bench_peak peak;
+    if (f32->machine.bf16 == 0) return CG_OK;
+    CG_TRY(cg_bench_peak_measure(ctx, CG_BF16, gemm, &peak));
+    printf("bf16: peak %.1f GFLOP/s (registers %.1f, %lld-cubed GEMM %.1f)\n", 1e-9 * peak.flops,
+           1e-9 * peak.registers, (long long)peak.gemm_size, 1e-9 * peak.gemm);
+    return CG_OK;
 }
 
 static cg_status report(cg_context *ctx, const arguments *a) {
-    machine m;
-    CG_TRY(cg_peak_measure(ctx, a->gemm, &m.peak));
-    CG_TRY(cg_peak_bandwidth(ctx, &m.bandwidth));
+    cg_bench_peak peak;
+    CG_TRY(cg_bench_peak_measure(ctx, CG_F32, a->gemm, &peak));
     printf("%d threads; peak %.1f GFLOP/s (%s registers %.1f, %lld-cubed GEMM %.1f); "
-           "memory %.1f GB/s\n\n",
-           ctx->threads, 1e-9 * m.peak.flops, m.peak.vector, 1e-9 * m.peak.registers,
-           (long long)m.peak.gemm_size, 1e-9 * m.peak.gemm, 1e-9 * m.bandwidth);
+           "memory %.1f GB/s\n",
+           ctx->threads, 1e-9 * peak.flops, peak.machine.vector, 1e-9 * peak.machine.flops,
+           (long long)peak.gemm_size, 1e-9 * peak.gemm, 1e-9 * peak.machine.bytes);
+    CG_TRY(print_bf16_peak(ctx, &peak, a->gemm));
+    printf("\n");
     printf("| %-28s | forward ms | GFLOP/s | of peak | GB/s | of memory "
            "| with gradients ms | GFLOP/s | of peak | GB/s | of memory |\n"
            "|---|---|---|---|---|---|---|---|---|---|---|\n",
@@ -289,7 +294,7 @@ static cg_status report(cg_context *ctx, const arguments *a) {
             result r;
             cg_status s = measure(ctx, &table[i], gradients, a->seconds, &r);
             if (s != CG_OK) return cg_error_in(s, "%s", table[i].name);
-            print_result(&m, &r);
+            print_result(&peak, &r);
         }
         printf("\n");
         fflush(stdout);
@@ -325,7 +330,7 @@ int main(int argc, char **argv) {
     struct argp argp = {options, parse, NULL, "Times ops at the sizes that training meets.",
                         NULL,    NULL,  NULL};
     cg_context *ctx = NULL;
-    argp_parse(&argp, argc, argv, 0, NULL, &a);
+    cg_bench_parse(&argp, argc, argv, &a);
     cg_status s = cg_context_create(a.threads, &ctx);
     if (s == CG_OK) s = report(ctx, &a);
     cg_context_free(ctx);

@@ -24,6 +24,12 @@ static inline double cg_bench_median(double *x, int n) {
     return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
+/* Wrong usage ends a benchmark with 2, as it does clipgraph; what fails later, with 1. */
+static inline void cg_bench_parse(const struct argp *argp, int argc, char **argv, void *arguments) {
+    argp_err_exit_status = 2;
+    argp_parse(argp, argc, argv, 0, NULL, arguments);
+}
+
 /* A whole number of at least `low`, or the end with a sentence. */
 static inline int64_t cg_bench_whole(struct argp_state *state, const char *text, int64_t low) {
     char *end;

@@ -2,76 +2,10 @@
 
 #include "bench/measure.h"
 #include "graph/exec.h"
+#include "ops/bf16.h"
 #include "ops/ops.h"
 
 #include <stdlib.h>
-
-/* --- registers -------------------------------------------------------------------------------- */
-
-enum { CHAINS = 12 }; /* hide the latency of 2 pipes × 4 to 5 cycles, and fit 16 registers */
-
-/* n rounds of CHAINS independent multiply-adds on vectors of that many bytes. The bodies differ in
- * their target only, so that each is compiled for its processor. */
-#define REGISTER_LOOP(name, bytes, attribute)                                                      \
-    attribute static float name(int64_t n) {                                                       \
-        typedef float vector __attribute__((vector_size(bytes)));                                  \
-        vector a[CHAINS], x = {0}, y = {0}, sum = {0};                                             \
-        x += 0.999f;                                                                               \
-        y += 0.001f;                                                                               \
-        for (int k = 0; k < CHAINS; k++) a[k] = y + (float)k;                                      \
-        for (int64_t i = 0; i < n; i++) {                                                          \
-            _Pragma("GCC unroll 12") for (int k = 0; k < CHAINS; k++) a[k] = a[k] * x + y;         \
-        }                                                                                          \
-        for (int k = 0; k < CHAINS; k++) sum += a[k];                                              \
-        return sum[0];                                                                             \
-    }
-
-typedef struct level {
-    const char *name;
-    int lanes;
-    float (*loop)(int64_t n);
-} level;
-
-#if defined(__x86_64__)
-REGISTER_LOOP(loop_avx512, 64, __attribute__((target("avx512f"), noinline)))
-REGISTER_LOOP(loop_avx2, 32, __attribute__((target("avx2,fma"), noinline)))
-REGISTER_LOOP(loop_sse, 16, __attribute__((noinline)))
-
-static level best_level(void) {
-    if (__builtin_cpu_supports("avx512f")) return (level){"avx512f", 16, loop_avx512};
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        return (level){"avx2", 8, loop_avx2};
-    return (level){"sse2", 4, loop_sse};
-}
-#else
-REGISTER_LOOP(loop_vector, 16, __attribute__((noinline)))
-
-static level best_level(void) {
-    return (level){"128-bit vectors", 4, loop_vector};
-}
-#endif
-
-static double loop_seconds(level l, int threads, int64_t n) {
-    float sink = 0;
-    double from = cg_bench_now();
-#pragma omp parallel num_threads(threads) reduction(+ : sink)
-    sink += l.loop(n);
-    double seconds = cg_bench_now() - from;
-    volatile float keep = sink; /* so that the loop is not dead */
-    (void)keep;
-    return seconds;
-}
-
-static double register_flops(level l, int threads) {
-    int64_t n = 1 << 12;
-    while (loop_seconds(l, threads, n) < 0.002) n *= 2;
-    double best = 0;
-    for (int i = 0; i < 200; i++) { /* short turns: some are undisturbed on a shared machine */
-        double rate = 2.0 * CHAINS * l.lanes * (double)n * threads / loop_seconds(l, threads, n);
-        if (rate > best) best = rate;
-    }
-    return best;
-}
 
 /* --- a matrix product ------------------------------------------------------------------------- */
 
@@ -87,30 +21,36 @@ static cg_status time_gemm(cg_exec *e, int64_t n, double *best) {
     return CG_OK;
 }
 
-static cg_status gemm_with(cg_context *ctx, cg_graph *g, cg_exec *e, const float *x, int64_t n,
-                           cg_plan **plan, double *best) {
-    cg_value *a = cg_input(g, "a", CG_F32, CG_SHAPE(n, n));
-    cg_graph_output(g, "c", cg_matmul(g, a, cg_input(g, "b", CG_F32, CG_SHAPE(n, n)), 0, 0),
+/* The product of two matrices of `operand`, whose n² elements stand one behind the other in x. */
+static cg_status gemm_with(cg_context *ctx, cg_graph *g, cg_exec *e, cg_dtype operand,
+                           const char *x, int64_t n, cg_plan **plan, double *best) {
+    cg_value *a = cg_input(g, "a", operand, CG_SHAPE(n, n));
+    cg_graph_output(g, "c", cg_matmul(g, a, cg_input(g, "b", operand, CG_SHAPE(n, n)), 0, 0),
                     CG_KEEP);
     CG_TRY(cg_graph_status(g));
     CG_TRY(cg_plan_create(ctx, g, plan));
     CG_TRY(cg_exec_use(e, *plan));
     CG_TRY(cg_exec_bind_input(e, "a", x));
-    CG_TRY(cg_exec_bind_input(e, "b", x + n * n));
+    CG_TRY(cg_exec_bind_input(e, "b", x + (size_t)(n * n) * cg_dtype_size(operand)));
     return time_gemm(e, n, best);
 }
 
-static cg_status gemm_flops(cg_context *ctx, int64_t n, double *best) {
+static void fill(void *x, cg_dtype operand, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        cg_store(x, i, (float)(i % 251) / 251 - 0.5f, operand == CG_BF16);
+}
+
+static cg_status gemm_flops(cg_context *ctx, cg_dtype operand, int64_t n, double *best) {
     cg_graph *g = NULL;
     cg_plan *plan = NULL;
     cg_exec *e = NULL;
-    float *x = malloc(2 * (size_t)(n * n) * sizeof *x);
+    void *x = malloc(2 * (size_t)(n * n) * cg_dtype_size(operand));
     cg_status s =
         x ? CG_OK : cg_error(CG_ENOMEM, "no memory for matrices of %lld rows", (long long)n);
-    for (int64_t i = 0; x && i < 2 * n * n; i++) x[i] = (float)(i % 251) / 251 - 0.5f;
+    if (s == CG_OK) fill(x, operand, 2 * n * n);
     if (s == CG_OK) s = cg_graph_create(NULL, &g);
     if (s == CG_OK) s = cg_exec_create(&e);
-    if (s == CG_OK) s = gemm_with(ctx, g, e, x, n, &plan, best);
+    if (s == CG_OK) s = gemm_with(ctx, g, e, operand, x, n, &plan, best);
     cg_exec_free(e);
     cg_plan_free(plan);
     cg_graph_free(g);
@@ -118,35 +58,16 @@ static cg_status gemm_flops(cg_context *ctx, int64_t n, double *best) {
     return s;
 }
 
-cg_status cg_peak_measure(cg_context *ctx, int64_t gemm, cg_peak *out) {
-    level l = best_level();
-    *out = (cg_peak){.vector = l.name, .registers = register_flops(l, ctx->threads)};
+cg_status cg_bench_peak_measure(cg_context *ctx, cg_dtype operand, int64_t gemm,
+                                cg_bench_peak *out) {
+    *out = (cg_bench_peak){0};
+    cg_peak_registers(ctx->threads, 0.4, &out->machine);
+    out->registers = operand == CG_BF16 ? out->machine.bf16 : out->machine.flops;
+    if (out->registers == 0)
+        return cg_error(CG_EUNSUPPORTED, "this processor has no instructions for bf16");
     while (gemm > 256 && 2.0 * (double)(gemm * gemm * gemm) > 1.5 * out->registers) gemm /= 2;
     out->gemm_size = gemm;
-    CG_TRY(gemm_flops(ctx, gemm, &out->gemm));
+    CG_TRY(gemm_flops(ctx, operand, gemm, &out->gemm));
     out->flops = out->registers > out->gemm ? out->registers : out->gemm;
-    return CG_OK;
-}
-
-/* --- memory ----------------------------------------------------------------------------------- */
-
-cg_status cg_peak_bandwidth(cg_context *ctx, double *out) {
-    int64_t n = INT64_C(1) << 25; /* 128 MiB each */
-    float *x = malloc(3 * (size_t)n * sizeof *x);
-    if (!x) return cg_error(CG_ENOMEM, "no memory to measure bandwidth");
-    float *y = x + n, *z = y + n;
-    double least = 0;
-    for (int round = 0; round < 8; round++) { /* the first one touches the pages */
-        double from = cg_bench_now();
-#pragma omp parallel for simd schedule(static) num_threads(ctx->threads)
-        for (int64_t i = 0; i < n; i++) {
-            if (round == 0) y[i] = z[i] = 1;
-            x[i] = y[i] + 0.5f * z[i];
-        }
-        double seconds = cg_bench_now() - from;
-        if (round == 1 || (round > 1 && seconds < least)) least = seconds;
-    }
-    free(x);
-    *out = 3.0 * (double)n * sizeof(float) / least;
-    return CG_OK;
+    return cg_peak_memory(ctx->threads, (size_t)128 << 20, &out->machine);
 }

@@ -4,6 +4,7 @@
 #ifndef CG_CLI_H
 #define CG_CLI_H
 
+#include "cli/profile.h"
 #include "data/dataset.h"
 #include "serialize/checkpoint.h"
 #include "train/evaluate.h"
@@ -50,15 +51,20 @@ cg_status cli_table(const char *path, cg_table_options options, cg_dataset **out
 /* Drawn scenes of combinations that training never draws: the same for every run. */
 cg_status cli_held_out(int64_t image_size, cg_dataset **out);
 
-/* Options every command that runs a model has: --threads, --workers, --batch-size, --json. An argp
- * child: {&cli_run_argp, 0, "Running:", 0} with a cli_run as its input. */
+/* Options every command that runs a model has: --threads, --workers, --batch-size, --json,
+ * --profile. An argp child: {&cli_run_argp, 0, "Running:", 0} with a cli_run as its input. */
 typedef struct cli_run {
     int threads;        /* 0: all processors */
     int workers;        /* loader threads; 0: as many as threads */
     int64_t batch_size; /* 0 before parsing: 64 */
     int json;           /* one JSON object on stdout instead of text */
+    cli_profile profile;
 } cli_run;
 extern const struct argp cli_run_argp;
+
+/* cg_model_load, by those options: from now on its runs are profiled, where that is asked for.
+ * cli_profile_end is to be called before the model is freed. */
+cg_status cli_model_load(const char *checkpoint, cli_run *run, cg_model *out);
 
 /* How a model is evaluated, by those options. */
 cg_embed_options cli_evaluate_options(const cg_model *m, const cli_run *run);

@@ -200,11 +200,13 @@ int cli_classify(int argc, char **argv) {
     if (s == CG_OK) s = check_labels(&labels);
     if (s == CG_OK) s = cli_templates_read(&a.templates);
     if (s == CG_OK) s = cli_pictures("classify", a.path, a.n_paths, &d);
-    if (s == CG_OK) s = cg_model_load(a.checkpoint, a.run.threads, &m);
+    if (s == CG_OK) s = cli_model_load(a.checkpoint, &a.run, &m);
     if (s == CG_OK) s = classify(&a, &m, d, &labels);
+    int code = s == CG_OK ? 0 : cli_fail("classify", s);
+    code = cli_profile_end("classify", &a.run.profile, m.runner, a.run.json, code);
     cg_dataset_free(d);
     cg_model_free(&m);
     cli_templates_free(&a.templates);
     cli_lines_free(&labels);
-    return s == CG_OK ? 0 : cli_fail("classify", s);
+    return code;
 }

@@ -155,7 +155,7 @@ static cg_status finish(const arguments *a, const float *row, int64_t n, int64_t
     return CG_OK;
 }
 
-static cg_status embed_pictures(const arguments *a, cg_model *m) {
+static cg_status embed_pictures(arguments *a, cg_model *m) {
     cg_dataset *d = NULL;
     cg_embeddings e = {0};
     const char *image = a->image_column ? a->image_column : "filepath";
@@ -165,7 +165,7 @@ static cg_status embed_pictures(const arguments *a, cg_model *m) {
     CG_TRY(a->table ? cli_table(a->table, columns, &d)
                     : cli_pictures("embed", a->path, a->n_paths, &d));
     cg_status s = check_names(d->path, d->size);
-    if (s == CG_OK) s = cg_model_load(a->checkpoint, a->run.threads, m);
+    if (s == CG_OK) s = cli_model_load(a->checkpoint, &a->run, m);
     if (s == CG_OK) s = cli_embed_pictures("embed", m, &a->run, d, &e);
     if (s == CG_OK) s = finish(a, e.row, e.n, e.width, d->path, e.index, d->size - e.n);
     cg_embeddings_free(&e);
@@ -173,12 +173,12 @@ static cg_status embed_pictures(const arguments *a, cg_model *m) {
     return s;
 }
 
-static cg_status embed_texts(const arguments *a, cg_model *m) {
+static cg_status embed_texts(arguments *a, cg_model *m) {
     cli_lines l;
     float *row = NULL;
     int64_t cut = 0;
     CG_TRY(cli_lines_read(a->texts, 0, &l));
-    cg_status s = l.n ? cg_model_load(a->checkpoint, a->run.threads, m)
+    cg_status s = l.n ? cli_model_load(a->checkpoint, &a->run, m)
                       : cg_error(CG_EFORMAT, "%s: has no text in it", a->texts);
     if (s == CG_OK)
         s = cg_embed_texts(m->runner, m->tokenizer, (const char *const *)l.line, l.n, &row, &cut);
@@ -203,6 +203,8 @@ int cli_embed(int argc, char **argv) {
     if (n > 4 && strcmp(a.out + n - 4, ".npy") == 0) a.out[n - 4] = '\0';
     cg_status s = check_place(a.out);
     if (s == CG_OK) s = a.texts ? embed_texts(&a, &m) : embed_pictures(&a, &m);
+    int code = s == CG_OK ? 0 : cli_fail("embed", s);
+    code = cli_profile_end("embed", &a.run.profile, m.runner, a.run.json, code);
     cg_model_free(&m);
-    return s == CG_OK ? 0 : cli_fail("embed", s);
+    return code;
 }

@@ -233,7 +233,7 @@ static cg_status measure(const eval_args *a, const cg_model *m, const cg_dataset
 
 /* Everything is opened before anything is measured: the last path may be the wrong one. */
 static cg_status open_all(eval_args *a, cg_model *m, cg_dataset **train) {
-    CG_TRY(cg_model_load(a->checkpoint, a->run.threads, m));
+    CG_TRY(cli_model_load(a->checkpoint, &a->run, m));
     if (a->pixels) CG_TRY(cli_data_open("eval", a->train_data, &a->data, train));
     for (int i = 0; i < a->n; i++)
         CG_TRY(a->set[i].path ? cli_data_open("eval", a->set[i].path, &a->data, &a->set[i].data)
@@ -392,6 +392,7 @@ int cli_eval(int argc, char **argv) {
     if (s == CG_OK) s = measure_all(&a, &m);
     int code = s == CG_OK ? 0 : cli_fail("eval", s);
     if (code == 0) (a.run.json ? print_json : print_table)(&a, &m);
+    code = cli_profile_end("eval", &a.run.profile, m.runner, a.run.json, code);
     cli_templates_free(&a.templates);
     cg_model_free(&m);
     return code;

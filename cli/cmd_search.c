@@ -221,10 +221,10 @@ static cg_status print_results(const arguments *a, const candidates *c, const fl
     return s;
 }
 
-static cg_status search(const arguments *a, cg_model *m, candidates *c) {
+static cg_status search(arguments *a, cg_model *m, candidates *c) {
     float *query = NULL;
     if (a->folder) CG_TRY(cli_pictures("search", &a->folder, 1, &c->folder));
-    CG_TRY(cg_model_load(a->checkpoint, a->run.threads, m));
+    CG_TRY(cli_model_load(a->checkpoint, &a->run, m));
     int64_t width = cg_runner_desc(m->runner)->embed_dim;
     if (a->index) CG_TRY(load_index(a, width, c));
     cg_status s = embed_query(a, m, &query);
@@ -240,7 +240,9 @@ int cli_search(int argc, char **argv) {
     candidates c = {0};
     cli_parse(&parser, argc, argv, &a);
     cg_status s = search(&a, &m, &c);
+    int code = s == CG_OK ? 0 : cli_fail("search", s);
+    code = cli_profile_end("search", &a.run.profile, m.runner, a.run.json, code);
     candidates_free(&c);
     cg_model_free(&m);
-    return s == CG_OK ? 0 : cli_fail("search", s);
+    return code;
 }

@@ -156,13 +156,6 @@ static void print_end(const cli_job *j, const cg_train_result *r, int64_t from) 
     fflush(stdout);
 }
 
-static void print_profile(const cli_job *j) {
-    char *text;
-    if (cg_exec_profile_text(cg_runner_exec(j->runner), &text) != CG_OK) return;
-    fprintf(j->a.json ? stderr : stdout, "%s", text);
-    free(text);
-}
-
 /* --- the run -------------------------------------------------------------------------------- */
 
 /* Steps made before this run; 0 where it cannot be told (then cg_train says why). */
@@ -188,14 +181,15 @@ static int run(cli_job *j) {
     print_start(j);
     cli_show_begin(&show);
     watch_signals();
-    if (j->a.profile) cg_exec_profile(cg_runner_exec(j->runner), 1);
-    cg_status s = cg_train(j->runner, j->train, j->val, j->tokenizer, &j->options, j->resume,
-                           &watch, &result);
+    cg_status s = cg_exec_profile(cg_runner_exec(j->runner), j->a.profile.profile);
+    if (s != CG_OK) return cli_fail("train", s);
+    s = cg_train(j->runner, j->train, j->val, j->tokenizer, &j->options, j->resume, &watch,
+                 &result);
     cli_show_end(&show);
     if (s == CG_OK) print_end(j, &result, from);
-    if (j->a.profile) print_profile(j);
+    int profiled = cli_profile_end("train", &j->a.profile, j->runner, j->a.json, 0);
     cli_report_left_out("train", j->train->size, &result.loader);
-    if (s == CG_OK) return result.stopped ? 128 + (int)stop_signal : 0;
+    if (s == CG_OK) return result.stopped ? 128 + (int)stop_signal : profiled;
     int code = cli_fail("train", s);
     if (s == CG_EIO && result.checkpoint[0]) {
         fprintf(stderr, "The last checkpoint is whole: %s\nTo go on:  ", result.checkpoint);
@@ -208,7 +202,8 @@ int cli_train(int argc, char **argv) {
     cli_job j = {0};
     int code = cli_job_choose(&j, argc, argv);
     if (code == 0) {
-        cg_status s = cli_job_make(&j);
+        cg_status s = cli_profile_begin(&j.a.profile);
+        if (s == CG_OK) s = cli_job_make(&j);
         code = s == CG_OK ? run(&j) : cli_fail("train", s);
     }
     cli_job_free(&j);

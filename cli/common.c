@@ -103,13 +103,14 @@ char cli_separator(const struct argp_state *state, const char *option, const cha
     return text[0];
 }
 
-enum { KEY_THREADS = 1000, KEY_WORKERS, KEY_BATCH, KEY_JSON };
+enum { KEY_THREADS = 1000, KEY_WORKERS, KEY_BATCH, KEY_JSON, KEY_PROFILE };
 
 static const struct argp_option run_options[] = {
     {"batch-size", KEY_BATCH, "N", 0, "pairs worked on together (default 64)", 0},
     {"threads", KEY_THREADS, "N", 0, "threads of the model (default: one per processor)", 0},
     {"workers", KEY_WORKERS, "N", 0, "threads that read pictures (default: as many)", 0},
     {"json", KEY_JSON, NULL, 0, "print JSON, one object per line", 0},
+    {"profile", KEY_PROFILE, "FILE", OPTION_ARG_OPTIONAL, CLI_PROFILE_DOC, 0},
     {0},
 };
 
@@ -128,6 +129,10 @@ static error_t parse_run(int key, char *text, struct argp_state *state) {
         return 0;
     case KEY_JSON:
         run->json = 1;
+        return 0;
+    case KEY_PROFILE:
+        if (text && !text[0]) argp_error(state, "--profile: the file's name is empty");
+        run->profile = (cli_profile){.on = 1, .trace = text};
         return 0;
     case ARGP_KEY_END:
         if (!run->batch_size) run->batch_size = 64;
@@ -158,6 +163,16 @@ cg_status cli_table(const char *path, cg_table_options options, cg_dataset **out
 cg_status cli_held_out(int64_t image_size, cg_dataset **out) {
     cg_synthetic_options o = {.size = 500, .image_size = (int)image_size, .held_out = 1};
     return cg_dataset_synthetic(&o, out);
+}
+
+/* --- the model ------------------------------------------------------------------------------- */
+
+cg_status cli_model_load(const char *checkpoint, cli_run *run, cg_model *out) {
+    CG_TRY(cli_profile_begin(&run->profile));
+    double begun = cg_profile_begin(run->profile.profile);
+    CG_TRY(cg_model_load(checkpoint, run->threads, out));
+    cg_profile_end(run->profile.profile, CLI_PROFILE_LOADING, begun);
+    return cg_exec_profile(cg_runner_exec(out->runner), run->profile.profile);
 }
 
 /* --- evaluation ------------------------------------------------------------------------------ */

@@ -18,7 +18,8 @@ typedef enum option_type {
     FLAG,
     CHAR,
     CHOICE,
-    PRECISION
+    PRECISION,
+    PROFILE
 } option_type;
 
 typedef struct train_option {
@@ -135,7 +136,7 @@ static const train_option options[] = {
           "depend on it"),
     PASSING("json", FLAG, json, NULL, "print one JSON object per line"),
     PASSING("quiet", FLAG, quiet, NULL, "print only warnings and the summary"),
-    PASSING("profile", FLAG, profile, NULL, "print the time spent by operator"),
+    PASSING("profile", PROFILE, profile, "FILE", CLI_PROFILE_DOC),
 };
 /* clang-format on */
 
@@ -241,6 +242,10 @@ static void read_option(const struct argp_state *state, const train_option *o, c
     case PRECISION:
         read_precision(state, text);
         break;
+    case PROFILE:
+        if (text && !text[0]) argp_error(state, "--profile: the file's name is empty");
+        *(cli_profile *)at = (cli_profile){.on = 1, .trace = text};
+        break;
     }
     if (o->passing) return;
     json_t *argument =
@@ -289,9 +294,10 @@ void cli_train_args_parse(int argc, char **argv, struct json_t *stored, cli_trai
     int group = 0, n = (int)json_array_size(stored);
     for (int i = 0; i < N_OPTIONS; i++) {
         group += !options[i].name;
-        table[i] = (struct argp_option){options[i].name, options[i].name ? FIRST_KEY + i : 0,
-                                        options[i].arg,  0,
-                                        options[i].doc,  group};
+        table[i] = (struct argp_option){
+            options[i].name, options[i].name ? FIRST_KEY + i : 0,
+            options[i].arg,  options[i].type == PROFILE ? OPTION_ARG_OPTIONAL : 0,
+            options[i].doc,  group};
     }
     set_defaults(out);
     out->stored = stored;
@@ -379,6 +385,8 @@ static json_t *option_json(const train_option *o, const cli_train_args *a) {
         return numbers(at, 3);
     case FLAG:
         return json_boolean(*(const int *)at);
+    case PROFILE:
+        return json_boolean(((const cli_profile *)at)->on);
     case CHAR:
         return *(const int *)at ? json_sprintf("%c", *(const int *)at) : json_null();
     case CHOICE:

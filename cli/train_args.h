@@ -3,6 +3,7 @@
 #ifndef CG_CLI_TRAIN_ARGS_H
 #define CG_CLI_TRAIN_ARGS_H
 
+#include "cli/profile.h"
 #include "data/transform.h"
 
 #include <stdint.h>
@@ -35,7 +36,8 @@ typedef struct cli_train_args {
     int interpolation, resize_mode;
     int allow_repeated;
     int64_t cache_mb;
-    int json, quiet, profile;
+    int json, quiet;
+    cli_profile profile;
     char given[CLI_TRAIN_OPTIONS];
     struct json_t *arguments; /* the options given that a resumed run needs again: ["--lr=1", …] */
     struct json_t *stored;    /* those of the run that is resumed; NULL: none */

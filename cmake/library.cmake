@@ -7,7 +7,7 @@ include(CMakePackageConfigHelpers)
 set(PUBLIC_HEADERS
   clipgraph.h
   graph/arena.h graph/context.h graph/exec.h graph/file.h graph/graph.h graph/op.h graph/params.h
-  graph/plan.h graph/rng.h graph/status.h graph/summary.h graph/types.h
+  graph/peak.h graph/plan.h graph/profile.h graph/rng.h graph/status.h graph/summary.h graph/types.h
   ops/bf16.h ops/check.h ops/epilogue.h ops/kernel.h ops/ops.def ops/ops.h ops/passes/passes.h
   autodiff/grad.h autodiff/gradcheck.h
   models/clip.h models/desc.h

@@ -19,3 +19,11 @@ void cg_context_free(cg_context *c) {
     if (c->engine_release) c->engine_release(c->engine);
     free(c);
 }
+
+int cg_context_has_bf16(void) {
+#if defined(__x86_64__)
+    return __builtin_cpu_supports("avx512bf16") != 0;
+#else
+    return 0;
+#endif
+}

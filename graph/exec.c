@@ -2,13 +2,26 @@
 #include "graph/exec.h"
 
 #include "graph/clock.h"
-#include "graph/exec_private.h"
-#include "graph/plan_private.h"
+#include "graph/derived.h"
+#include "graph/frozen.h"
+#include "graph/profile_private.h"
 
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct cg_exec {
+    const cg_plan *plan;
+    char *memory; /* the arena */
+    size_t memory_bytes;
+    char **address; /* [n_value] */
+    void **bound;   /* [n_output] the caller's memory */
+    void **io;      /* [max_io] operands and results of the node that runs */
+    void **packed;  /* [n_node] operands laid out for nodes */
+    cg_profile *profile;
+    int *site; /* [n_node] of the profile; NULL without one */
+};
 
 cg_status cg_exec_create(cg_exec **out) {
     *out = calloc(1, sizeof **out);
@@ -21,7 +34,8 @@ void cg_exec_free(cg_exec *e) {
     free(e->address);
     free(e->bound);
     free(e->io);
-    free(e->profile);
+    free(e->packed);
+    free(e->site);
     free(e);
 }
 
@@ -29,6 +43,15 @@ void cg_exec_free(cg_exec *e) {
 static void *renew(void *list, int n, size_t size) {
     free(list);
     return calloc((size_t)n + 1, size);
+}
+
+/* Makes the nodes of a plan known to the profile, before a run. */
+static cg_status enter_profile(cg_exec *e, const cg_plan *p) {
+    if (!e->profile) return CG_OK;
+    e->site = renew(e->site, p->graph->n_node, sizeof *e->site);
+    if (!e->site)
+        return cg_error(CG_ENOMEM, "no memory to profile a graph of %d nodes", p->graph->n_node);
+    return cg_profile_sites(e->profile, p, e->site);
 }
 
 cg_status cg_exec_use(cg_exec *e, const cg_plan *p) {
@@ -46,15 +69,28 @@ cg_status cg_exec_use(cg_exec *e, const cg_plan *p) {
     e->address = renew(e->address, g->n_value, sizeof *e->address);
     e->bound = renew(e->bound, g->n_output, sizeof *e->bound);
     e->io = renew(e->io, p->max_io, sizeof *e->io);
-    if (!e->address || !e->bound || !e->io)
+    e->packed = renew(e->packed, g->n_node, sizeof *e->packed);
+    if (!e->address || !e->bound || !e->io || !e->packed)
         return cg_error(CG_ENOMEM, "no memory to run a graph of %d nodes", g->n_node);
     for (int i = 0; i < g->n_value; i++) {
         const cg_value *v = g->value[i];
         if (v->kind == CG_VALUE_PARAM) e->address[i] = v->param->data;
         if (v->kind == CG_VALUE_CONSTANT) e->address[i] = (char *)(uintptr_t)v->data;
     }
+    CG_TRY(enter_profile(e, p));
     e->plan = p;
     return CG_OK;
+}
+
+cg_status cg_exec_profile(cg_exec *e, cg_profile *p) {
+    e->profile = p;
+    cg_status s = e->plan ? enter_profile(e, e->plan) : CG_OK;
+    if (s != CG_OK) e->profile = NULL;
+    return s;
+}
+
+cg_profile *cg_exec_get_profile(const cg_exec *e) {
+    return e->profile;
 }
 
 void cg_exec_forget(cg_exec *e) {
@@ -113,6 +149,13 @@ static cg_status check_bound(const cg_exec *e) {
 
 static void resolve(cg_exec *e) {
     const cg_plan *p = e->plan;
+    for (int i = 0; i < p->n_kept; i++) {
+        const cg_kept *k = &p->kept[i];
+        if (k->node >= 0)
+            e->packed[k->node] = k->entry->data;
+        else
+            e->address[k->value] = k->entry->data;
+    }
     for (int i = 0; i < p->graph->n_value; i++) { /* what is viewed stands before its view */
         const cg_location *l = &p->location[i];
         if (l->place == CG_PLACE_ARENA) e->address[i] = e->memory + p->storage[l->at].offset;
@@ -123,9 +166,11 @@ static void resolve(cg_exec *e) {
 
 static cg_status run_node(cg_exec *e, int i) {
     const cg_plan *p = e->plan;
+    if (p->frozen && p->frozen[i]) return CG_OK;
     const cg_node *n = p->graph->node[i];
     for (int k = 0; k < n->n_in; k++) e->io[k] = e->address[n->in[k]->id];
     for (int k = 0; k < n->n_out; k++) e->io[n->n_in + k] = e->address[n->out[k]->id];
+    if (p->step[i].packs >= 0) e->io[p->step[i].packs] = e->packed[i];
     int scratch = p->step[i].scratch;
     cg_task t = {.ctx = p->ctx,
                  .threads = p->ctx->threads,
@@ -160,13 +205,30 @@ static void flush(cg_exec *e, int list) {
 static cg_status run_all(cg_exec *e) {
     const cg_graph *g = e->plan->graph;
     for (int i = 0; i < g->n_node; i++) {
-        double start = e->profiling ? cg_now() : 0;
         CG_TRY(run_node(e, i));
         flush(e, i);
-        if (e->profiling) cg_profile_add(e, i, cg_now() - start);
     }
     flush(e, g->n_node);
-    if (e->profiling) e->profiled_runs++;
+    return CG_OK;
+}
+
+/* As run_all; a node's time ends where the next one's begins. */
+static cg_status run_timing(cg_exec *e) {
+    const cg_graph *g = e->plan->graph;
+    cg_profile *p = e->profile;
+    cg_profile_run run = {.first_event = p->n_event};
+    double begin = cg_now(), start = begin;
+    for (int i = 0; i < g->n_node; i++) {
+        CG_TRY(run_node(e, i));
+        flush(e, i);
+        double end = cg_now();
+        cg_profile_add(p, e->site[i], start, end);
+        start = end;
+    }
+    flush(e, g->n_node);
+    run.begin = begin - p->begun;
+    run.end = cg_now() - p->begun;
+    p->run[p->n_run++ % CG_TRACE_RUNS] = run;
     return CG_OK;
 }
 
@@ -190,6 +252,7 @@ static cg_status run_checking(cg_exec *e, cg_nonfinite *out) {
         return CG_OK;
     }
     for (int i = 0; i < g->n_node; i++) {
+        if (e->plan->frozen && e->plan->frozen[i]) continue;
         CG_TRY(run_node(e, i));
         for (int k = 0; k < g->node[i]->n_out; k++) {
             const cg_value *v = g->node[i]->out[k];
@@ -207,10 +270,14 @@ static cg_status run_checking(cg_exec *e, cg_nonfinite *out) {
 static cg_status run(cg_exec *e, cg_nonfinite *checking) {
     CG_TRY(check_plan(e));
     CG_TRY(check_bound(e));
-    resolve(e);
     int threads = omp_get_max_threads();
     omp_set_num_threads(e->plan->ctx->threads);
-    cg_status s = checking ? run_checking(e, checking) : run_all(e);
+    cg_status s = cg_frozen_refresh(e->plan, e->memory);
+    if (s == CG_OK) resolve(e);
+    if (s == CG_OK && checking)
+        s = run_checking(e, checking);
+    else if (s == CG_OK)
+        s = e->profile ? run_timing(e) : run_all(e);
     omp_set_num_threads(threads);
     return s;
 }
@@ -227,10 +294,13 @@ cg_status cg_exec_find_nonfinite(cg_exec *e, cg_nonfinite *out) {
 void cg_exec_commit(cg_exec *e) {
     if (!e->plan) return;
     const cg_graph *g = e->plan->graph;
+    int changed = 0;
     for (int i = 0; i < g->n_output; i++) {
         const cg_output *o = &g->output[i];
         if (o->mode != CG_UPDATE) continue;
+        changed = 1;
         memcpy(o->param->data, e->address[o->value->id],
                (size_t)o->param->count * cg_dtype_size(o->param->dtype));
     }
+    if (changed) cg_params_changed(g->params);
 }

@@ -4,6 +4,7 @@
 #define CG_EXEC_H
 
 #include "graph/plan.h"
+#include "graph/profile.h"
 
 CG_API_BEGIN
 
@@ -55,12 +56,12 @@ cg_status cg_exec_find_nonfinite(cg_exec *e, cg_nonfinite *out);
 
 /* --- profile -------------------------------------------------------------------------------- */
 
-/* Starts (1) or stops (0) timing each node; starting forgets what was measured. */
-void cg_exec_profile(cg_exec *e, int on);
+/* From now on each run is told to p, which the caller owns and keeps as long; NULL: no more.
+ * errors  CG_ENOMEM: p is not told anything */
+cg_status cg_exec_profile(cg_exec *e, cg_profile *p);
 
-/* A table by op over all plans run since timing started: calls, milliseconds and share per run,
- * GFLOP/s. Allocated; the caller frees it. */
-cg_status cg_exec_profile_text(const cg_exec *e, char **text);
+/* What runs are told to, NULL if nothing: for times outside of runs (cg_profile_end). */
+cg_profile *cg_exec_get_profile(const cg_exec *e);
 
 CG_API_END
 

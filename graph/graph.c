@@ -306,29 +306,35 @@ void cg_value_replace(cg_graph *g, cg_value *from, cg_value *to) {
         if (g->output[i].value == from) g->output[i].value = to;
 }
 
-/* All that reads v, or views it, takes bf16. */
-static int takes_bf16(const cg_graph *g, const cg_value *v) {
+/* Is v another shape of its maker's first operand? */
+static int is_view(const cg_value *v) {
+    return v->node && v->node->op->view && v->index == 0;
+}
+
+/* May all that read v, and what views it, find it as bf16? */
+static int may_narrow(const cg_graph *g, const cg_value *v) {
     for (int i = 0; i < g->n_output; i++)
         if (g->output[i].value == v) return 0;
-    for (int i = 0; i < g->n_node; i++)
-        for (int k = 0; k < g->node[i]->n_in; k++) {
-            const cg_node *n = g->node[i];
-            if (n->in[k] != v) continue;
-            if (!(n->op->bf16_in >> k & 1)) return 0;
-            if (n->op->view && k == 0 && !takes_bf16(g, n->out[0])) return 0;
-        }
+    for (int i = 0; i < g->n_node; i++) {
+        const cg_node *n = g->node[i];
+        for (int k = 0; k < n->n_in; k++)
+            if (n->in[k] == v && !cg_op_reads_bf16(n->op, k)) return 0;
+        if (n->n_in && n->in[0] == v && is_view(n->out[0]) && !may_narrow(g, n->out[0])) return 0;
+    }
     return 1;
 }
 
 static void narrow(cg_graph *g, cg_value *v) {
     v->dtype = CG_BF16;
     for (int i = 0; i < g->n_node; i++)
-        if (g->node[i]->op->view && g->node[i]->in[0] == v) narrow(g, g->node[i]->out[0]);
+        if (g->node[i]->n_in && g->node[i]->in[0] == v && is_view(g->node[i]->out[0]))
+            narrow(g, g->node[i]->out[0]);
 }
 
 int cg_value_narrow(cg_graph *g, cg_value *v) {
-    if (!v->node || v->dtype != CG_F32 || v->node->op->view) return 0;
-    if (!(v->node->op->bf16_out >> v->index & 1) || !takes_bf16(g, v)) return 0;
+    while (is_view(v)) v = v->node->in[0];
+    if (!v->node || v->dtype != CG_F32 || !(v->node->op->bf16_out >> v->index & 1)) return 0;
+    if (!may_narrow(g, v)) return 0;
     narrow(g, v);
     return 1;
 }
@@ -384,8 +390,9 @@ static cg_status verify_node(const cg_graph *g, const cg_node *n) {
     for (int i = 0; i < n->n_out; i++) {
         const cg_value *v = n->out[i];
         char found[CG_SHAPE_TEXT], wanted[CG_SHAPE_TEXT];
-        int narrow = v->dtype == CG_BF16 && type[i].dtype == CG_F32 && (n->op->bf16_out >> i & 1);
-        if ((v->dtype != type[i].dtype && !narrow) || !cg_shape_equal(&v->shape, &type[i].shape))
+        int as_bf16 = v->dtype == CG_BF16 && type[i].dtype == CG_F32 &&
+                      (n->op->bf16_out >> i & 1) && !is_view(v);
+        if ((v->dtype != type[i].dtype && !as_bf16) || !cg_shape_equal(&v->shape, &type[i].shape))
             return cg_error(CG_EINVAL, "output %d is %s %s, its operands make it %s %s", i,
                             cg_dtype_name(v->dtype), cg_shape_print(&v->shape, found),
                             cg_dtype_name(type[i].dtype), cg_shape_print(&type[i].shape, wanted));

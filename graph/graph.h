@@ -144,9 +144,9 @@ void cg_graph_order(cg_graph *g);
 /* Lets every reader of `from`, nodes and outputs, read `to` instead. */
 void cg_value_replace(cg_graph *g, cg_value *from, cg_value *to);
 
-/* Stores a node's f32 result, and what views it, as bf16: its op and all that read it must allow
- * that (bf16_out and bf16_in of the descriptor), and it is no output and no view itself; else
- * nothing happens. Returns whether it did. */
+/* Stores a node's f32 result as bf16, and with it what it views and what views it: the op that
+ * makes it and all that read it must allow that (bf16_out and bf16_in of the descriptor), and none
+ * is an output; else nothing happens. Returns whether it did. */
 int cg_value_narrow(cg_graph *g, cg_value *v);
 
 /* Drops nodes marked dead and renumbers the rest. */

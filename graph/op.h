@@ -39,6 +39,14 @@ typedef struct cg_prep {
     size_t scratch;   /* bytes of scratch a run wants; shared by all nodes of the plan */
     void *state;      /* handed to run and release */
     const char *impl; /* name of the kernel chosen, for reports; static or owned by state */
+
+    /* Bit i: operand i is the same in every run. Of one such operand a kernel may want another
+     * layout: it sets pack_bytes, and a key that names the layout; `pack` then makes it, once, and
+     * run is given that in the operand's place. */
+    unsigned frozen;
+    int pack; /* the operand; -1: none */
+    size_t pack_bytes;
+    uint64_t pack_key;
 } cg_prep;
 
 /* What `run` reads and writes. Pointers are aligned to 64 bytes where the plan owns them. */
@@ -74,6 +82,9 @@ struct cg_op {
     cg_status (*run)(const cg_task *t); /* allocates nothing */
     void (*release)(void *state);
 
+    /* Lays operand cg_prep.pack out at `to`; t as for run, results and other operands aside. */
+    cg_status (*pack)(const cg_task *t, void *to);
+
     /* Useful floating-point operations of a run, two per multiply-add of matrix products and
      * convolutions; NULL: none that count. */
     int64_t (*flops)(const cg_node *n);
@@ -84,8 +95,14 @@ struct cg_op {
      * looks at the values' dtypes, computes in f32, and converts as it loads and stores. Which
      * values are bf16 is for a pass to say (cg_value_narrow). */
     unsigned bf16_in, bf16_out;
-    int view;         /* output 0 is operand 0's bytes under another shape */
+    int view;    /* output 0 is operand 0's bytes under another shape, and of its type */
+    int selects; /* of operand 0 no more bytes are read than output 0 has: for the profile */
 };
+
+/* Whether operand i may be bf16; those that no bit stands for may not. */
+static inline int cg_op_reads_bf16(const cg_op *op, int i) {
+    return i < 32 && (op->bf16_in >> i & 1);
+}
 
 CG_API_END
 

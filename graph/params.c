@@ -1,6 +1,7 @@
 #include "graph/params.h"
 
 #include "graph/arena.h"
+#include "graph/derived.h"
 #include "graph/rng.h"
 
 #include <math.h>
@@ -20,6 +21,7 @@ struct cg_params {
     size_t slots;
     unsigned char *block;
     size_t bytes, trained_bytes;
+    cg_derived_store derived;
 };
 
 cg_status cg_params_create(cg_params **out) {
@@ -30,17 +32,23 @@ cg_status cg_params_create(cg_params **out) {
         return cg_error(CG_ENOMEM, "no memory for a parameter store");
     }
     p->slots = FIRST_SLOTS;
+    cg_derived_begin(&p->derived);
     *out = p;
     return CG_OK;
 }
 
 void cg_params_free(cg_params *p) {
     if (!p) return;
+    cg_derived_end(&p->derived);
     free(p->block);
     free(p->slot);
     free(p->list);
     cg_arena_free(&p->arena);
     free(p);
+}
+
+cg_derived_store *cg_params_derived(cg_params *p) {
+    return &p->derived;
 }
 
 int cg_params_count(const cg_params *p) {
@@ -233,4 +241,5 @@ static void init_param(const cg_param *q, uint64_t seed) {
 void cg_params_init(cg_params *p, uint64_t seed) {
     if (!p->block) return;
     for (int i = 0; i < p->count; i++) init_param(p->list[i], seed);
+    cg_params_changed(p);
 }

@@ -64,6 +64,11 @@ size_t cg_params_bytes(const cg_params *p); /* of the whole block */
 /* Fills every parameter by its spec: element i of a parameter depends on (seed, name, i) only. */
 void cg_params_init(cg_params *p, uint64_t seed);
 
+/* To be called after writing to parameters' memory, so that what plans for inference keep of them
+ * (packed, narrowed or folded weights) is computed again. The optimizer, cg_exec_commit,
+ * cg_params_init and the readers of files call it. */
+void cg_params_changed(cg_params *p);
+
 CG_API_END
 
 #endif

@@ -1,5 +1,5 @@
 /* Planning: where every value lives, and the kernels. */
-#include "graph/plan_private.h"
+#include "graph/frozen.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@ typedef struct liveness {
     cg_plan *p;
     int *readers;   /* [value] reads still to come, of the value itself */
     int *remaining; /* [storage] reads still to come, of all values in it */
+    int freeze;
 } liveness;
 
 /* Reads by nodes, and one that never comes for what must outlive the run. */
@@ -73,6 +74,10 @@ static int inplace_operand(const liveness *l, const cg_node *n) {
 static void locate_result(liveness *l, const cg_node *n, int index) {
     cg_plan *p = l->p;
     const cg_value *v = n->out[index];
+    if (p->frozen && p->frozen[n->id] && !n->op->view) {
+        p->location[v->id] = (cg_location){CG_PLACE_FROZEN, v->id};
+        return;
+    }
     int over = -1, direct = p->graph->n_output ? direct_output(p, v) : -1;
     if (index == 0 && n->op->view) {
         const cg_value *in = n->in[0];
@@ -143,14 +148,20 @@ static cg_status prepare_all(cg_plan *p) {
     const cg_graph *g = p->graph;
     for (int i = 0; i < g->n_node; i++) {
         const cg_node *n = g->node[i];
-        cg_prep prep = {.ctx = p->ctx, .node = n};
-        if (n->op->flops) p->report.flops += n->op->flops(n);
+        cg_prep prep = {.ctx = p->ctx, .node = n, .pack = -1};
+        for (int k = 0; p->key && k < n->n_in; k++)
+            if (p->key[n->in[k]->id] && !p->frozen[i]) prep.frozen |= 1u << k;
+        if (n->op->flops && !(p->frozen && p->frozen[i])) p->report.flops += n->op->flops(n);
         if (n->op->prepare) {
             cg_status s = n->op->prepare(&prep);
             if (s != CG_OK) return cg_error_in(s, "%s: %s", n->name, n->op->name);
         }
-        p->step[i] =
-            (cg_step){.state = prep.state, .impl = prep.impl ? prep.impl : "", .scratch = -1};
+        p->step[i] = (cg_step){.state = prep.state,
+                               .impl = prep.impl ? prep.impl : "",
+                               .scratch = -1,
+                               .packs = prep.pack_bytes ? prep.pack : -1,
+                               .pack_bytes = prep.pack_bytes,
+                               .pack_key = prep.pack_key};
         if (prep.scratch) p->step[i].scratch = new_storage(p, cg_align64(prep.scratch), i);
         if (prep.scratch > p->report.scratch_bytes) p->report.scratch_bytes = prep.scratch;
     }
@@ -182,6 +193,7 @@ static cg_status plan_all(cg_plan *p, liveness *l) {
     if (!p->location || !p->storage || !p->step || !p->flush_first || !p->flush_next ||
         !l->readers || !l->remaining)
         return cg_error(CG_ENOMEM, "no memory to plan a graph of %d nodes", g->n_node);
+    if (l->freeze) CG_TRY(cg_frozen_mark(p));
     count_readers(l);
     locate_all(l);
     list_flushes(p);
@@ -190,12 +202,13 @@ static cg_status plan_all(cg_plan *p, liveness *l) {
     cg_status s = prepare_all(p);
     omp_set_num_threads(threads);
     CG_TRY(s);
+    if (l->freeze) CG_TRY(cg_frozen_keep(p));
     CG_TRY(check_bytes(p));
     CG_TRY(cg_offsets_choose(p->storage, p->n_storage, &p->report.arena_bytes));
     return cg_offsets_lower_bound(p->storage, p->n_storage, g->n_node, &p->report.lower_bound);
 }
 
-cg_status cg_plan_create(cg_context *ctx, const cg_graph *g, cg_plan **out) {
+static cg_status create(cg_context *ctx, const cg_graph *g, int freeze, cg_plan **out) {
     *out = NULL;
     CG_TRY(cg_graph_status(g));
     cg_plan *p = calloc(1, sizeof *p);
@@ -203,7 +216,7 @@ cg_status cg_plan_create(cg_context *ctx, const cg_graph *g, cg_plan **out) {
     p->ctx = ctx;
     p->graph = g;
     p->report.n_nodes = g->n_node;
-    liveness l = {.p = p};
+    liveness l = {.p = p, .freeze = freeze};
     cg_status s = plan_all(p, &l);
     free(l.readers);
     free(l.remaining);
@@ -214,11 +227,22 @@ cg_status cg_plan_create(cg_context *ctx, const cg_graph *g, cg_plan **out) {
     return s;
 }
 
+cg_status cg_plan_create(cg_context *ctx, const cg_graph *g, cg_plan **out) {
+    return create(ctx, g, 0, out);
+}
+
+cg_status cg_plan_create_frozen(cg_context *ctx, const cg_graph *g, cg_plan **out) {
+    return create(ctx, g, g->params != NULL, out);
+}
+
 void cg_plan_free(cg_plan *p) {
     if (!p) return;
     for (int i = 0; p->step && i < p->graph->n_node; i++)
         if (p->step[i].state && p->graph->node[i]->op->release)
             p->graph->node[i]->op->release(p->step[i].state);
+    free(p->key);
+    free(p->frozen);
+    free(p->kept);
     free(p->location);
     free(p->storage);
     free(p->step);

@@ -24,6 +24,7 @@ typedef enum cg_place {
     CG_PLACE_ARENA,  /* at storage[at].offset */
     CG_PLACE_VALUE,  /* those of value `at`: an input, a parameter, a constant, or what it views */
     CG_PLACE_SELF,   /* an input, a parameter or a constant */
+    CG_PLACE_FROZEN, /* kept with the parameters, by kept[at] if by any */
     CG_PLACE_OUTPUT, /* written straight to what output `at` is bound to */
 } cg_place;
 
@@ -36,7 +37,17 @@ typedef struct cg_step {
     void *state;
     const char *impl;
     int scratch; /* storage, or -1 */
+    int packs;   /* the operand that it reads packed, or -1 */
+    size_t pack_bytes;
+    uint64_t pack_key;
 } cg_step;
+
+/* What is kept of a frozen value: its bytes, or a layout of it for one node. */
+typedef struct cg_kept {
+    struct cg_derived *entry;
+    int value;
+    int node; /* -1: the bytes themselves */
+} cg_kept;
 
 struct cg_plan {
     cg_context *ctx;
@@ -47,6 +58,10 @@ struct cg_plan {
     cg_step *step;    /* [graph->n_node] */
     int *flush_next;  /* [graph->n_output] outputs copied or added when a node has run, as lists: */
     int *flush_first; /* [graph->n_node + 1] by node; the last list is for values of no node */
+    uint64_t *key; /* [graph->n_value] of values that are known ahead, else 0; NULL: none is */
+    char *frozen;  /* [graph->n_node] runs ahead; NULL: none does */
+    cg_kept *kept;
+    int n_kept;
     int max_io;       /* most operands plus results of a node */
     cg_plan_report report;
 };

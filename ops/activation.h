@@ -11,14 +11,15 @@
 
 /* Defines cg_op_NAME and the builder cg_NAME from value and the file's own vjp. */
 #define CG_UNARY(NAME)                                                                             \
-    CG_KERNEL static void value_range(const void *arg, int64_t begin, int64_t end) {               \
-        const cg_task *t = arg;                                                                    \
-        const float *x = t->in[0];                                                                 \
-        float *y = t->out[0];                                                                      \
-        _Pragma("omp simd") for (int64_t i = begin; i < end; i++) y[i] = value(x[i]);              \
+    CG_KERNEL static void values(const cg_task *t, const float *const *in, float *const *out,      \
+                                 int64_t n) {                                                      \
+        const float *x = in[0];                                                                    \
+        float *y = out[0];                                                                         \
+        (void)t;                                                                                   \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = value(x[i]);                    \
     }                                                                                              \
     static cg_status run(const cg_task *t) {                                                       \
-        cg_parallel_elements(t, value_range);                                                      \
+        cg_run_elements(t, values);                                                                \
         return CG_OK;                                                                              \
     }                                                                                              \
     const cg_op cg_op_##NAME = {                                                                   \
@@ -30,6 +31,8 @@
         .vjp = vjp,                                                                                \
         .run = run,                                                                                \
         .inplace = 1,                                                                              \
+        .bf16_in = 1,                                                                              \
+        .bf16_out = 1,                                                                             \
     };                                                                                             \
     cg_value *cg_##NAME(cg_graph *g, cg_value *x) {                                                \
         return cg_node_add1(g, &cg_op_##NAME, NULL, 1, &x);                                        \
@@ -43,14 +46,15 @@
         dx[0] = cg_node_add1(g, &cg_op_##NAME##_grad, NULL, 2, in);                                \
     }                                                                                              \
     CG_UNARY(NAME)                                                                                 \
-    CG_KERNEL static void gradient_range(const void *arg, int64_t begin, int64_t end) {            \
-        const cg_task *t = arg;                                                                    \
-        const float *v = t->in[0], *dy = t->in[1];                                                 \
-        float *dx = t->out[0];                                                                     \
-        _Pragma("omp simd") for (int64_t i = begin; i < end; i++) dx[i] = gradient(v[i], dy[i]);   \
+    CG_KERNEL static void gradients(const cg_task *t, const float *const *in, float *const *out,   \
+                                    int64_t n) {                                                   \
+        const float *v = in[0], *dy = in[1];                                                       \
+        float *dx = out[0];                                                                        \
+        (void)t;                                                                                   \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = gradient(v[i], dy[i]);         \
     }                                                                                              \
     static cg_status grad_run(const cg_task *t) {                                                  \
-        cg_parallel_elements(t, gradient_range);                                                   \
+        cg_run_elements(t, gradients);                                                             \
         return CG_OK;                                                                              \
     }                                                                                              \
     const cg_op cg_op_##NAME##_grad = {                                                            \
@@ -61,6 +65,8 @@
         .infer = cg_unary_grad_infer,                                                              \
         .run = grad_run,                                                                           \
         .inplace = 3,                                                                              \
+        .bf16_in = 3,                                                                              \
+        .bf16_out = 1,                                                                             \
     };
 
 /* What silu and its like share: y = x σ(u(x)) with u' ≥ 0 where it counts. Beyond 105 σ(u) is 0 or

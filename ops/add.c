@@ -1,14 +1,14 @@
 /* add: y = a + b, operands broadcast as in NumPy.
- * shapes  a, b f32 or i64 (both alike) -> y, the shape they broadcast to
+ * shapes  a, b f32 or bf16, or both i64 -> y, the shape they broadcast to
  * vjp     da = dy, db = dy, each summed over what was repeated (by autodiff)
- * errors  CG_ESHAPE: the shapes do not broadcast. CG_EDTYPE: not f32 or i64, or not alike
+ * errors  CG_ESHAPE: the shapes do not broadcast. CG_EDTYPE: of other types, or one is i64
  * onnx    Add */
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 
 static cg_status infer(const cg_node *n, cg_type *out) {
-    if (n->in[0]->dtype != CG_I64) CG_TRY(cg_check_dtype(n->in[0], "a", CG_F32));
+    if (n->in[0]->dtype != CG_I64) CG_TRY(cg_check_float(n, 0, "a"));
     return cg_binary_infer(n, out);
 }
 
@@ -42,6 +42,8 @@ const cg_op cg_op_add = {
     .vjp = vjp,
     .run = run,
     .inplace = 3,
+    .bf16_in = 3,
+    .bf16_out = 1,
 };
 
 cg_value *cg_add(cg_graph *g, cg_value *a, cg_value *b) {

@@ -8,7 +8,11 @@
  *     }
  *     CG_KERNEL static void kernel(const void *x, void *y, int64_t n, int x_bf16, int y_bf16) {
  *         CG_TYPED(body, x_bf16, y_bf16, x, y, n)
- *     } */
+ *     }
+ *
+ * Where that would be many bodies, or long ones, a kernel works on f32 alone, and what is bf16
+ * passes through rows that stay in cache (cg_row_widen, cg_row_narrow; for ops that visit each
+ * element, ops/elementwise.h does it). */
 #ifndef CG_OPS_BF16_H
 #define CG_OPS_BF16_H
 
@@ -20,7 +24,8 @@ static inline float cg_bf16_widen(uint16_t x) {
     union {
         uint32_t u;
         float f;
-    } c = {.u = (uint32_t)x << 16};
+    } c;
+    c.u = (uint32_t)x << 16;
     return c.f;
 }
 
@@ -29,7 +34,8 @@ static inline uint16_t cg_bf16_round(float x) {
     union {
         float f;
         uint32_t u;
-    } c = {.f = x};
+    } c;
+    c.f = x;
     uint32_t nearest = (c.u + 0x7fffu + (c.u >> 16 & 1)) >> 16, quiet = c.u >> 16 | 0x40u;
     return (uint16_t)(x == x ? nearest : quiet);
 }
@@ -56,6 +62,26 @@ CG_INLINE void cg_store(void *y, int64_t i, float v, int bf16) {
         body(__VA_ARGS__, 0, 1);                                                                   \
     else                                                                                           \
         body(__VA_ARGS__, 0, 0);
+
+/* n neighbours of x from element `at`, as f32: where they stand, or widened into `buffer`. */
+CG_INLINE const float *cg_row_widen(const void *x, int64_t at, int64_t n, int bf16, float *buffer) {
+    if (!bf16) return (const float *)x + at;
+    const uint16_t *from = (const uint16_t *)x + at;
+    for (int64_t i = 0; i < n; i++) buffer[i] = cg_bf16_widen(from[i]);
+    return buffer;
+}
+
+/* Where to write n neighbours of y from element `at`: there, or into `buffer`; and what takes them
+ * from it. */
+CG_INLINE float *cg_row_begin(void *y, int64_t at, int bf16, float *buffer) {
+    return bf16 ? buffer : (float *)y + at;
+}
+
+CG_INLINE void cg_row_narrow(void *y, int64_t at, int64_t n, int bf16, const float *row) {
+    if (!bf16) return;
+    uint16_t *to = (uint16_t *)y + at;
+    for (int64_t i = 0; i < n; i++) to[i] = cg_bf16_round(row[i]);
+}
 
 static inline int cg_is_bf16(const cg_value *v) {
     return v->dtype == CG_BF16;

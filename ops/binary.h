@@ -1,4 +1,4 @@
-/* Ops y = f(a, b) on f32, element by element, operands broadcast as in NumPy. */
+/* Ops y = f(a, b) on f32 or bf16, element by element, operands broadcast as in NumPy. */
 #ifndef CG_OPS_BINARY_H
 #define CG_OPS_BINARY_H
 
@@ -11,7 +11,7 @@
 #define CG_BINARY(NAME, expression)                                                                \
     CG_BINARY_TILE(tile, expression)                                                               \
     static cg_status infer(const cg_node *n, cg_type *out) {                                       \
-        CG_TRY(cg_check_dtype(n->in[0], "a", CG_F32));                                             \
+        CG_TRY(cg_check_float(n, 0, "a"));                                                         \
         return cg_binary_infer(n, out);                                                            \
     }                                                                                              \
     static cg_status run(const cg_task *t) {                                                       \
@@ -26,6 +26,8 @@
         .vjp = vjp,                                                                                \
         .run = run,                                                                                \
         .inplace = 3,                                                                              \
+        .bf16_in = 3,                                                                              \
+        .bf16_out = 1,                                                                             \
     };                                                                                             \
     cg_value *cg_##NAME(cg_graph *g, cg_value *a, cg_value *b) {                                   \
         return cg_node_add1(g, &cg_op_##NAME, NULL, 2, (cg_value *[]){a, b});                      \

@@ -1,7 +1,7 @@
 /* broadcast: repeats dimensions of 1, and new ones in front, to reach a shape, as in NumPy.
- * shapes  x f32 or i32 -> y [shape]
+ * shapes  x f32, bf16 or i32 -> y [shape]
  * vjp     dx = dy summed over what was repeated (by autodiff)
- * errors  CG_ESHAPE: x does not broadcast to the shape. CG_EDTYPE: x is not f32 or i32
+ * errors  CG_ESHAPE: x does not broadcast to the shape. CG_EDTYPE: x is not f32, bf16 or i32
  * onnx    Expand */
 #include "ops/check.h"
 #include "ops/elementwise.h"
@@ -18,9 +18,9 @@ static const cg_attr_field fields[] = {CG_ATTR(cg_broadcast_attr, shape, SHAPE),
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *x = n->in[0];
     const cg_shape *shape = &((const cg_broadcast_attr *)n->attr)->shape;
-    if (x->dtype != CG_I32) CG_TRY(cg_check_dtype(x, "x", CG_F32));
+    if (x->dtype != CG_I32) CG_TRY(cg_check_float(n, 0, "x"));
     CG_TRY(cg_shape_check(shape, x->dtype));
-    out->dtype = x->dtype;
+    out->dtype = x->dtype == CG_I32 ? CG_I32 : CG_F32;
     cg_status s = cg_shape_broadcast(&x->shape, shape, &out->shape);
     if (s == CG_OK && cg_shape_equal(&out->shape, shape)) return CG_OK;
     char from[CG_SHAPE_TEXT], to[CG_SHAPE_TEXT];
@@ -52,7 +52,7 @@ static void tile(void *y_data, const void *x_data, const void *unused, const cg_
 static cg_status run(const cg_task *t) {
     const cg_shape *x = &t->node->in[0]->shape;
     cg_walk w = cg_walk_broadcast(&t->node->out[0]->shape, 1, &x);
-    cg_walk_tiles(t->threads, &w, sizeof(uint32_t), t->out[0], t->in[0], NULL, tile);
+    cg_walk_tiles(t, &w, tile);
     return CG_OK;
 }
 
@@ -66,6 +66,8 @@ const cg_op cg_op_broadcast = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 cg_value *cg_broadcast(cg_graph *g, cg_value *x, cg_shape shape) {

@@ -13,7 +13,7 @@ static inline cg_status cg_check_dtype(const cg_value *v, const char *name, cg_d
 
 /* Operand i is f32, or bf16 where the op reads that. errors  CG_EDTYPE */
 static inline cg_status cg_check_float(const cg_node *n, int i, const char *name) {
-    if (n->in[i]->dtype == CG_BF16 && (n->op->bf16_in >> i & 1)) return CG_OK;
+    if (n->in[i]->dtype == CG_BF16 && cg_op_reads_bf16(n->op, i)) return CG_OK;
     return cg_check_dtype(n->in[i], name, CG_F32);
 }
 

@@ -1,5 +1,6 @@
 /* concat: joins values along an axis.
- * shapes  x_i [..., n_i, ...] of one type, n_i at the axis -> y [..., sum of n_i, ...]
+ * shapes  x_i [..., n_i, ...], n_i at the axis, f32 or bf16, or all of one other type ->
+ *         y [..., sum of n_i, ...]
  * vjp     dx_i = the slice of dy that x_i became
  * errors  CG_ESHAPE: ranks, or dimensions other than the axis, differ. CG_EDTYPE: types differ.
  *         CG_EINVAL: no operand, no such axis
@@ -20,12 +21,13 @@ static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *first = n->in[0];
     int64_t axis = ((const cg_concat_attr *)n->attr)->axis;
     CG_TRY(cg_check_axis(axis, first));
-    *out = (cg_type){first->dtype, first->shape};
+    *out = (cg_type){first->dtype == CG_BF16 ? CG_F32 : first->dtype, first->shape};
     for (int i = 1; i < n->n_in; i++) {
         const cg_value *x = n->in[i];
         char name[32], found[CG_SHAPE_TEXT], wanted[CG_SHAPE_TEXT];
         snprintf(name, sizeof name, "operand %d", i);
-        CG_TRY(cg_check_dtype(x, name, first->dtype));
+        CG_TRY(out->dtype == CG_F32 ? cg_check_float(n, i, name)
+                                    : cg_check_dtype(x, name, first->dtype));
         int alike = x->shape.rank == first->shape.rank;
         for (int d = 0; alike && d < first->shape.rank; d++)
             alike = d == axis || x->shape.dim[d] == first->shape.dim[d];
@@ -51,15 +53,22 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
 static cg_status run(const cg_task *t) {
     int64_t axis = ((const cg_concat_attr *)t->node->attr)->axis, rows = 1;
     const cg_value *y = t->node->out[0];
-    size_t inner = cg_dtype_size(y->dtype); /* bytes of one step along the axis */
+    int64_t inner = 1; /* elements of one step along the axis */
     for (int64_t d = 0; d < axis; d++) rows *= y->shape.dim[d];
-    for (int64_t d = axis + 1; d < y->shape.rank; d++) inner *= (size_t)y->shape.dim[d];
+    for (int64_t d = axis + 1; d < y->shape.rank; d++) inner *= y->shape.dim[d];
     char *to = t->out[0];
     for (int i = 0; i < t->node->n_in; i++) {
-        size_t bytes = (size_t)t->node->in[i]->shape.dim[axis] * inner;
-        cg_copy_rows(t->threads, rows, bytes, to, (size_t)y->shape.dim[axis] * inner, t->in[i],
-                     bytes);
-        to += bytes;
+        const cg_value *x = t->node->in[i];
+        int64_t n = x->shape.dim[axis] * inner;
+        cg_convert_rows(t->threads, &(cg_rows){.to_type = y->dtype,
+                                               .from_type = x->dtype,
+                                               .rows = rows,
+                                               .n = n,
+                                               .to_stride = y->shape.dim[axis] * inner,
+                                               .from_stride = n,
+                                               .to = to,
+                                               .from = t->in[i]});
+        to += (size_t)n * cg_dtype_size(y->dtype);
     }
     return CG_OK;
 }
@@ -74,6 +83,8 @@ const cg_op cg_op_concat = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .bf16_in = ~0u,
+    .bf16_out = 1,
 };
 
 cg_value *cg_concat(cg_graph *g, int n, cg_value *const *x, int axis) {

@@ -65,6 +65,8 @@ struct cg_dnn {
     int threads;
     dnnl_primitive_t main, pack; /* pack: weights to or from the layout that main wants */
     int packs_result;            /* pack runs after main */
+    int packs_once;              /* pack runs when cg_dnn_pack is called; main reads PACKED from b */
+    uint64_t layout;             /* a hash of PACKED's */
     dnnl_memory_t memory[N_MEMORY];
     dnnl_exec_arg_t main_arg[6], pack_arg[3];
     int n_main, n_pack;
@@ -89,7 +91,15 @@ const char *cg_dnn_impl(const cg_dnn *d) {
 }
 
 size_t cg_dnn_scratch(const cg_dnn *d) {
-    return d->pad_bytes + d->packed_bytes;
+    return d->pad_bytes + (d->packs_once ? 0 : d->packed_bytes);
+}
+
+size_t cg_dnn_pack_bytes(const cg_dnn *d) {
+    return d->packs_once ? d->packed_bytes : 0;
+}
+
+uint64_t cg_dnn_pack_key(const cg_dnn *d) {
+    return d->layout;
 }
 
 static cg_status dnn_new(cg_context *ctx, cg_dnn **out) {
@@ -178,11 +188,19 @@ static dnnl_status_t matmul_layouts(const cg_dnn_matmul *m, md *l) {
     DO(s, matrix(&l[C], m->batch, m->m, m->n, 0, m->c_type));
     if (m->bias) DO(s, matrix(&l[BIAS], 1, 1, m->n, 0, CG_F32));
     if (m->residual) DO(s, matrix(&l[RESIDUAL], 1, m->m, m->n, 0, m->residual_type));
-    if (rows_collide(m)) {
+    if (m->pack_b || rows_collide(m)) {
         dnnl_dims_t dim = {m->k, m->n};
         DO(s, md_create(&l[PACKED], 2, dim, data_type(m->b_type), dnnl_format_tag_any));
     }
     return s;
+}
+
+static uint64_t layout_hash(const_md layout) {
+    dnnl_dim_t number[2 * DNNL_MAX_NDIMS + DNNL_MAX_NDIMS + 1] = {0};
+    uint64_t h = dnnl_memory_desc_get_size(layout);
+    int n = md_blocking(layout, number);
+    for (int i = 0; i < n; i++) h = (h ^ (uint64_t)number[i]) * 0x100000001b3u;
+    return h;
 }
 
 /* b where main reads it: in place, or packed first. */
@@ -191,6 +209,7 @@ static dnnl_status_t bind_b(cg_dnn *d, const_md b, const_md wanted) {
     dnnl_status_t s =
         bind(d, in_place ? B : PACKED, wanted, d->main_arg, &d->n_main, DNNL_ARG_WEIGHTS);
     if (!in_place) DO(s, make_pack(d, B, b, PACKED, wanted));
+    d->layout = layout_hash(wanted);
     return s;
 }
 
@@ -239,6 +258,7 @@ static dnnl_status_t matmul_make(cg_dnn *d, const cg_dnn_matmul *m, md *l) {
     DO(s, make_main(d, pd));
     DO(s, bind(d, A, l[A], d->main_arg, &d->n_main, DNNL_ARG_SRC));
     DO(s, bind_b(d, l[B], dnnl_primitive_desc_query_md(pd, dnnl_query_weights_md, 0)));
+    d->packs_once = m->pack_b && d->pack;
     DO(s, bind(d, C, l[C], d->main_arg, &d->n_main, DNNL_ARG_DST));
     if (m->bias) DO(s, bind(d, BIAS, l[BIAS], d->main_arg, &d->n_main, DNNL_ARG_BIAS));
     if (m->residual)
@@ -411,7 +431,7 @@ cg_status cg_dnn_conv_create(cg_context *ctx, const cg_dnn_conv *shape, cg_dnn *
 static dnnl_status_t execute(const cg_dnn *d) {
     dnnl_stream_t stream = d->engine->stream;
     dnnl_status_t s = dnnl_success;
-    if (d->pack && !d->packs_result)
+    if (d->pack && !d->packs_result && !d->packs_once)
         DO(s, dnnl_primitive_execute(d->pack, stream, d->n_pack, d->pack_arg));
     DO(s, dnnl_primitive_execute(d->main, stream, d->n_main, d->main_arg));
     if (d->pack && d->packs_result)
@@ -421,7 +441,9 @@ static dnnl_status_t execute(const cg_dnn *d) {
 }
 
 cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o) {
-    char *packed = d->packed_bytes ? (char *)o->scratch + d->pad_bytes : NULL;
+    char *packed = d->packs_once     ? (char *)o->b
+                   : d->packed_bytes ? (char *)o->scratch + d->pad_bytes
+                                     : NULL;
     char *const data[N_MEMORY] = {
         [A] = (char *)o->a,        [B] = (char *)o->b, [BIAS] = (char *)o->bias,
         [RESIDUAL] = (char *)o->residual, [C] = o->c,  [PACKED] = packed,
@@ -439,4 +461,19 @@ cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o) {
     threads_set(before);
     pthread_mutex_unlock(lock);
     return s == dnnl_success ? CG_OK : dnn_error(s, d->impl);
+}
+
+cg_status cg_dnn_pack(const cg_dnn *d, const void *b, void *to, void *scratch) {
+    dnnl_status_t s = dnnl_success;
+    pthread_mutex_t *lock = (pthread_mutex_t *)&d->lock;
+    pthread_mutex_lock(lock);
+    int before = threads_set(d->threads);
+    DO(s, dnnl_memory_set_data_handle(d->memory[B], (char *)b));
+    DO(s, dnnl_memory_set_data_handle(d->memory[PACKED], to));
+    if (d->memory[PACK_PAD]) DO(s, dnnl_memory_set_data_handle(d->memory[PACK_PAD], scratch));
+    DO(s, dnnl_primitive_execute(d->pack, d->engine->stream, d->n_pack, d->pack_arg));
+    DO(s, dnnl_stream_wait(d->engine->stream));
+    threads_set(before);
+    pthread_mutex_unlock(lock);
+    return s == dnnl_success ? CG_OK : dnn_error(s, "packing weights");
 }

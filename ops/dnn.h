@@ -27,6 +27,7 @@ typedef struct cg_dnn_matmul {
     cg_dtype residual_type;
     cg_epilogue f;
     int relu_last; /* the positive part of all that */
+    int pack_b; /* runs are given b as cg_dnn_pack has laid it out; batch 1 only */
 } cg_dnn_matmul;
 
 /* What a convolution computes, from which operands a and b; all its tensors are f32. */
@@ -55,6 +56,12 @@ void cg_dnn_free(cg_dnn *d); /* NULL is allowed */
 /* Name of the implementation, owned by the kernel ("brg:avx512_core"); bytes of scratch. */
 const char *cg_dnn_impl(const cg_dnn *d);
 size_t cg_dnn_scratch(const cg_dnn *d);
+
+/* Of a kernel that takes b packed: its bytes, a key that names the layout, and b (stored as ever)
+ * packed to `to`, aligned to 64. errors  CG_EKERNEL */
+size_t cg_dnn_pack_bytes(const cg_dnn *d);
+uint64_t cg_dnn_pack_key(const cg_dnn *d);
+cg_status cg_dnn_pack(const cg_dnn *d, const void *b, void *to, void *scratch);
 
 /* What a run reads and writes: c from a and b, and where the kernel was made for them a bias and a
  * residual. scratch: cg_dnn_scratch bytes, aligned to 64; may be NULL where none is wanted. */

@@ -20,6 +20,23 @@ typedef const_dnnl_memory_desc_t const_md;
 #define backward_weights_pd dnnl_convolution_backward_weights_primitive_desc_create
 #define append_eltwise      dnnl_post_ops_append_eltwise
 
+/* Strides, then the sizes and axes of inner blocks, into `out`; returns how many numbers. */
+static int md_blocking(const_md d, dnnl_dim_t *out) {
+    int rank = 0, blocks = 0, n = 0;
+    const dnnl_dims_t *stride = NULL, *block = NULL, *axis = NULL;
+    dnnl_memory_desc_query(d, dnnl_query_ndims_s32, &rank);
+    dnnl_memory_desc_query(d, dnnl_query_inner_nblks_s32, &blocks);
+    dnnl_memory_desc_query(d, dnnl_query_strides, (void *)&stride);
+    dnnl_memory_desc_query(d, dnnl_query_inner_blks, (void *)&block);
+    dnnl_memory_desc_query(d, dnnl_query_inner_idxs, (void *)&axis);
+    for (int i = 0; stride && i < rank; i++) out[n++] = (*stride)[i];
+    for (int i = 0; block && axis && i < blocks; i++) {
+        out[n++] = (*block)[i];
+        out[n++] = (*axis)[i];
+    }
+    return n;
+}
+
 #else
 
 typedef dnnl_memory_desc_t *md;
@@ -36,6 +53,18 @@ static dnnl_status_t md_create(md *out, int rank, const dnnl_dims_t dim, dnnl_da
 static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t alg, float alpha,
                                     float beta) {
     return dnnl_post_ops_append_eltwise(ops, 1, alg, alpha, beta);
+}
+
+static int md_blocking(const_md d, dnnl_dim_t *out) {
+    const dnnl_blocking_desc_t *b = &d->format_desc.blocking;
+    int n = 0;
+    if (d->format_kind != dnnl_blocked) return 0;
+    for (int i = 0; i < d->ndims; i++) out[n++] = b->strides[i];
+    for (int i = 0; i < b->inner_nblks; i++) {
+        out[n++] = b->inner_blks[i];
+        out[n++] = b->inner_idxs[i];
+    }
+    return n;
 }
 
 static void md_destroy(md d) {

@@ -19,6 +19,15 @@ void cg_parallel(int threads, int64_t items, int64_t grain, int64_t elements, cg
 enum { CG_ELEMENT_GRAIN = 64 };
 void cg_parallel_elements(const cg_task *t, cg_range_fn fn);
 
+/* A serial kernel on n elements of all operands and results, in f32; out[o] is NULL for a result
+ * that the node does not have. */
+enum { CG_ELEMENT_VALUES = 2 }; /* operands, and results, at most */
+typedef void (*cg_element_fn)(const cg_task *t, const float *const *in, float *const *out,
+                              int64_t n);
+
+/* Calls fn on parts of the elements, in parallel. What is bf16 passes through cache. */
+void cg_run_elements(const cg_task *t, cg_element_fn fn);
+
 /* A walk over an output in row-major order, beside operands at strides of their own. Dimensions
  * of 1 are dropped and neighbours that all operands step through alike are merged, so that two
  * tensors of one shape are one dimension, and [.., C] with [C] are two. */
@@ -48,10 +57,10 @@ typedef struct cg_tile {
 
 typedef void (*cg_tile_fn)(void *y, const void *a, const void *b, const cg_tile *tile);
 
-/* Calls fn on tiles that cover the output, in parallel. b may be NULL where there is one operand.
- */
-void cg_walk_tiles(int threads, const cg_walk *w, size_t element, void *y, const void *a,
-                   const void *b, cg_tile_fn fn);
+/* Calls fn on tiles that cover the task's first result, in parallel; the walk's operands are its
+ * first ones. fn sees f32 where a value is bf16, which passes through cache; inner strides must
+ * then be 1 or 0. */
+void cg_walk_tiles(const cg_task *t, const cg_walk *w, cg_tile_fn fn);
 
 /* The shape rule and run of y = f(a, b). fn sees inner strides of 1 and 0, of which one at most is
  * 0. y may be written over an operand of its own type. */
@@ -83,7 +92,7 @@ cg_status cg_binary_run(const cg_task *t, cg_tile_fn fn);
         y[i] = expression;                                                                         \
     }
 
-/* The shape rule of y = f(x) and dx = f(x or y, dy), f32 throughout. */
+/* The shape rule of y = f(x) and dx = f(x or y, dy). */
 cg_status cg_unary_infer(const cg_node *n, cg_type *out);
 cg_status cg_unary_grad_infer(const cg_node *n, cg_type *out);
 
@@ -91,5 +100,18 @@ cg_status cg_unary_grad_infer(const cg_node *n, cg_type *out);
 void cg_zero(int threads, void *to, size_t bytes);
 void cg_copy_rows(int threads, int64_t rows, size_t row_bytes, void *to, size_t to_stride,
                   const void *from, size_t from_stride);
+
+/* Copies rows of n elements at strides in elements, from f32 or bf16 to either, in parallel; other
+ * types must be alike. */
+typedef struct cg_rows {
+    cg_dtype to_type, from_type;
+    int64_t rows, n, to_stride, from_stride;
+    void *to;
+    const void *from;
+} cg_rows;
+void cg_convert_rows(int threads, const cg_rows *r);
+
+/* The same for n neighbours, serial. */
+void cg_convert(cg_dtype to_type, void *to, cg_dtype from_type, const void *from, int64_t n);
 
 #endif

@@ -1,17 +1,16 @@
 /* gather: rows of a table by number, in any order and as often as asked: token embeddings, row
  * selection.
  *   y_r = table[index_r]
- * shapes  table [V, D], index i32 [R] -> y [R, D]
+ * shapes  table [V, D] f32 or bf16, index i32 [R] -> y [R, D]
  * vjp     dtable = zeros [V, D]; dtable[index_r] += dy_r for r = 0, 1, … (op gather_grad);
  *         the order of additions is that of r for any number of threads
  * errors  CG_ESHAPE: table is not of rank 2 or index not of rank 1. CG_EDTYPE.
  *         A run: CG_EINVAL: an index outside 0 … V-1
  * onnx    Gather */
+#include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
-
-#include <string.h>
 
 typedef struct cg_gather_grad_attr {
     int64_t rows; /* V */
@@ -21,7 +20,7 @@ static const cg_attr_field grad_fields[] = {CG_ATTR(cg_gather_grad_attr, rows, I
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *table = n->in[0], *index = n->in[1];
-    CG_TRY(cg_check_dtype(table, "table", CG_F32));
+    CG_TRY(cg_check_float(n, 0, "table"));
     CG_TRY(cg_check_rank(table, "table", 2));
     CG_TRY(cg_check_dtype(index, "index", CG_I32));
     CG_TRY(cg_check_rank(index, "index", 1));
@@ -46,11 +45,13 @@ static cg_status check_index(const int32_t *index, int64_t n, int64_t rows) {
 static void gather(const void *arg, int64_t begin, int64_t end) {
     const cg_task *t = arg;
     const int32_t *index = t->in[1];
-    size_t width = (size_t)t->node->out[0]->shape.dim[1];
-    const float *table = t->in[0];
-    float *y = t->out[0];
+    const cg_value *table = t->node->in[0], *y = t->node->out[0];
+    int64_t width = y->shape.dim[1];
+    size_t from = (size_t)width * cg_dtype_size(table->dtype);
+    size_t to = (size_t)width * cg_dtype_size(y->dtype);
     for (int64_t r = begin; r < end; r++)
-        memcpy(y + (size_t)r * width, table + (size_t)index[r] * width, width * sizeof *y);
+        cg_convert(y->dtype, (char *)t->out[0] + (size_t)r * to, table->dtype,
+                   (const char *)t->in[0] + (size_t)index[r] * from, width);
 }
 
 static cg_status run(const cg_task *t) {
@@ -62,7 +63,7 @@ static cg_status run(const cg_task *t) {
 
 static cg_status grad_infer(const cg_node *n, cg_type *out) {
     const cg_value *dy = n->in[0], *index = n->in[1];
-    CG_TRY(cg_check_dtype(dy, "dy", CG_F32));
+    CG_TRY(cg_check_float(n, 0, "dy"));
     CG_TRY(cg_check_rank(dy, "dy", 2));
     CG_TRY(cg_check_dtype(index, "index", CG_I32));
     CG_TRY(cg_check_rank(index, "index", 1));
@@ -74,17 +75,24 @@ static cg_status grad_infer(const cg_node *n, cg_type *out) {
     return CG_OK;
 }
 
-/* A thread owns columns, and adds rows in their order: the sums do not depend on threads. */
-CG_KERNEL static void scatter(const void *arg, int64_t begin, int64_t end) {
-    const cg_task *t = arg;
+CG_INLINE void add_rows(const cg_task *t, int64_t begin, int64_t end, int bf16) {
     const cg_shape *shape = &t->node->in[0]->shape;
     const int32_t *index = t->in[1];
     for (int64_t r = 0; r < shape->dim[0]; r++) {
-        const float *dy = (const float *)t->in[0] + r * shape->dim[1];
+        int64_t row = r * shape->dim[1];
         float *to = (float *)t->out[0] + index[r] * shape->dim[1];
 #pragma omp simd
-        for (int64_t c = begin; c < end; c++) to[c] += dy[c];
+        for (int64_t c = begin; c < end; c++) to[c] += cg_load(t->in[0], row + c, bf16);
     }
+}
+
+/* A thread owns columns, and adds rows in their order: the sums do not depend on threads. */
+CG_KERNEL static void scatter(const void *arg, int64_t begin, int64_t end) {
+    const cg_task *t = arg;
+    if (cg_is_bf16(t->node->in[0]))
+        add_rows(t, begin, end, 1);
+    else
+        add_rows(t, begin, end, 0);
 }
 
 static cg_status grad_run(const cg_task *t) {
@@ -104,6 +112,9 @@ const cg_op cg_op_gather = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .selects = 1,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 /* in dy, index -> dtable */
@@ -116,6 +127,7 @@ const cg_op cg_op_gather_grad = {
     .attr = grad_fields,
     .infer = grad_infer,
     .run = grad_run,
+    .bf16_in = 1,
 };
 
 cg_value *cg_gather(cg_graph *g, cg_value *table, cg_value *index) {

@@ -2,9 +2,9 @@
  *   y = max(x, 0) - z Φ(-z),  z = |x|
  * so that nothing cancels: negative results, too, are right to 5e-6 of themselves. Below -13.2 they
  * would be subnormal and are 0.
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy (Φ(x) + x φ(x)),  φ(x) = e^(-x²/2) / √(2π) (op gelu_grad)
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Gelu (opset 20); before it Div, Erf, Add, Mul
  * source  Gaussian error linear units, arXiv:1606.08415 */
 #include "ops/activation.h"

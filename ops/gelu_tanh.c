@@ -1,9 +1,9 @@
 /* gelu_tanh: the approximation of gelu by tanh.
  *   y = x (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2
  *     = x σ(u),  u = 2 √(2/π) (x + 0.044715 x³)
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy (σ(u) + x u' σ'(u)) (op gelu_tanh_grad)
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Gelu (opset 20, approximate = "tanh"); before it Mul, Add, Tanh
  * source  Gaussian error linear units, arXiv:1606.08415, section 2 */
 #include "ops/activation.h"

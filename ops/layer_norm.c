@@ -1,6 +1,7 @@
 /* layer_norm: normalises each row.
  *   mean = Σ x / D,  rstd = 1 / sqrt(Σ (x - mean)² / D + eps),  y = (x - mean) · rstd · gain + bias
- * shapes  x [..., D] f32, gain, bias [D] -> y [..., D]; mean, rstd [..., 1], kept for the gradient
+ * shapes  x [..., D] f32 or bf16, gain, bias [D] -> y [..., D]; mean, rstd [..., 1], kept for the
+ *         gradient
  * attr    eps: float, 0 or more
  * vjp     layer_norm_grad, below
  * errors  CG_ESHAPE: x is a scalar, D is 0, or gain or bias is not [D]. CG_EDTYPE: not f32.
@@ -10,12 +11,15 @@
  * layer_norm_grad: its gradient, x and dy read once.
  *   h = (x - mean) · rstd,  g = dy · gain,  dx = rstd (g - Σ g / D - h Σ (g h) / D)
  *   dgain = Σ over rows of dy h,  dbias = Σ over rows of dy
- * shapes  x, gain, mean, rstd, dy -> dx as x, dgain [D], dbias [D]
+ * shapes  x, gain, mean, rstd, dy (x, dy f32 or bf16) -> dx as x, dgain [D], dbias [D]
  * Sums over rows are taken in chunks of rows that do not depend on the number of threads. */
+#include "ops/bf16.h"
+#include "ops/check.h"
 #include "ops/kernel.h"
 #include "ops/ops.h"
 
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 typedef struct layer_norm_attr {
@@ -27,16 +31,13 @@ static const cg_attr_field fields[] = {CG_ATTR(layer_norm_attr, eps, FLOAT), {0}
 static cg_status check(const cg_node *n, int first, int last, const char *const *name) {
     char text[CG_SHAPE_TEXT];
     const cg_value *x = n->in[0];
-    if (x->dtype != CG_F32)
-        return cg_error(CG_EDTYPE, "x is %s, wanted f32", cg_dtype_name(x->dtype));
+    CG_TRY(cg_check_float(n, 0, "x"));
     if (x->shape.rank < 1) return cg_error(CG_ESHAPE, "x is a scalar, wanted rank 1 or more");
     cg_shape width = CG_SHAPE(x->shape.dim[x->shape.rank - 1]);
     if (width.dim[0] == 0)
         return cg_error(CG_ESHAPE, "rows of x %s are empty", cg_shape_print(&x->shape, text));
     for (int i = first; i <= last; i++) {
-        if (n->in[i]->dtype != CG_F32)
-            return cg_error(CG_EDTYPE, "%s is %s, wanted f32", name[i],
-                            cg_dtype_name(n->in[i]->dtype));
+        CG_TRY(cg_check_dtype(n->in[i], name[i], CG_F32));
         if (!cg_shape_equal(&n->in[i]->shape, &width))
             return cg_error(CG_ESHAPE, "%s is %s, wanted [%lld], the last axis of x", name[i],
                             cg_shape_print(&n->in[i]->shape, text), (long long)width.dim[0]);
@@ -56,14 +57,16 @@ static cg_status infer(const cg_node *n, cg_type *out) {
     return CG_OK;
 }
 
-CG_KERNEL static void rows_forward(const void *const *in, void *const *out, int64_t width,
-                                   float eps, int64_t begin, int64_t end) {
-    const float *gain = in[1], *bias = in[2];
-    float *mean = out[1], *rstd = out[2];
-    float inverse = 1.0f / (float)width;
+/* row: room for one, where x or y is bf16 */
+CG_KERNEL static void rows_forward(const cg_task *t, int64_t width, float *row, int64_t begin,
+                                   int64_t end) {
+    const float *gain = t->in[1], *bias = t->in[2];
+    float *mean = t->out[1], *rstd = t->out[2];
+    float inverse = 1.0f / (float)width, eps = ((const layer_norm_attr *)t->node->attr)->eps;
+    int x_bf16 = cg_is_bf16(t->node->in[0]), y_bf16 = cg_is_bf16(t->node->out[0]);
     for (int64_t i = begin; i < end; i++) {
-        const float *x = (const float *)in[0] + i * width;
-        float *y = (float *)out[0] + i * width;
+        const float *x = cg_row_widen(t->in[0], i * width, width, x_bf16, row);
+        float *y = cg_row_begin(t->out[0], i * width, y_bf16, row);
         float sum = 0, square = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t j = 0; j < width; j++) sum += x[j];
@@ -73,20 +76,29 @@ CG_KERNEL static void rows_forward(const void *const *in, void *const *out, int6
         float r = 1.0f / sqrtf(square * inverse + eps);
 #pragma omp simd
         for (int64_t j = 0; j < width; j++) y[j] = (x[j] - m) * r * gain[j] + bias[j];
+        cg_row_narrow(t->out[0], i * width, width, y_bf16, y);
         mean[i] = m;
         rstd[i] = r;
     }
 }
 
+static cg_status prepare(cg_prep *p) {
+    const cg_value *x = p->node->in[0];
+    size_t width = (size_t)x->shape.dim[x->shape.rank - 1];
+    if (cg_is_bf16(x) || cg_is_bf16(p->node->out[0]))
+        p->scratch = (size_t)p->ctx->threads * width * sizeof(float);
+    return CG_OK;
+}
+
 static cg_status run(const cg_task *t) {
     const cg_shape *x = &t->node->in[0]->shape;
-    const layer_norm_attr *attr = t->node->attr;
     int64_t width = x->dim[x->rank - 1], count = cg_shape_count(x), rows = count / width;
     int threads = count < CG_PARALLEL_MIN ? 1 : t->threads;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int i = 0; i < threads; i++) {
         cg_range r = cg_range_of(rows, i, threads);
-        rows_forward(t->in, t->out, width, attr->eps, r.begin, r.end);
+        float *row = t->scratch ? (float *)t->scratch + i * width : NULL;
+        rows_forward(t, width, row, r.begin, r.end);
     }
     return CG_OK;
 }
@@ -114,8 +126,11 @@ const cg_op cg_op_layer_norm = {
     .attr = fields,
     .infer = infer,
     .vjp = vjp,
+    .prepare = prepare,
     .run = run,
     .inplace = 1u << 0,
+    .bf16_in = 1u << 0,
+    .bf16_out = 1u << 0,
 };
 
 cg_value *cg_layer_norm(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias, float eps) {
@@ -140,23 +155,27 @@ static cg_status grad_infer(const cg_node *n, cg_type *out) {
     kept.dim[x->rank - 1] = 1;
     if (!cg_shape_equal(&n->in[2]->shape, &kept) || !cg_shape_equal(&n->in[3]->shape, &kept))
         return cg_error(CG_ESHAPE, "mean or rstd is not one number for each row of x");
-    if (n->in[4]->dtype != CG_F32 || !cg_shape_equal(&n->in[4]->shape, x))
-        return cg_error(CG_ESHAPE, "dy is not of x's shape and type");
+    CG_TRY(cg_check_float(n, 4, "dy"));
+    CG_TRY(cg_check_same(n->in[0], "x", n->in[4], "dy"));
     out[0] = (cg_type){CG_F32, *x};
     out[1] = out[2] = (cg_type){CG_F32, n->in[1]->shape};
     return CG_OK;
 }
 
-/* sum: dgain and dbias of rows begin … end-1. dx may be x or dy. */
-CG_KERNEL static void rows_backward(const void *const *in, float *out, int64_t width, float *sum,
+/* sum: dgain and dbias of rows begin … end-1. row: room for two, where a value is bf16. dx may be x
+ * or dy. */
+CG_KERNEL static void rows_backward(const cg_task *t, int64_t width, float *row, float *sum,
                                     int64_t begin, int64_t end) {
-    const float *gain = in[1], *mean = in[2], *rstd = in[3];
+    const float *gain = t->in[1], *mean = t->in[2], *rstd = t->in[3];
     float *dgain = sum, *dbias = sum + width;
     float inverse = 1.0f / (float)width;
+    int x_bf16 = cg_is_bf16(t->node->in[0]), dy_bf16 = cg_is_bf16(t->node->in[4]);
+    int dx_bf16 = cg_is_bf16(t->node->out[0]);
     memset(sum, 0, (size_t)width * 2 * sizeof *sum);
     for (int64_t i = begin; i < end; i++) {
-        const float *x = (const float *)in[0] + i * width, *dy = (const float *)in[4] + i * width;
-        float *dx = out + i * width;
+        const float *x = cg_row_widen(t->in[0], i * width, width, x_bf16, row);
+        const float *dy = cg_row_widen(t->in[4], i * width, width, dy_bf16, row + width);
+        float *dx = cg_row_begin(t->out[0], i * width, dx_bf16, row + width);
         float m = mean[i], r = rstd[i], sum_g = 0, sum_gh = 0;
 #pragma omp simd reduction(+ : sum_g, sum_gh)
         for (int64_t j = 0; j < width; j++) {
@@ -172,6 +191,7 @@ CG_KERNEL static void rows_backward(const void *const *in, float *out, int64_t w
             dbias[j] += d;
             dx[j] = r * (d * gain[j] + (h * b + a));
         }
+        cg_row_narrow(t->out[0], i * width, width, dx_bf16, dx);
     }
 }
 
@@ -193,7 +213,11 @@ CG_KERNEL static void merge(const float *partial, int64_t chunks, int64_t width,
 static cg_status grad_prepare(cg_prep *p) {
     const cg_shape *x = &p->node->in[0]->shape;
     int64_t width = x->dim[x->rank - 1], rows = cg_shape_count(x) / width, n = chunk_rows(rows);
-    p->scratch = (size_t)((rows + n - 1) / n * 2 * width) * sizeof(float);
+    size_t sums = (size_t)((rows + n - 1) / n * 2 * width);
+    int bf16 =
+        cg_is_bf16(p->node->in[0]) || cg_is_bf16(p->node->in[4]) || cg_is_bf16(p->node->out[0]);
+    size_t buffers = bf16 ? (size_t)p->ctx->threads * 2 * (size_t)width : 0;
+    p->scratch = (sums + buffers) * sizeof(float);
     return CG_OK;
 }
 
@@ -201,12 +225,13 @@ static cg_status grad_run(const cg_task *t) {
     const cg_shape *x = &t->node->in[0]->shape;
     int64_t width = x->dim[x->rank - 1], count = cg_shape_count(x), rows = count / width;
     int64_t n = chunk_rows(rows), chunks = (rows + n - 1) / n;
-    float *partial = t->scratch;
+    float *partial = t->scratch, *buffers = partial + chunks * 2 * width;
     int threads = count < CG_PARALLEL_MIN ? 1 : t->threads;
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (int64_t k = 0; k < chunks; k++) {
         int64_t end = (k + 1) * n < rows ? (k + 1) * n : rows;
-        rows_backward(t->in, t->out[0], width, partial + k * 2 * width, k * n, end);
+        rows_backward(t, width, buffers + omp_get_thread_num() * 2 * width, partial + k * 2 * width,
+                      k * n, end);
     }
     merge(partial, chunks, width, t->out[1], t->out[2]);
     return CG_OK;
@@ -221,4 +246,6 @@ const cg_op cg_op_layer_norm_grad = {
     .prepare = grad_prepare,
     .run = grad_run,
     .inplace = 1u << 0 | 1u << 4,
+    .bf16_in = 1u << 0 | 1u << 4,
+    .bf16_out = 1u << 0,
 };

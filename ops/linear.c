@@ -107,10 +107,14 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
 static cg_status prepare(cg_prep *p) {
     cg_dnn_matmul m = sizes(p->node);
     m.c_type = p->node->out[0]->dtype;
+    m.pack_b = p->frozen >> WEIGHT & 1;
     if (m.m == 0 || m.n == 0) return CG_OK;
     cg_dnn *d;
     CG_TRY(cg_dnn_matmul_create(p->ctx, &m, &d));
     p->state = d;
+    p->pack = WEIGHT;
+    p->pack_bytes = cg_dnn_pack_bytes(d);
+    p->pack_key = cg_dnn_pack_key(d);
     p->impl = cg_dnn_impl(d);
     p->scratch = cg_dnn_scratch(d);
     return CG_OK;
@@ -126,6 +130,10 @@ static cg_status run(const cg_task *t) {
                                          .residual = n > RESIDUAL ? t->in[RESIDUAL] : NULL,
                                          .c = t->out[0],
                                          .scratch = t->scratch});
+}
+
+static cg_status pack(const cg_task *t, void *to) {
+    return cg_dnn_pack(t->state, t->in[WEIGHT], to, t->scratch);
 }
 
 static void release(void *state) {
@@ -149,6 +157,7 @@ const cg_op cg_op_linear = {
     .prepare = prepare,
     .run = run,
     .release = release,
+    .pack = pack,
     .flops = flops,
     .bf16_in = 1u << X | 1u << WEIGHT | 1u << RESIDUAL,
     .bf16_out = 1,

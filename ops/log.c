@@ -1,7 +1,7 @@
 /* log: y = ln x; -inf at 0, NaN below.
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy / x
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Log */
 #include "ops/activation.h"
 

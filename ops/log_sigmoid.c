@@ -1,7 +1,7 @@
 /* log_sigmoid: y = ln σ(x) = min(x, 0) - ln(1 + e^-|x|).
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy σ(-x) (op log_sigmoid_grad)
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Neg, Softplus, Neg */
 #include "ops/activation.h"
 

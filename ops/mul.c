@@ -1,7 +1,7 @@
 /* mul: y = a * b, operands broadcast as in NumPy.
- * shapes  a, b f32 -> y, the shape they broadcast to
+ * shapes  a, b f32 or bf16 -> y, the shape they broadcast to
  * vjp     da = dy * b, db = dy * a, each summed over what was repeated (by autodiff)
- * errors  CG_ESHAPE: the shapes do not broadcast. CG_EDTYPE: not f32
+ * errors  CG_ESHAPE: the shapes do not broadcast. CG_EDTYPE: not f32 or bf16
  * onnx    Mul */
 #include "ops/binary.h"
 

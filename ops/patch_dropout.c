@@ -91,6 +91,7 @@ const cg_op cg_op_patch_dropout = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .selects = 1,
 };
 
 cg_value *cg_patch_dropout(cg_graph *g, cg_value *x, cg_value *stream, cg_value *sample,

@@ -1,7 +1,7 @@
 /* quickgelu: y = x σ(1.702 x), which OpenAI's CLIP was trained with.
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy (σ(u) + x u' σ'(u)),  u = 1.702 x (op quickgelu_grad)
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Mul by a constant, Sigmoid, Mul
  * source  Gaussian error linear units, arXiv:1606.08415, section 2 */
 #include "ops/activation.h"

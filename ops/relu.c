@@ -1,7 +1,7 @@
 /* relu: y = max(x, 0); NaN stays NaN.
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy where y > 0, else 0 (op relu_grad; from y, so that x need not be kept)
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Relu */
 #include "ops/activation.h"
 

@@ -50,6 +50,8 @@ const cg_op cg_op_reshape = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .bf16_in = 1,
+    .bf16_out = 1,
     .view = 1,
 };
 

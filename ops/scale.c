@@ -1,7 +1,7 @@
 /* scale: y = factor * x, the factor an attribute.
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = factor * dy
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Mul by a constant; Neg where it is -1 */
 #include "ops/elementwise.h"
 #include "ops/ops.h"
@@ -17,17 +17,17 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[0] = cg_scale(g, dy[0], attr->factor);
 }
 
-CG_KERNEL static void range(const void *arg, int64_t begin, int64_t end) {
-    const cg_task *t = arg;
+CG_KERNEL static void multiply(const cg_task *t, const float *const *in, float *const *out,
+                               int64_t n) {
     const cg_scale_attr *attr = t->node->attr;
-    const float *x = t->in[0], factor = attr->factor;
-    float *y = t->out[0];
+    const float *x = in[0], factor = attr->factor;
+    float *y = out[0];
 #pragma omp simd
-    for (int64_t i = begin; i < end; i++) y[i] = factor * x[i];
+    for (int64_t i = 0; i < n; i++) y[i] = factor * x[i];
 }
 
 static cg_status run(const cg_task *t) {
-    cg_parallel_elements(t, range);
+    cg_run_elements(t, multiply);
     return CG_OK;
 }
 
@@ -42,6 +42,8 @@ const cg_op cg_op_scale = {
     .vjp = vjp,
     .run = run,
     .inplace = 1,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 cg_value *cg_scale(cg_graph *g, cg_value *x, float factor) {

@@ -1,17 +1,16 @@
 /* segment_mean: the mean over each segment of consecutive rows.
  *   y_s = 1/n_s * sum of x_r for offset_s <= r < offset_(s+1),  n_s = offset_(s+1) - offset_s
- * shapes  x [R, D], offset i32 [S+1], rising from 0 or more to R or less -> y [S, D];
+ * shapes  x [R, D] f32 or bf16, offset i32 [S+1], rising from 0 or more to R or less -> y [S, D];
  *         an empty segment's mean is 0; rows outside all segments are not read
  * vjp     dx_r = dy_s / n_s for a row of segment s, else 0 (op segment_mean_grad)
  * errors  CG_ESHAPE: x is not of rank 2, offset not of rank 1 or empty. CG_EDTYPE.
  *         A run: CG_EINVAL: offsets that fall or leave the rows
  * onnx    ReduceMean (of the uniform layout) */
+#include "ops/bf16.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 #include "ops/reduce.h"
 #include "ops/segment.h"
-
-#include <string.h>
 
 typedef struct cg_segment_mean_grad_attr {
     int64_t rows; /* R */
@@ -22,7 +21,7 @@ static const cg_attr_field grad_fields[] = {CG_ATTR(cg_segment_mean_grad_attr, r
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *x = n->in[0], *offset = n->in[1];
-    CG_TRY(cg_check_dtype(x, "x", CG_F32));
+    CG_TRY(cg_check_float(n, 0, "x"));
     CG_TRY(cg_check_rank(x, "x", 2));
     CG_TRY(cg_check_offset(offset, "offset"));
     *out = (cg_type){CG_F32, CG_SHAPE(offset->shape.dim[0] - 1, x->shape.dim[1])};
@@ -48,12 +47,15 @@ static void means(const void *arg, int64_t begin, int64_t end) {
     for (int64_t unit = begin; unit < end; unit++) {
         int64_t s = unit / blocks, c = unit % blocks * COLUMN_BLOCK;
         int64_t n = offset[s + 1] - offset[s], left = width - c;
-        float *y = (float *)t->out[0] + s * width + c;
+        int64_t from = offset[s] * width + c, to = s * width + c;
+        float sum[COLUMN_BLOCK], factor = n ? 1 / (float)n : 0;
         left = left < COLUMN_BLOCK ? left : COLUMN_BLOCK;
-        cg_column_sum((const float *)t->in[0] + offset[s] * width + c, n, left, width, y);
-        if (n == 0) continue;
-        float factor = 1 / (float)n;
-        for (int64_t i = 0; i < left; i++) y[i] *= factor;
+        if (cg_is_bf16(t->node->in[0]))
+            cg_column_sum_bf16((const uint16_t *)t->in[0] + from, n, left, width, sum);
+        else
+            cg_column_sum((const float *)t->in[0] + from, n, left, width, sum);
+        for (int64_t i = 0; i < left; i++)
+            cg_store(t->out[0], to + i, sum[i] * factor, cg_is_bf16(t->node->out[0]));
     }
 }
 
@@ -67,7 +69,7 @@ static cg_status run(const cg_task *t) {
 
 static cg_status grad_infer(const cg_node *n, cg_type *out) {
     const cg_value *dy = n->in[0], *offset = n->in[1];
-    CG_TRY(cg_check_dtype(dy, "dy", CG_F32));
+    CG_TRY(cg_check_float(n, 0, "dy"));
     CG_TRY(cg_check_rank(dy, "dy", 2));
     CG_TRY(cg_check_offset(offset, "offset"));
     if (dy->shape.dim[0] != offset->shape.dim[0] - 1)
@@ -78,19 +80,23 @@ static cg_status grad_infer(const cg_node *n, cg_type *out) {
     return CG_OK;
 }
 
-CG_KERNEL static void spread(const void *arg, int64_t begin, int64_t end) {
-    const cg_task *t = arg;
+CG_INLINE void spread_rows(const cg_task *t, int64_t begin, int64_t end, int dy_bf16, int dx_bf16) {
     const int32_t *offset = t->in[1];
     int64_t width = t->node->out[0]->shape.dim[1];
     for (int64_t s = begin; s < end; s++) {
-        const float *dy = (const float *)t->in[0] + s * width;
         float factor = 1 / (float)(offset[s + 1] - offset[s]);
         for (int64_t r = offset[s]; r < offset[s + 1]; r++) {
-            float *dx = (float *)t->out[0] + r * width;
 #pragma omp simd
-            for (int64_t c = 0; c < width; c++) dx[c] = dy[c] * factor;
+            for (int64_t c = 0; c < width; c++)
+                cg_store(t->out[0], r * width + c,
+                         cg_load(t->in[0], s * width + c, dy_bf16) * factor, dx_bf16);
         }
     }
+}
+
+CG_KERNEL static void spread(const void *arg, int64_t begin, int64_t end) {
+    const cg_task *t = arg;
+    CG_TYPED(spread_rows, cg_is_bf16(t->node->in[0]), cg_is_bf16(t->node->out[0]), t, begin, end)
 }
 
 static cg_status grad_run(const cg_task *t) {
@@ -98,7 +104,7 @@ static cg_status grad_run(const cg_task *t) {
     int64_t segments = t->node->in[0]->shape.dim[0];
     const cg_shape *x = &t->node->out[0]->shape;
     CG_TRY(cg_check_rising(offset, segments, x->dim[0], "offset"));
-    size_t row = (size_t)x->dim[1] * sizeof(float);
+    size_t row = (size_t)x->dim[1] * cg_dtype_size(t->node->out[0]->dtype);
     char *dx = t->out[0];
     cg_zero(t->threads, dx, (size_t)offset[0] * row);
     cg_parallel(t->threads, segments, 1, x->dim[0] * x->dim[1], spread, t);
@@ -115,6 +121,8 @@ const cg_op cg_op_segment_mean = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 /* in dy, offset -> dx */
@@ -127,6 +135,8 @@ const cg_op cg_op_segment_mean_grad = {
     .attr = grad_fields,
     .infer = grad_infer,
     .run = grad_run,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 cg_value *cg_segment_mean(cg_graph *g, cg_value *x, cg_value *offset) {

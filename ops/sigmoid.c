@@ -1,7 +1,7 @@
 /* sigmoid: y = σ(x) = 1 / (1 + e^-x).
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy y (1 - y) (op sigmoid_grad; from y, so that x need not be kept)
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Sigmoid */
 #include "ops/activation.h"
 

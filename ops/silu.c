@@ -1,7 +1,7 @@
 /* silu: y = x σ(x), also called swish.
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy (σ(x) + x σ'(x)),  σ'(x) = σ(x) σ(-x) (op silu_grad)
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Sigmoid, Mul
  * source  Gaussian error linear units, arXiv:1606.08415, section 4 */
 #include "ops/activation.h"

@@ -29,7 +29,7 @@ static cg_status infer(const cg_node *n, cg_type *out) {
                         (long long)attr->start, (long long)attr->length, (long long)attr->axis,
                         cg_shape_print(&x->shape, text));
     }
-    *out = (cg_type){x->dtype, x->shape};
+    *out = (cg_type){x->dtype == CG_BF16 ? CG_F32 : x->dtype, x->shape};
     out->shape.dim[attr->axis] = attr->length;
     return CG_OK;
 }
@@ -41,31 +41,34 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[0] = slice_grad(g, dy[0], attr->axis, attr->start, n->in[0]->shape.dim[attr->axis]);
 }
 
-/* Rows before the axis, and bytes of one step along it. */
-static void around(const cg_value *x, int64_t axis, int64_t *rows, size_t *inner) {
-    *rows = 1;
-    *inner = cg_dtype_size(x->dtype);
-    for (int64_t d = 0; d < axis; d++) *rows *= x->shape.dim[d];
-    for (int64_t d = axis + 1; d < x->shape.rank; d++) *inner *= (size_t)x->shape.dim[d];
+/* Copies `length` steps along the axis, from and to those that stand at `from` and `to`. */
+static void copy_part(const cg_task *t, int64_t length, int64_t from, int64_t to) {
+    int64_t axis = ((const cg_slice_attr *)t->node->attr)->axis, rows = 1, inner = 1;
+    const cg_value *x = t->node->in[0], *y = t->node->out[0];
+    for (int64_t d = 0; d < axis; d++) rows *= x->shape.dim[d];
+    for (int64_t d = axis + 1; d < x->shape.rank; d++) inner *= x->shape.dim[d];
+    size_t from_bytes = (size_t)(from * inner) * cg_dtype_size(x->dtype);
+    size_t to_bytes = (size_t)(to * inner) * cg_dtype_size(y->dtype);
+    cg_convert_rows(t->threads, &(cg_rows){.to_type = y->dtype,
+                                           .from_type = x->dtype,
+                                           .rows = rows,
+                                           .n = length * inner,
+                                           .to_stride = y->shape.dim[axis] * inner,
+                                           .from_stride = x->shape.dim[axis] * inner,
+                                           .to = (char *)t->out[0] + to_bytes,
+                                           .from = (const char *)t->in[0] + from_bytes});
 }
 
 static cg_status run(const cg_task *t) {
     const cg_slice_attr *attr = t->node->attr;
-    const cg_value *x = t->node->in[0];
-    int64_t rows;
-    size_t inner;
-    around(x, attr->axis, &rows, &inner);
-    size_t bytes = (size_t)attr->length * inner;
-    cg_copy_rows(t->threads, rows, bytes, t->out[0], bytes,
-                 (const char *)t->in[0] + (size_t)attr->start * inner,
-                 (size_t)x->shape.dim[attr->axis] * inner);
+    copy_part(t, attr->length, attr->start, 0);
     return CG_OK;
 }
 
 static cg_status grad_infer(const cg_node *n, cg_type *out) {
     const cg_slice_attr *attr = n->attr;
     const cg_value *dy = n->in[0];
-    CG_TRY(cg_check_dtype(dy, "dy", CG_F32));
+    CG_TRY(cg_check_float(n, 0, "dy"));
     CG_TRY(cg_check_axis(attr->axis, dy));
     int64_t part = dy->shape.dim[attr->axis];
     if (attr->start < 0 || attr->start > attr->length || part > attr->length - attr->start)
@@ -79,14 +82,9 @@ static cg_status grad_infer(const cg_node *n, cg_type *out) {
 
 static cg_status grad_run(const cg_task *t) {
     const cg_slice_attr *attr = t->node->attr;
-    const cg_value *dy = t->node->in[0];
-    int64_t rows;
-    size_t inner;
-    around(dy, attr->axis, &rows, &inner);
-    size_t bytes = (size_t)dy->shape.dim[attr->axis] * inner, stride = (size_t)attr->length * inner;
-    cg_zero(t->threads, t->out[0], (size_t)rows * stride);
-    cg_copy_rows(t->threads, rows, bytes, (char *)t->out[0] + (size_t)attr->start * inner, stride,
-                 t->in[0], bytes);
+    const cg_value *dx = t->node->out[0];
+    cg_zero(t->threads, t->out[0], (size_t)cg_shape_count(&dx->shape) * cg_dtype_size(dx->dtype));
+    copy_part(t, t->node->in[0]->shape.dim[attr->axis], 0, attr->start);
     return CG_OK;
 }
 
@@ -100,6 +98,9 @@ const cg_op cg_op_slice = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .selects = 1,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 /* in dy -> dx; here length is the whole axis of x */
@@ -112,6 +113,8 @@ const cg_op cg_op_slice_grad = {
     .attr = fields,
     .infer = grad_infer,
     .run = grad_run,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 static cg_value *slice_grad(cg_graph *g, cg_value *dy, int64_t axis, int64_t start,

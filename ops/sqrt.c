@@ -1,7 +1,7 @@
 /* sqrt: y = √x; NaN below 0.
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy / (2 y) (op sqrt_grad; from y, so that x need not be kept); inf at 0
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Sqrt */
 #include "ops/activation.h"
 

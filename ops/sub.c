@@ -1,7 +1,7 @@
 /* sub: y = a - b, operands broadcast as in NumPy.
- * shapes  a, b f32 -> y, the shape they broadcast to
+ * shapes  a, b f32 or bf16 -> y, the shape they broadcast to
  * vjp     da = dy, db = -dy, each summed over what was repeated (by autodiff)
- * errors  CG_ESHAPE: the shapes do not broadcast. CG_EDTYPE: not f32
+ * errors  CG_ESHAPE: the shapes do not broadcast. CG_EDTYPE: not f32 or bf16
  * onnx    Sub */
 #include "ops/binary.h"
 

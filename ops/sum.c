@@ -1,11 +1,12 @@
 /* sum: adds up over the axes listed; mean is a scale of it.
- * shapes  x [...] f32 -> y: x without those axes, or with 1 in their place (keep)
+ * shapes  x [...] f32 or bf16 -> y: x without those axes, or with 1 in their place (keep)
  * vjp     dx = dy repeated along the axes
- * errors  CG_EDTYPE: x is not f32. CG_EINVAL: no such axis, or one listed twice
+ * errors  CG_EDTYPE: x is not f32 or bf16. CG_EINVAL: no such axis, or one listed twice
  * onnx    ReduceSum
  *
  * The order of additions depends on the sizes only: columns and rows are cut into pieces of a
  * fixed length, one piece is one thread's, and the pieces' sums are added in order. */
+#include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
@@ -31,7 +32,7 @@ static unsigned axis_bits(const cg_node *n) {
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *x = n->in[0];
     const cg_sum_attr *attr = n->attr;
-    CG_TRY(cg_check_dtype(x, "x", CG_F32));
+    CG_TRY(cg_check_float(n, 0, "x"));
     if (attr->axes.rank < 0 || attr->axes.rank > CG_MAX_RANK)
         return cg_error(CG_EINVAL, "%d axes, wanted 0 to %d", attr->axes.rank, CG_MAX_RANK);
     unsigned seen = 0;
@@ -130,18 +131,24 @@ static cg_status prepare(cg_prep *p) {
 typedef struct job {
     form f;
     groups s;
-    const float *x;
+    const void *x;
+    int bf16; /* is x */
     void *partial;
     float *y;
 } job;
+
+static double vector_sum(const job *j, int64_t at, int64_t n) {
+    return j->bf16 ? cg_vector_sum_bf16((const uint16_t *)j->x + at, n)
+                   : cg_vector_sum((const float *)j->x + at, n);
+}
 
 static void rows(const void *arg, int64_t begin, int64_t end) {
     const job *j = arg;
     double *partial = j->partial;
     for (int64_t unit = begin; unit < end; unit++) {
         int64_t at = unit % j->f.pieces * j->f.piece, left = j->f.r - at;
-        double sum = cg_vector_sum(j->x + unit / j->f.pieces * j->f.r + at,
-                                   left < j->f.piece ? left : j->f.piece);
+        double sum =
+            vector_sum(j, unit / j->f.pieces * j->f.r + at, left < j->f.piece ? left : j->f.piece);
         if (j->f.pieces > 1)
             partial[unit] = sum;
         else
@@ -169,7 +176,11 @@ static void columns(const void *arg, int64_t begin, int64_t end) {
         int64_t r = rest % f->pieces * f->piece, a = rest / f->pieces;
         int64_t n = f->r - r < f->piece ? f->r - r : f->piece;
         int64_t width = f->c - c < COLUMN_BLOCK ? f->c - c : COLUMN_BLOCK;
-        cg_column_sum(j->x + (a * f->r + r) * f->c + c, n, width, f->c, to + rest * f->c + c);
+        int64_t at = (a * f->r + r) * f->c + c;
+        if (j->bf16)
+            cg_column_sum_bf16((const uint16_t *)j->x + at, n, width, f->c, to + rest * f->c + c);
+        else
+            cg_column_sum((const float *)j->x + at, n, width, f->c, to + rest * f->c + c);
     }
 }
 
@@ -212,14 +223,15 @@ static void general(const void *arg, int64_t begin, int64_t end) {
     int64_t outer = 1, n = s->dim[last], stride = s->stride[last];
     for (int d = 0; d < last; d++) outer *= s->reduced[d] ? s->dim[d] : 1;
     for (int64_t i = begin; i < end; i++) {
-        const float *x = j->x + offset_of(s, 0, i, 0);
+        int64_t x = offset_of(s, 0, i, 0);
         double sum = 0;
         for (int64_t o = 0; o < outer; o++) {
-            const float *from = x + offset_of(s, 1, o, 1);
+            int64_t from = x + offset_of(s, 1, o, 1);
             if (stride == 1)
-                sum += cg_vector_sum(from, n);
+                sum += vector_sum(j, from, n);
             else
-                for (int64_t k = 0; k < n; k++) sum += (double)from[k * stride];
+                for (int64_t k = 0; k < n; k++)
+                    sum += (double)cg_load(j->x, from + k * stride, j->bf16);
         }
         j->y[i] = (float)sum;
     }
@@ -228,13 +240,24 @@ static void general(const void *arg, int64_t begin, int64_t end) {
 static cg_status run(const cg_task *t) {
     int64_t count = cg_shape_count(&t->node->in[0]->shape);
     int64_t kept = cg_shape_count(&t->node->out[0]->shape);
-    job j = {.s = group(t->node), .x = t->in[0], .partial = t->scratch, .y = t->out[0]};
+    job j = {.s = group(t->node),
+             .x = t->in[0],
+             .bf16 = cg_is_bf16(t->node->in[0]),
+             .partial = t->scratch,
+             .y = t->out[0]};
     j.f = form_of(&j.s);
     size_t bytes = (size_t)kept * sizeof(float);
     if (count == 0)
         memset(t->out[0], 0, bytes);
     else if (j.f.kind == FORM_COPY)
-        cg_copy_rows(t->threads, 1, bytes, t->out[0], bytes, t->in[0], bytes);
+        cg_convert_rows(t->threads, &(cg_rows){.to_type = CG_F32,
+                                               .from_type = t->node->in[0]->dtype,
+                                               .rows = 1,
+                                               .n = kept,
+                                               .to_stride = kept,
+                                               .from_stride = kept,
+                                               .to = t->out[0],
+                                               .from = t->in[0]});
     else if (j.f.kind == FORM_ROWS)
         run_rows(t, &j);
     else if (j.f.kind == FORM_COLUMNS)
@@ -255,6 +278,7 @@ const cg_op cg_op_sum = {
     .vjp = vjp,
     .prepare = prepare,
     .run = run,
+    .bf16_in = 1,
 };
 
 cg_value *cg_sum(cg_graph *g, cg_value *x, cg_shape axes, int keep) {

@@ -1,7 +1,7 @@
 /* tanh: y = tanh x.
- * shapes  x [...] f32 -> y [...]
+ * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy (1 - y²) (op tanh_grad; from y, so that x need not be kept)
- * errors  CG_EDTYPE: x is not f32
+ * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Tanh */
 #include "ops/activation.h"
 

@@ -1,8 +1,9 @@
 /* transpose: permutes axes; dimension i of y is dimension axes[i] of x.
- * shapes  x [d0, d1, …] f32 or i32 -> y [d(axes0), d(axes1), …]
+ * shapes  x [d0, d1, …] f32, bf16 or i32 -> y [d(axes0), d(axes1), …]
  * vjp     dx = transpose(dy, inverse of axes)
- * errors  CG_EINVAL: axes are not a permutation of x's. CG_EDTYPE: x is not f32 or i32
+ * errors  CG_EINVAL: axes are not a permutation of x's. CG_EDTYPE: x is not f32, bf16 or i32
  * onnx    Transpose */
+#include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
@@ -18,7 +19,7 @@ static const cg_attr_field fields[] = {CG_ATTR(cg_transpose_attr, axes, SHAPE), 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *x = n->in[0];
     const cg_shape *axes = &((const cg_transpose_attr *)n->attr)->axes;
-    if (x->dtype != CG_I32) CG_TRY(cg_check_dtype(x, "x", CG_F32));
+    if (x->dtype != CG_I32) CG_TRY(cg_check_float(n, 0, "x"));
     unsigned seen = 0;
     for (int i = 0; i < axes->rank && i < CG_MAX_RANK; i++)
         if (axes->dim[i] >= 0 && axes->dim[i] < x->shape.rank) seen |= 1u << axes->dim[i];
@@ -27,7 +28,7 @@ static cg_status infer(const cg_node *n, cg_type *out) {
         return cg_error(CG_EINVAL, "axes are %s, wanted each axis of %s once",
                         cg_shape_print(axes, text), cg_shape_print(&x->shape, shape));
     }
-    *out = (cg_type){x->dtype, {.rank = axes->rank}};
+    *out = (cg_type){x->dtype == CG_I32 ? CG_I32 : CG_F32, {.rank = axes->rank}};
     for (int i = 0; i < axes->rank; i++) out->shape.dim[i] = x->shape.dim[axes->dim[i]];
     return CG_OK;
 }
@@ -54,19 +55,36 @@ typedef struct block_job {
     int p;
     int64_t y_stride[CG_MAX_RANK];
     int64_t p_blocks, q_blocks;
-    const uint32_t *x;
-    uint32_t *y;
+    const cg_task *t;
 } block_job;
 
-CG_KERNEL static void block(const uint32_t *x, int64_t x_stride, uint32_t *y, int64_t y_stride,
-                            int64_t p_end, int64_t q_end) {
-    for (int64_t p = 0; p < p_end; p++)
-        for (int64_t q = 0; q < q_end; q++) y[p * y_stride + q] = x[q * x_stride + p];
+typedef struct block_of {
+    const void *x;
+    void *y;
+    int64_t x_stride, y_stride, p_end, q_end;
+} block_of;
+
+CG_INLINE void copy_block(const block_of *b, int x_bf16, int y_bf16) {
+    for (int64_t p = 0; p < b->p_end; p++)
+        for (int64_t q = 0; q < b->q_end; q++) {
+            int64_t to = p * b->y_stride + q, from = q * b->x_stride + p;
+            if (x_bf16 && y_bf16)
+                ((uint16_t *)b->y)[to] = ((const uint16_t *)b->x)[from];
+            else if (!x_bf16 && !y_bf16) /* f32 or i32 */
+                ((uint32_t *)b->y)[to] = ((const uint32_t *)b->x)[from];
+            else
+                cg_store(b->y, to, cg_load(b->x, from, x_bf16), y_bf16);
+        }
+}
+
+CG_KERNEL static void block(const block_of *b, int x_bf16, int y_bf16) {
+    CG_TYPED(copy_block, x_bf16, y_bf16, b)
 }
 
 static void block_range(const void *arg, int64_t begin, int64_t end) {
     const block_job *job = arg;
     const cg_walk *w = &job->walk;
+    const cg_value *from = job->t->node->in[0], *to = job->t->node->out[0];
     int q_dim = w->rank - 1;
     for (int64_t unit = begin; unit < end; unit++) {
         int64_t q = unit % job->q_blocks * BLOCK_Q, rest = unit / job->q_blocks;
@@ -79,13 +97,20 @@ static void block_range(const void *arg, int64_t begin, int64_t end) {
             batch /= w->dim[d];
         }
         int64_t p_left = w->dim[job->p] - p, q_left = w->dim[q_dim] - q;
-        block(job->x + x_at, w->stride[0][q_dim], job->y + y_at, job->y_stride[job->p],
-              p_left < BLOCK_P ? p_left : BLOCK_P, q_left < BLOCK_Q ? q_left : BLOCK_Q);
+        block_of b = {
+            .x = (const char *)job->t->in[0] + (size_t)x_at * cg_dtype_size(from->dtype),
+            .y = (char *)job->t->out[0] + (size_t)y_at * cg_dtype_size(to->dtype),
+            .x_stride = w->stride[0][q_dim],
+            .y_stride = job->y_stride[job->p],
+            .p_end = p_left < BLOCK_P ? p_left : BLOCK_P,
+            .q_end = q_left < BLOCK_Q ? q_left : BLOCK_Q,
+        };
+        block(&b, cg_is_bf16(from), cg_is_bf16(to));
     }
 }
 
 static void run_blocks(const cg_task *t, const cg_walk *w) {
-    block_job job = {.walk = *w, .x = t->in[0], .y = t->out[0]};
+    block_job job = {.walk = *w, .t = t};
     int64_t count = 1, batch = 1;
     for (int d = w->rank - 1; d >= 0; d--) {
         job.y_stride[d] = count;
@@ -110,7 +135,7 @@ static cg_status run(const cg_task *t) {
     for (int i = 0; i < to->rank; i++) stride[i] = step[axes->dim[i]];
     cg_walk w = cg_walk_strided(to, stride);
     if (w.stride[0][w.rank - 1] == 1)
-        cg_walk_tiles(t->threads, &w, sizeof(uint32_t), t->out[0], t->in[0], NULL, copy_tile);
+        cg_walk_tiles(t, &w, copy_tile);
     else
         run_blocks(t, &w);
     return CG_OK;
@@ -126,6 +151,8 @@ const cg_op cg_op_transpose = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 cg_value *cg_transpose(cg_graph *g, cg_value *x, cg_shape axes) {

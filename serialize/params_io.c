@@ -161,6 +161,7 @@ cg_status cg_params_load_tensors(cg_params *p, const cg_tensor *tensors, int cou
         else
             memcpy(q->data, tensors[i].data, tensors[i].bytes);
     }
+    cg_params_changed(p);
     return CG_OK;
 }
 

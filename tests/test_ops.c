@@ -6,6 +6,8 @@
  *   threads   one thread against two; twice the same run gives the same bits
  *   reuse     the same results where operands are results that may be overwritten, and where
  *             they are kept
+ *   bf16      operands and results as bf16, each alone and all together, against f32 operands
+ *             rounded to bf16
  *
  * and refusals: uses that must fail with a sentence. test_ops PATTERN runs what matches
  * ("conv2d*", "*gradient"). */
@@ -219,6 +221,45 @@ static void test_reuse(void **state) {
     cg_fixture_free(&f);
 }
 
+/* |got - want| within what a result loses that is stored as bf16, and a little of the largest. */
+static void compare_bf16(const cg_fixture *f, const char *what, int which, const double *got,
+                         const double *want, int64_t n) {
+    double least = 1e-5 * fmax(1, largest(want, n));
+    for (int64_t i = 0; i < n; i++) {
+        double limit = 0x1p-8 * fabs(want[i]) + least;
+        if (fabs(got[i] - want[i]) > limit || isnan(got[i]) != isnan(want[i]))
+            fail_msg("%s: %s: %s %d, element %lld of %lld: bf16 gives %.9g, f32 %.9g",
+                     f->c->op->name, f->c->label, what, which, (long long)i, (long long)n, got[i],
+                     want[i]);
+    }
+}
+
+static void run_bf16(const cg_fixture *f, unsigned in, unsigned out) {
+    cg_case_run r = {.ctx = two, .seeds = all_seeds(f), .bf16_in = in, .bf16_out = out};
+    cg_case_run want = r;
+    want.rounded = 1;
+    cg_case_run_do(f, &r);
+    if (r.narrowed == 0) return;
+    cg_case_run_do(f, &want);
+    for (int o = 0; o < f->c->n_out; o++)
+        compare_bf16(f, "output", o, r.out[o], want.out[o], cg_fixture_out_count(f, o));
+    for (int i = 0; i < f->c->n_in; i++)
+        if (r.dx[i])
+            compare_bf16(f, "gradient of operand", i, r.dx[i], want.dx[i],
+                         cg_fixture_in_count(f, i));
+    if (r.unstable) fail_msg("%s: %s: a second run gave other bits", f->c->op->name, f->c->label);
+    cg_case_run_free(&r);
+    cg_case_run_free(&want);
+}
+
+static void test_bf16(void **state) {
+    cg_fixture f = cg_fixture_make(*state);
+    for (int i = 0; i < CG_CASE_IN; i++) run_bf16(&f, 1u << i, 0);
+    for (int o = 0; o < CG_CASE_OUT; o++) run_bf16(&f, 0, 1u << o);
+    run_bf16(&f, ~0u, ~0u);
+    cg_fixture_free(&f);
+}
+
 /* --- refusals --------------------------------------------------------------------------------- */
 
 static void test_bad(void **state) {
@@ -302,7 +343,15 @@ static int has_case(const cg_op *op) {
     return 0;
 }
 
-/* Runs last: an op with a gradient has a case; every op has run in some graph. */
+/* Has each operand and result been bf16 that may be? Of any number of operands, one. */
+static int ran_bf16(const cg_op *op) {
+    unsigned in, out, may = op->max_in < 0 ? op->bf16_in & 1 : op->bf16_in;
+    cg_op_ran_bf16(op, &in, &out);
+    return !(may & ~in) && !(op->bf16_out & ~out);
+}
+
+/* Runs last: an op with a gradient has a case; every op has run in some graph, and with bf16 where
+ * it reads or writes it. */
 static void test_coverage(void **state) {
     (void)state;
     int n;
@@ -314,6 +363,11 @@ static void test_coverage(void **state) {
             snprintf(missing + used, sizeof missing - used, " %s has no case;", op[i]->name);
         else if (!cg_op_was_run(op[i]))
             snprintf(missing + used, sizeof missing - used, " %s was never run;", op[i]->name);
+        else if (!ran_bf16(op[i]))
+            snprintf(missing + used, sizeof missing - used,
+                     " %s was not run with all the bf16 it "
+                     "allows;",
+                     op[i]->name);
     }
     if (missing[0]) fail_msg("%s", missing);
 }
@@ -348,6 +402,7 @@ static void append_cases(test_list *l) {
             if (grad) append(l, test_gradient, c, c->op->name, c->label, "gradient");
             append(l, test_threads, c, c->op->name, c->label, "threads");
             append(l, test_reuse, c, c->op->name, c->label, "reuse");
+            append(l, test_bf16, c, c->op->name, c->label, "bf16");
         }
         for (const cg_bad_case *c = bad_tables[t]; c->op; c++)
             append(l, test_bad, c, c->op->name, "refused", c->message);

@@ -297,22 +297,6 @@ static void executions_serve_several_plans(void **state) {
     cg_graph_free(other);
 }
 
-static void profiles_name_ops(void **state) {
-    toy_fixture *f = *state;
-    char *text;
-    cg_graph_output(f->g, "y", toy_scale(f->g, toy_scale(f->g, toy_input(f), 2), 2), CG_KEEP);
-    toy_plan(f);
-    assert_ok(cg_exec_bind_input(f->exec, "x", six));
-    cg_exec_profile(f->exec, 1);
-    for (int i = 0; i < 3; i++) assert_ok(cg_exec_run(f->exec));
-    cg_exec_profile(f->exec, 0);
-    assert_ok(cg_exec_run(f->exec)); /* not counted */
-    assert_ok(cg_exec_profile_text(f->exec, &text));
-    assert_non_null(strstr(text, "\nscale                              2.0"));
-    assert_non_null(strstr(text, "all, runs                            3"));
-    free(text);
-}
-
 /* -- random graphs against an evaluation that never reuses memory ------------------------------ */
 
 enum { NODES = 24, ELEMENTS = 6 };
@@ -403,7 +387,6 @@ int main(void) {
         WITH_GRAPH(kernel_errors_name_the_node),
         WITH_GRAPH(the_first_nonfinite_is_named),
         WITH_GRAPH(executions_serve_several_plans),
-        WITH_GRAPH(profiles_name_ops),
         cmocka_unit_test(random_graphs_compute_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,7 +17,8 @@ static void count_bytes(const cg_params *params, const cg_graph *g, int training
         if (g->value[i]->kind == CG_VALUE_INPUT)
             out->inputs +=
                 (size_t)cg_shape_count(&g->value[i]->shape) * cg_dtype_size(g->value[i]->dtype);
-    out->total = out->params + out->gradients + out->moments + out->inputs + out->plan.arena_bytes;
+    out->total = out->params + out->gradients + out->moments + out->inputs + out->plan.arena_bytes +
+                 out->plan.frozen_bytes;
 }
 
 cg_status cg_account_plan(cg_context *ctx, const cg_clip_desc *d, const cg_clip_build *b,
@@ -28,7 +29,8 @@ cg_status cg_account_plan(cg_context *ctx, const cg_clip_desc *d, const cg_clip_
     *out = (cg_account){0};
     cg_status s = cg_params_create(&params);
     if (s == CG_OK) s = cg_program_build(params, d, b, &(cg_program){.gradients = training}, &g);
-    if (s == CG_OK) s = cg_plan_create(ctx, g, &plan);
+    if (s == CG_OK)
+        s = training ? cg_plan_create(ctx, g, &plan) : cg_plan_create_frozen(ctx, g, &plan);
     if (s == CG_OK) {
         cg_plan_get_report(plan, &out->plan);
         count_bytes(params, g, training, out);

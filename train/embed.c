@@ -11,8 +11,11 @@ void cg_embeddings_free(cg_embeddings *e) {
 }
 
 static cg_status embed_batches(cg_runner *r, cg_loader *l, cg_embeddings *out) {
+    cg_profile *p = cg_exec_get_profile(cg_runner_exec(r));
     for (const cg_batch *b;;) {
+        double begun = cg_profile_begin(p);
         CG_TRY(cg_loader_next(l, &b));
+        cg_profile_end(p, CG_WAITING, begun);
         if (!b) return CG_OK;
         CG_TRY(cg_runner_embed_images(r, b->image, b->n, out->row + out->n * out->width));
         memcpy(out->index + out->n, b->index, (size_t)b->n * sizeof *b->index);

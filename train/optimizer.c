@@ -118,6 +118,7 @@ void cg_optimizer_step(cg_optimizer *o, const float *gradient, double norm, doub
         update(block + k->begin, o->moment[0] + k->begin, o->moment[1] + k->begin,
                gradient + k->begin, k->count, own);
     }
+    cg_params_changed(o->params);
 }
 
 float *cg_optimizer_moment(cg_optimizer *o, int which) {

@@ -70,10 +70,15 @@ static cg_status use(cg_runner *r, purpose what, const cg_clip_build *b) {
         cg_exec_forget(r->exec); /* its plan may be the one that goes */
         entry_free(e);
         *e = wanted;
+        cg_profile *p = cg_exec_get_profile(r->exec);
+        double begun = cg_profile_begin(p);
         cg_program how = r->how;
         how.gradients = what == BACKWARD;
         cg_status s = cg_program_build(r->params, &r->desc, &e->build, &how, &e->graph);
-        if (s == CG_OK) s = cg_plan_create(r->ctx, e->graph, &e->plan);
+        if (s == CG_OK)
+            s = wanted.build.training ? cg_plan_create(r->ctx, e->graph, &e->plan)
+                                      : cg_plan_create_frozen(r->ctx, e->graph, &e->plan);
+        cg_profile_end(p, "graphs and plans", begun);
         if (s != CG_OK) {
             entry_free(e);
             r->current = NULL;
@@ -137,12 +142,16 @@ cg_context *cg_runner_context(const cg_runner *r) {
     return r->ctx;
 }
 
-void cg_runner_set_program(cg_runner *r, cg_precision precision, cg_passes_off off,
-                           cg_pass_saving *saved) {
+cg_status cg_runner_set_program(cg_runner *r, cg_precision precision, cg_passes_off off,
+                                cg_pass_saving *saved) {
+    if (precision == CG_PRECISION_BF16 && !cg_context_has_bf16())
+        return cg_error(CG_EUNSUPPORTED,
+                        "bf16: this processor has no instructions for it (avx512_bf16)");
     cg_exec_forget(r->exec);
     for (int i = 0; i < KEPT; i++) entry_free(&r->kept[i]);
     r->current = NULL;
     r->how = (cg_program){.precision = precision, .off = off, .saved = saved};
+    return CG_OK;
 }
 
 void cg_runner_set_seed(cg_runner *r, uint64_t seed) {

@@ -22,9 +22,9 @@ const cg_clip_desc *cg_runner_desc(const cg_runner *r);
 cg_context *cg_runner_context(const cg_runner *r);
 
 /* How graphs are made from here on (see train/program.h); plans made so far are freed. saved is
- * borrowed, and may be NULL. */
-void cg_runner_set_program(cg_runner *r, cg_precision precision, cg_passes_off off,
-                           cg_pass_saving *saved);
+ * borrowed, and may be NULL. errors  CG_EUNSUPPORTED: bf16 on a processor that cannot multiply it */
+cg_status cg_runner_set_program(cg_runner *r, cg_precision precision, cg_passes_off off,
+                                cg_pass_saving *saved);
 
 /* The run's seed, on which random nodes depend (0 at first), with the batch's epoch and samples. */
 void cg_runner_set_seed(cg_runner *r, uint64_t seed);
@@ -51,6 +51,9 @@ cg_status cg_runner_embed_texts(cg_runner *r, const int32_t *token, const int32_
 
 /* exp of the learned log temperature. */
 double cg_runner_temperature(const cg_runner *r);
+
+/* What a profile calls the time spent waiting for the loader. */
+#define CG_WAITING "waiting for data"
 
 /* What the current plan needs; and timing of nodes (see graph/exec.h). */
 void cg_runner_report(const cg_runner *r, cg_plan_report *out);

@@ -20,6 +20,7 @@ typedef struct trainer {
     cg_optimizer *optimizer;
     cg_loader *loader;
     cg_run_folder *folder;
+    cg_profile *profile; /* of the runner's execution; NULL: none */
     float *gradient;
     cg_train_state state;
     int64_t total_steps;
@@ -140,11 +141,13 @@ static cg_status step(trainer *t, const cg_batch *b, cg_train_progress *p) {
     double loss;
     CG_TRY(cg_runner_backward(t->r, b, t->gradient, &loss));
     if (!isfinite(loss)) return nonfinite(t, "loss");
+    double begun = cg_profile_begin(t->profile);
     double norm = cg_optimizer_norm(t->optimizer, t->gradient);
     if (!isfinite(norm)) return nonfinite(t, "gradient");
     double lr = cg_schedule_lr(t->o->lr, t->state.step, t->o->warmup, t->total_steps);
     cg_optimizer_step(t->optimizer, t->gradient, norm, lr);
     cg_runner_commit(t->r);
+    cg_profile_end(t->profile, "optimizer", begun);
     clamp_temperature(t);
     t->state.step++;
     t->state.batch++;
@@ -186,7 +189,9 @@ static cg_status save(trainer *t) {
         .state = &t->state,
         .moment = {cg_optimizer_moment(t->optimizer, 0), cg_optimizer_moment(t->optimizer, 1)}};
     CG_TRY(cg_run_folder_checkpoint(t->folder, t->state.step, path, sizeof path));
+    double begun = cg_profile_begin(t->profile);
     CG_TRY(cg_checkpoint_save(path, &c));
+    cg_profile_end(t->profile, "checkpoints", begun);
     snprintf(t->result->checkpoint, sizeof t->result->checkpoint, "%s", path);
     if (t->watch->saved) t->watch->saved(t->watch->user, path);
     cg_run_folder_prune(t->folder, t->o->keep);
@@ -233,6 +238,7 @@ static cg_status loop(trainer *t) {
         cg_train_progress p = {0};
         double from = cg_now();
         CG_TRY(cg_loader_next(t->loader, &b));
+        cg_profile_end(t->profile, CG_WAITING, from);
         if (!b) { /* the end of an epoch */
             if (empty++)
                 return cg_error(CG_EINVAL,
@@ -261,6 +267,7 @@ cg_status cg_train(cg_runner *r, const cg_dataset *train, const cg_dataset *val,
     static const cg_train_watch nobody = {0};
     trainer t = {.r = r,
                  .train = train,
+                 .profile = cg_exec_get_profile(cg_runner_exec(r)),
                  .val = val,
                  .tokenizer = tokenizer,
                  .o = o,

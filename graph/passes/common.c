@@ -26,9 +26,11 @@ static int same_field(const cg_attr_field *f, const void *a, const void *b) {
 }
 
 static int same_node(const cg_node *a, const cg_node *b) {
-    if (a->op != b->op || a->n_in != b->n_in) return 0;
+    if (a->op != b->op || a->n_in != b->n_in || a->n_out != b->n_out) return 0;
     for (int i = 0; i < a->n_in; i++)
         if (a->in[i] != b->in[i]) return 0;
+    for (int i = 0; i < a->n_out; i++)
+        if (a->out[i]->dtype != b->out[i]->dtype) return 0;
     for (const cg_attr_field *f = a->op->attr; f && f->name; f++)
         if (!same_field(f, a->attr, b->attr)) return 0;
     return 1;

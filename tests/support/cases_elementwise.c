@@ -1,4 +1,4 @@
-/* Cases: add, sub, mul, div, scale, neg, exp, log, sqrt, clamp, relu. */
+/* Cases: add, sub, mul, div, scale, neg, exp, log, sqrt, clamp, relu, cast. */
 #include "tests/support/op_case.h"
 #include "tests/support/reference.h"
 
@@ -90,6 +90,35 @@ static void build_relu(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_relu(g, in[0]);
 }
 
+static void build_cast_bf16(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_cast(g, in[0], CG_BF16);
+}
+
+static void build_cast_f32(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_cast(g, in[0], CG_F32);
+}
+
+static void build_cast_both(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_cast(g, cg_cast(g, in[0], CG_BF16), CG_F32);
+}
+
+static void build_cast_i32(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_cast(g, in[0], CG_I32);
+}
+
+/* To 8 bits, ties to even. */
+static void reference_bf16(cg_case_data *d) {
+    for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) {
+        int exponent;
+        double x = frexp(d->in[0][i], &exponent);
+        d->out[0][i] = ldexp(nearbyint(ldexp(x, 8)), exponent - 8);
+    }
+}
+
+static void reference_same(cg_case_data *d) {
+    for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) d->out[0][i] = d->in[0][i];
+}
+
 #define BINARY(name, expression)                                                                   \
     static void name(cg_case_data *d) {                                                            \
         int last = d->n_in - 1; /* one operand: with itself */                                     \
@@ -129,6 +158,17 @@ UNARY(reference_relu, x > 0 ? x : 0)
     { &cg_op_div, text, {__VA_ARGS__}, n, 1, build_div, reference_div, 0, 0 }
 #define ONE(name, text, ...)                                                                       \
     { &cg_op_##name, text, {__VA_ARGS__}, 1, 1, build_##name, reference_##name, 5e-7, 0 }
+
+#define FIXED(...)                                                                                 \
+    { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -300, 300, 0 }
+/* Whole numbers that a bf16 holds. */
+#define BF16(...)                                                                                  \
+    { CG_BF16, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, -255, 256, 0 }
+/* Every other one of those above 256 is a tie. */
+#define TIES(...)                                                                                  \
+    { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, 256, 512, 0 }
+#define CAST(to, text, operand)                                                                    \
+    { &cg_op_cast, text, {operand}, 1, 1, build_cast_##to, reference_bf16, 1e-12, 0 }
 
 const cg_op_case cg_cases_elementwise[] = {
     ADD("same shape", 2, F32(3, 5), F32(3, 5)),
@@ -222,6 +262,13 @@ const cg_op_case cg_cases_elementwise[] = {
     {&cg_op_clamp, "no upper bound", {NONZERO(40)}, 1, 1, build_clamp_none, reference_relu, 0, 0},
     {&cg_op_relu, "odd size", {NONZERO(5, 13)}, 1, 1, build_relu, reference_relu, 0, 0},
     {&cg_op_relu, "large", {NONZERO(129, 131)}, 1, 1, build_relu, reference_relu, 0, 0},
+    CAST(bf16, "f32 to bf16", FIXED(5, 13)),
+    CAST(f32, "bf16 to f32", BF16(7, 11)),
+    CAST(both, "f32 to bf16 and back", FIXED(3, 17)),
+    CAST(both, "ties", TIES(301)),
+    CAST(both, "empty", FIXED(0, 3)),
+    CAST(both, "large", FIXED(129, 131)),
+    {&cg_op_cast, "f32 to f32", {FIXED(3, 5)}, 1, 1, build_cast_f32, reference_same, 0, 0},
     {0},
 };
 
@@ -249,5 +296,7 @@ const cg_bad_case cg_bad_elementwise[] = {
     {&cg_op_clamp, {F32(3)}, 1, build_clamp_crossed, CG_EINVAL, "low is 2 and high is 1"},
     {&cg_op_clamp, {F32(3)}, 1, build_clamp_nan, CG_EINVAL, "wanted low <= high"},
     {&cg_op_relu, {I32(3)}, 1, build_relu, CG_EDTYPE, "x is i32, wanted f32"},
+    {&cg_op_cast, {I32(3)}, 1, build_cast_bf16, CG_EDTYPE, "x is i32, wanted f32 or bf16"},
+    {&cg_op_cast, {F32(3)}, 1, build_cast_i32, CG_EINVAL, "to is 4, wanted 0 (f32) or 2 (bf16)"},
     {0},
 };

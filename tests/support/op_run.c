@@ -142,18 +142,33 @@ cg_case_data cg_fixture_data(const cg_fixture *f, double *const *out) {
 /* --- a run ------------------------------------------------------------------------------------ */
 
 enum { MOST_OPS = 256 };
-static const cg_op *planned[MOST_OPS];
+static struct {
+    const cg_op *op;
+    unsigned bf16_in, bf16_out;
+} planned[MOST_OPS];
 
-int cg_op_was_run(const cg_op *op) {
-    for (int i = 0; i < MOST_OPS && planned[i]; i++)
-        if (planned[i] == op) return 1;
-    return 0;
+static int place_of(const cg_op *op) {
+    int i = 0;
+    while (i < MOST_OPS - 1 && planned[i].op && planned[i].op != op) i++;
+    return i;
 }
 
-static void mark(const cg_op *op) {
-    int i = 0;
-    while (i < MOST_OPS - 1 && planned[i] && planned[i] != op) i++;
-    planned[i] = op;
+int cg_op_was_run(const cg_op *op) {
+    return planned[place_of(op)].op == op;
+}
+
+void cg_op_ran_bf16(const cg_op *op, unsigned *in, unsigned *out) {
+    *in = planned[place_of(op)].bf16_in;
+    *out = planned[place_of(op)].bf16_out;
+}
+
+static void mark(const cg_node *n) {
+    int at = place_of(n->op);
+    planned[at].op = n->op;
+    for (int i = 0; i < n->n_in && i < 32; i++)
+        if (n->in[i]->dtype == CG_BF16) planned[at].bf16_in |= 1u << i;
+    for (int o = 0; o < n->n_out; o++)
+        if (n->out[o]->dtype == CG_BF16) planned[at].bf16_out |= 1u << o;
 }
 
 static cg_value *named_output(cg_graph *g, const char *prefix, int i, cg_value *v) {
@@ -163,8 +178,53 @@ static cg_value *named_output(cg_graph *g, const char *prefix, int i, cg_value *
     return v;
 }
 
+/* Lets what reads v, which is now bf16, read a cast of it. */
+static void widen_readers(cg_graph *g, cg_value *v) {
+    v->dtype = CG_BF16;
+    cg_value *wide = cg_cast(g, v, CG_F32);
+    if (!wide) return;
+    cg_value_replace(g, v, wide);
+    wide->node->in[0] = v;
+}
+
+/* Lets nodes read v rounded; where it leaves the graph it stays as it is. */
+static void round_readers(cg_graph *g, cg_value *v) {
+    int n_node = g->n_node;
+    cg_value *rounded = cg_cast(g, cg_cast(g, v, CG_BF16), CG_F32);
+    for (int i = 0; i < n_node; i++)
+        for (int k = 0; k < g->node[i]->n_in; k++)
+            if (g->node[i]->in[k] == v) g->node[i]->in[k] = rounded;
+}
+
+/* Makes the operands and results bf16 that r asks for. Returns how many. */
+static int narrow(cg_graph *g, const cg_case_run *r) {
+    int count = 0, n_node = g->n_node;
+    for (int i = 0; i < n_node; i++) {
+        cg_node *n = g->node[i];
+        for (int k = 0; k < n->n_in && k < CG_CASE_IN; k++) {
+            if (!(r->bf16_in >> k & 1) || !cg_op_reads_bf16(n->op, k) || n->in[k]->dtype != CG_F32)
+                continue;
+            cg_value *v = cg_cast(g, n->in[k], CG_BF16);
+            n->in[k] = r->rounded ? cg_cast(g, v, CG_F32) : v;
+            if (n->op->view && k == 0 && !r->rounded) widen_readers(g, n->out[0]);
+            count++;
+        }
+        for (int o = 0; o < n->n_out; o++) {
+            if (!(r->bf16_out >> o & 1) || !(n->op->bf16_out >> o & 1) || n->op->view) continue;
+            if (n->out[o]->dtype != CG_F32) continue;
+            if (r->rounded)
+                round_readers(g, n->out[o]);
+            else
+                widen_readers(g, n->out[o]);
+            count++;
+        }
+    }
+    cg_graph_order(g);
+    return count;
+}
+
 /* The case's graph: forward, gradients, passes. */
-static void build(const cg_fixture *f, const cg_case_run *r, cg_graph *g) {
+static void build(const cg_fixture *f, cg_case_run *r, cg_graph *g) {
     const cg_op_case *c = f->c;
     cg_value *raw[CG_CASE_IN] = {0}, *in[CG_CASE_IN] = {0}, *out[CG_CASE_OUT] = {0};
     cg_case_inputs(g, c->in, c->n_in, raw);
@@ -197,12 +257,29 @@ static void build(const cg_fixture *f, const cg_case_run *r, cg_graph *g) {
     }
     cg_pass_common(g);
     cg_pass_dead(g);
+    if (r->bf16_in || r->bf16_out) r->narrowed = narrow(g, r);
     REQUIRE(c, cg_graph_verify(g));
+}
+
+/* The upper half of an f32, of a number that it holds. */
+static uint16_t bf16_of(double x) {
+    float f = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return (uint16_t)(bits >> 16);
+}
+
+static double of_bf16(uint16_t x) {
+    uint32_t bits = (uint32_t)x << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
 }
 
 static void store(void *to, cg_dtype type, const double *from, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         if (type == CG_F32) ((float *)to)[i] = (float)from[i];
+        if (type == CG_BF16) ((uint16_t *)to)[i] = bf16_of(from[i]);
         if (type == CG_I32) ((int32_t *)to)[i] = (int32_t)from[i];
         if (type == CG_I64) ((int64_t *)to)[i] = (int64_t)from[i];
         if (type == CG_U8) ((uint8_t *)to)[i] = (uint8_t)from[i];
@@ -212,6 +289,7 @@ static void store(void *to, cg_dtype type, const double *from, int64_t n) {
 static void load(double *to, cg_dtype type, const void *from, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         if (type == CG_F32) to[i] = (double)((const float *)from)[i];
+        if (type == CG_BF16) to[i] = of_bf16(((const uint16_t *)from)[i]);
         if (type == CG_I32) to[i] = (double)((const int32_t *)from)[i];
         if (type == CG_I64) to[i] = (double)((const int64_t *)from)[i];
         if (type == CG_U8) to[i] = (double)((const uint8_t *)from)[i];
@@ -262,7 +340,7 @@ static void note_kernels(const cg_graph *g, const cg_plan *p, cg_case_run *r) {
     r->slow[0] = '\0';
     for (int i = 0; i < g->n_node; i++) {
         const char *impl = cg_plan_impl(p, i);
-        mark(g->node[i]->op);
+        mark(g->node[i]);
         if (strcmp(impl, "ref") == 0 || strstr(impl, "ref:"))
             snprintf(r->slow, sizeof r->slow, "%s: %s", g->node[i]->op->name, impl);
     }
@@ -274,6 +352,10 @@ void cg_case_run_do(const cg_fixture *f, cg_case_run *r) {
     cg_exec *e;
     REQUIRE(f->c, cg_graph_create(NULL, &g));
     build(f, r, g);
+    if ((r->bf16_in || r->bf16_out) && r->narrowed == 0) {
+        cg_graph_free(g);
+        return;
+    }
     REQUIRE(f->c, cg_plan_create(r->ctx, g, &p));
     note_kernels(g, p, r);
     REQUIRE(f->c, cg_exec_create(&e));

@@ -29,12 +29,18 @@ typedef struct cg_case_run {
     int wrap;       /* operands are results (of a scale by 1), so that they may be overwritten */
     int keep;       /* … and outputs as well, so that they must not be */
     int shift;      /* inputs lie one element off their alignment */
+    /* Bit i: operand i, and result i, of every node whose op allows it is bf16. Or, so that there
+     * is something to compare with: such operands are f32, but rounded to what a bf16 holds. */
+    unsigned bf16_in, bf16_out;
+    int rounded;
     /* What was found, in double; the caller frees it by cg_case_run_free. */
     double *out[CG_CASE_OUT];
     double *dx[CG_CASE_IN];   /* of operands to differentiate */
     double *kept[CG_CASE_IN]; /* keep: the operands after the run */
     int unstable;             /* a second run gave other bits */
     char slow[128];           /* a node whose kernel is a reference, "" if none */
+    int narrowed;             /* how many operands and results are bf16, or rounded; 0 where some
+                                 were asked for and none is: nothing was run */
 } cg_case_run;
 
 void cg_case_run_do(const cg_fixture *f, cg_case_run *r);
@@ -42,6 +48,9 @@ void cg_case_run_free(cg_case_run *r);
 
 /* Marks which ops have been planned by any run. */
 int cg_op_was_run(const cg_op *op);
+
+/* Which operands and results of an op have been bf16 in any run. */
+void cg_op_ran_bf16(const cg_op *op, unsigned *in, unsigned *out);
 
 /* The operands of a case as inputs of a graph, named in0, in1, … */
 void cg_case_inputs(cg_graph *g, const cg_case_operand *operand, int n, cg_value **in);

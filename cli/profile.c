@@ -1,0 +1,50 @@
+#include "cli/profile.h"
+
+#include "cli/cli.h"
+#include "graph/file.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+cg_status cli_profile_begin(cli_profile *p) {
+    if (!p->on) return CG_OK;
+    if (p->trace) {
+        cg_file *f;
+        CG_TRY(cg_file_create(p->trace, &f));
+        cg_file_abandon(f);
+    }
+    return cg_profile_create(p->trace ? CG_TRACE_EVENTS : 0, &p->profile);
+}
+
+static cg_status print_tables(const cg_profile *p, int threads, FILE *f) {
+    char *text;
+    cg_peak peak;
+    int measured = cg_peak_measure(threads, &peak) == CG_OK;
+    CG_TRY(cg_profile_text(p, measured ? &peak : NULL, &text));
+    fprintf(f, "\n%s", text);
+    fflush(f);
+    free(text);
+    return CG_OK;
+}
+
+int cli_profile_end(const char *command, cli_profile *p, cg_runner *r, int json, int code) {
+    cg_status s = CG_OK;
+    int64_t dropped = 0;
+    if (r) cg_exec_profile(cg_runner_exec(r), NULL);
+    if (p->profile) cg_profile_stop(p->profile);
+    if (r && p->profile && cg_profile_runs(p->profile)) {
+        s = print_tables(p->profile, cg_runner_context(r)->threads, json ? stderr : stdout);
+        if (s == CG_OK && p->trace) s = cg_profile_trace(p->profile, p->trace, &dropped);
+    }
+    if (dropped)
+        fprintf(stderr,
+                "clipgraph %s: warning: %s has the last %d events; %" PRId64
+                " before them found no room\n",
+                command, p->trace, CG_TRACE_EVENTS, dropped);
+    cg_profile_free(p->profile);
+    p->profile = NULL;
+    if (s == CG_OK) return code;
+    int failed = cli_fail(command, s);
+    return code ? code : failed;
+}
