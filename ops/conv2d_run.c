@@ -95,7 +95,7 @@ static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
         *how = "dense+";
         return product_create(ctx, m, &s->dnn);
     }
-    if (!getenv("NOWINO") && cg_winograd_gains(g)) {
+    if (cg_winograd_gains(g)) {
         s->winograd = 1;
         *how = "winograd";
         return CG_OK;
