@@ -7,8 +7,9 @@
 #include <string.h>
 
 enum {
-    POINTS = 16,             /* of a transformed tile */
-    STRIP = 6,               /* rows of a product that are summed in registers, */
+    POINTS = 16, /* of a transformed tile */
+    STRIP = 6,   /* rows of a product that are summed in registers, */
+    VECTOR = 8,
     PANEL = 16,              /* and columns */
     BLOCK_BYTES = 640 << 10, /* of transformed x and y: in the second-level cache */
     BLOCK_LEAST = 48,        /* tiles, so that weights are read often; a multiple of STRIP */
@@ -22,8 +23,9 @@ typedef struct shape {
     int64_t rows, columns, tiles; /* tiles of a picture, of all */
     int64_t block;                /* tiles */
     int64_t wide;                 /* o in whole panels */
-    int64_t x_point, y_point;     /* from point to point of a block's x and y, transformed: not a
-                                   * multiple of 4 KiB, whose lines would push one another out */
+    int64_t deep, results;    /* c and o in whole vectors: what is computed beyond is not used */
+    int64_t x_point, y_point; /* from point to point of a block's x and y, transformed: not a
+                               * multiple of 4 KiB, whose lines would push one another out */
     cg_dnn_direction direction;
     int relu;
 } shape;
@@ -40,10 +42,12 @@ static shape shape_of(const cg_dnn_conv *g) {
     s.columns = (g->w + 1) / 2;
     s.tiles = s.n * s.rows * s.columns;
     s.wide = (s.o + PANEL - 1) / PANEL * PANEL;
+    s.deep = (s.c + VECTOR - 1) / VECTOR * VECTOR;
+    s.results = (s.o + VECTOR - 1) / VECTOR * VECTOR;
     s.block = BLOCK_BYTES / (POINTS * (int64_t)sizeof(float) * (s.c + s.wide)) / STRIP * STRIP;
     if (s.block < BLOCK_LEAST) s.block = BLOCK_LEAST;
     if (s.block > BLOCK_MOST || s.direction == CG_DNN_WEIGHTS) s.block = BLOCK_MOST;
-    s.x_point = s.block * s.c / 16 * 16 + 16;
+    s.x_point = s.block * s.deep + 16;
     s.y_point = s.block * s.wide + 16;
     return s;
 }
@@ -57,7 +61,7 @@ static size_t block_count(const shape *s) {
     return (size_t)(POINTS * (s->x_point + s->y_point));
 }
 static size_t patch_count(const shape *s) {
-    return (size_t)(POINTS * (s->c > s->wide ? s->c : s->wide));
+    return (size_t)(POINTS * (s->deep > s->wide ? s->deep : s->wide));
 }
 static size_t thread_count(const shape *s) {
     size_t count = block_count(s) + patch_count(s);
@@ -121,12 +125,13 @@ CG_INLINE void product(const shape *s, float *c, const float *a, int64_t a_row, 
 
 /* --- transforms ------------------------------------------------------------------------------ */
 
-/* v, points `step` apart: Bᵀ x B of c channels of a tile whose pixels stand c, whose rows `row`
+/* v, points `step` apart: Bᵀ x B of n channels of a tile whose pixels stand c, whose rows `row`
  * apart. */
-CG_INLINE void from_pixels(const float *x, int64_t row, int64_t c, float *v, int64_t step) {
+CG_INLINE void from_pixels(const float *x, int64_t row, int64_t c, int64_t n, float *v,
+                           int64_t step) {
     const float *x1 = x + row, *x2 = x1 + row, *x3 = x2 + row;
 #pragma omp simd
-    for (int64_t i = 0; i < c; i++) {
+    for (int64_t i = 0; i < n; i++) {
         float t[4][4];
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
@@ -146,10 +151,11 @@ CG_INLINE void from_pixels(const float *x, int64_t row, int64_t c, float *v, int
     }
 }
 
-/* y [4 pixels]: Aᵀ m A of o channels, `step` from point to point. */
-CG_INLINE void to_pixels(const float *m, int64_t step, int64_t o, float *y) {
+/* y, 4 pixels `row` and `column` apart: Aᵀ m A of n channels, `step` from point to point. */
+CG_INLINE void to_pixels(const float *m, int64_t step, int64_t n, float *y, int64_t row,
+                         int64_t column) {
 #pragma omp simd
-    for (int64_t i = 0; i < o; i++) {
+    for (int64_t i = 0; i < n; i++) {
         float t[2][4];
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
@@ -160,8 +166,8 @@ CG_INLINE void to_pixels(const float *m, int64_t step, int64_t o, float *y) {
         }
 #pragma GCC unroll 2
         for (int j = 0; j < 2; j++) {
-            y[i + 2 * j * o] = t[j][0] + t[j][1] + t[j][2];
-            y[i + (2 * j + 1) * o] = t[j][1] - t[j][2] - t[j][3];
+            y[i + j * row] = t[j][0] + t[j][1] + t[j][2];
+            y[i + j * row + column] = t[j][1] - t[j][2] - t[j][3];
         }
     }
 }
@@ -312,7 +318,7 @@ CG_INLINE void copy_patch(const shape *s, const float *x, int64_t c, int64_t row
         }
 }
 
-/* v [points, block, c] of n tiles from t. */
+/* v [points, block, deep] of n tiles from t. */
 CG_INLINE void transform_pixels(const shape *s, const float *x, int64_t t, int64_t n, float *v,
                                 float *patch) {
     int64_t step = s->x_point;
@@ -320,21 +326,27 @@ CG_INLINE void transform_pixels(const shape *s, const float *x, int64_t t, int64
         place p = place_of(s, t + i);
         const float *picture = x + p.picture * s->h * s->w * s->c;
         int64_t row = p.row - 1, column = p.column - 1;
+        float *to = v + i * s->deep;
+        /* Vectors may reach into the next pixel: the last row of a picture is never read here. */
         if (row >= 0 && column >= 0 && row + 4 <= s->h && column + 4 <= s->w) {
-            from_pixels(picture + (row * s->w + column) * s->c, s->w * s->c, s->c, v + i * s->c,
+            from_pixels(picture + (row * s->w + column) * s->c, s->w * s->c, s->c, s->deep, to,
                         step);
             continue;
         }
         copy_patch(s, picture, s->c, row, column, 4, patch);
-        from_pixels(patch, 4 * s->c, s->c, v + i * s->c, step);
+        from_pixels(patch, 4 * s->c, s->c, s->deep, to, step);
     }
 }
 
-CG_INLINE void store_pixel(const job *j, int64_t at, const float *y) {
+/* One pixel, at element `at` of y. */
+CG_INLINE void store_pixel(const job *j, int64_t at, const float *y, int plain) {
     const shape *s = &j->s;
-    const float *bias = j->o->bias;
-    const float *residual = j->o->residual;
+    const float *bias = j->o->bias, *residual = j->o->residual;
     float *to = (float *)j->o->c + at;
+    if (plain) {
+        memcpy(to, y, (size_t)s->o * sizeof *to);
+        return;
+    }
 #pragma omp simd
     for (int64_t i = 0; i < s->o; i++) {
         float v = y[i];
@@ -346,14 +358,18 @@ CG_INLINE void store_pixel(const job *j, int64_t at, const float *y) {
 
 CG_INLINE void store_tiles(const job *j, const float *m, int64_t t, int64_t n, float *patch) {
     const shape *s = &j->s;
-    for (int64_t i = 0; i < n; i++) {
+    int plain = !j->o->bias && !j->o->residual && !s->relu, whole = plain && s->o == s->results;
+    for (int64_t i = 0; i < n; i++, m += s->wide) {
         place p = place_of(s, t + i);
-        to_pixels(m + i * s->wide, s->y_point, s->o, patch);
-        for (int64_t k = 0; k < 4; k++) {
-            int64_t row = p.row + k / 2, column = p.column + k % 2;
-            if (row >= s->h || column >= s->w) continue;
-            store_pixel(j, ((p.picture * s->h + row) * s->w + column) * s->o, patch + k * s->o);
+        int64_t row = s->w * s->o, first = (p.picture * s->h + p.row) * row + p.column * s->o;
+        if (whole && p.row + 2 <= s->h && p.column + 2 <= s->w) {
+            to_pixels(m, s->y_point, s->o, (float *)j->o->c + first, row, s->o);
+            continue;
         }
+        to_pixels(m, s->y_point, s->results, patch, 2 * s->results, s->results);
+        for (int64_t k = 0; k < 4; k++)
+            if (p.row + k / 2 < s->h && p.column + k % 2 < s->w)
+                store_pixel(j, first + k / 2 * row + k % 2 * s->o, patch + k * s->results, plain);
     }
 }
 
@@ -362,27 +378,27 @@ CG_KERNEL static void forward_block(const job *j, int64_t t, int64_t n, float *o
     float *v = own, *m = v + POINTS * s->x_point, *patch = m + POINTS * s->y_point;
     transform_pixels(s, j->o->a, t, n, v, patch);
     for (int64_t k = 0; k < POINTS; k++)
-        product(s, m + k * s->y_point, v + k * s->x_point, s->c, 1, j->u + k * s->c * s->wide,
+        product(s, m + k * s->y_point, v + k * s->x_point, s->deep, 1, j->u + k * s->c * s->wide,
                 s->c * PANEL, s->c, n, 0);
     store_tiles(j, m, t, n, patch);
 }
 
-/* m [points, panels, block, PANEL] of n tiles of dy; what pads the last panel stays 0. */
+/* m [points, panels, block, PANEL] of n tiles of dy; what pads the last panel is anything. */
 CG_INLINE void transform_gradient(const shape *s, const float *dy, int64_t t, int64_t n, float *m,
                                   float *patch) {
     for (int64_t i = 0; i < n; i++) {
         place p = place_of(s, t + i);
         const float *y = dy + ((p.picture * s->h + p.row) * s->w + p.column) * s->o;
-        int64_t row = s->w * s->o, o = 0;
-        if (p.row + 2 > s->h || p.column + 2 > s->w) {
+        int64_t row = s->w * s->o;
+        /* The last panel reaches into the next pixel, which the last tile of all has not. */
+        if (p.row + 2 > s->h || p.column + 2 > s->w || t + i + 1 == s->tiles) {
             copy_patch(s, dy + p.picture * s->h * row, s->o, p.row, p.column, 2, patch);
             y = patch;
             row = 2 * s->o;
         }
         float *to = m + i * PANEL;
-        for (; o + PANEL <= s->o; o += PANEL)
+        for (int64_t o = 0; o < s->wide; o += PANEL)
             from_gradient(y + o, row, s->o, PANEL, to + o * s->block, s->y_point);
-        if (o < s->o) from_gradient(y + o, row, s->o, s->o - o, to + o * s->block, s->y_point);
     }
 }
 
@@ -394,7 +410,7 @@ CG_KERNEL static void weights_block(const job *j, int64_t t, int64_t n, float *o
     transform_pixels(s, j->o->b, t, n, v, patch);
     transform_gradient(s, j->o->a, t, n, m, patch);
     for (int64_t k = 0; k < POINTS; k++)
-        product(s, du + k * s->c * s->wide, v + k * s->x_point, 1, s->c, m + k * s->y_point,
+        product(s, du + k * s->c * s->wide, v + k * s->x_point, 1, s->deep, m + k * s->y_point,
                 s->block * PANEL, n, s->c, 1);
 }
 
@@ -414,7 +430,7 @@ static void thread_run(const job *j, int thread, int threads) {
     float *own = j->own + (size_t)thread * j->next;
     cg_range part = cg_range_of((s->tiles + s->block - 1) / s->block, thread, threads);
     int weights = s->direction == CG_DNN_WEIGHTS;
-    if (weights) memset(own, 0, thread_count(s) * sizeof *own);
+    if (weights) memset(own + block_count(s) + patch_count(s), 0, weights_count(s) * sizeof *own);
     for (int64_t b = part.begin; b < part.end; b++) {
         int64_t t = b * s->block, n = s->tiles - t < s->block ? s->tiles - t : s->block;
         (weights ? weights_block : forward_block)(j, t, n, own);
@@ -435,13 +451,13 @@ void cg_winograd_run(const cg_dnn_conv *g, int threads, const cg_dnn_operands *o
         cg_parallel(threads, j.s.wide / PANEL, 1, work, fold_part, &j);
 }
 
-/* Measured: below 24 channels vectors are half empty; with few tiles to share them, transformed
- * weights cost more than they save. */
+/* Measured: with 12 channels on both sides vectors are half empty; with few tiles to share them,
+ * transformed weights cost more than they save. */
 int cg_winograd_gains(const cg_dnn_conv *g) {
     int plain = g->kh == 3 && g->kw == 3 && g->stride == 1 && g->padding == 1 && g->groups == 1 &&
                 g->dilation == 1;
     int64_t tiles = g->n * ((g->h + 1) / 2) * ((g->w + 1) / 2);
     int64_t narrow = g->c < g->o ? g->c : g->o;
-    if (!plain || narrow < 24 || g->h < 4 || g->w < 4) return 0;
+    if (!plain || narrow < 12 || g->c + g->o < 36 || g->h < 4 || g->w < 4) return 0;
     return tiles >= (g->direction == CG_DNN_WEIGHTS ? narrow / 4 : narrow / 8);
 }
