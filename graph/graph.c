@@ -186,8 +186,17 @@ static cg_node *refuse(cg_graph *g, cg_status s, const char *name, const cg_op *
     return cg_graph_fail(g, s);
 }
 
+static int least_out(const cg_op *op) {
+    return op->min_out ? op->min_out : op->n_out;
+}
+
 cg_node *cg_node_add(cg_graph *g, const cg_op *op, const void *attr, int n_in,
                      cg_value *const *in) {
+    return cg_node_add_out(g, op, attr, n_in, in, least_out(op));
+}
+
+cg_node *cg_node_add_out(cg_graph *g, const cg_op *op, const void *attr, int n_in,
+                         cg_value *const *in, int n_out) {
     if (g->status != CG_OK) return NULL;
     while (n_in > op->min_in && !in[n_in - 1]) n_in--;
     const char *name = node_name(g, op);
@@ -197,12 +206,14 @@ cg_node *cg_node_add(cg_graph *g, const cg_op *op, const void *attr, int n_in,
     if (list) g->node = list;
     if (!name || !n || !own_attr || !list) return no_memory(g);
     cg_status s = check_operands(g, op, n_in, in);
+    if (s == CG_OK && (n_out < least_out(op) || n_out > op->n_out))
+        s = cg_error(CG_EINVAL, "has %d results, wanted %d to %d", n_out, least_out(op), op->n_out);
     if (s != CG_OK) return refuse(g, s, name, op);
 
     if (op->attr_size) memcpy(own_attr, attr, op->attr_size);
-    *n = (cg_node){.op = op, .name = name, .attr = own_attr, .n_in = n_in, .n_out = op->n_out};
+    *n = (cg_node){.op = op, .name = name, .attr = own_attr, .n_in = n_in, .n_out = n_out};
     n->in = cg_arena_alloc(&g->arena, (size_t)(n_in + 1) * sizeof *n->in);
-    n->out = cg_arena_alloc(&g->arena, (size_t)op->n_out * sizeof *n->out);
+    n->out = cg_arena_alloc(&g->arena, (size_t)n_out * sizeof *n->out);
     if (!n->in || !n->out) return no_memory(g);
     if (n_in) memcpy(n->in, in, (size_t)n_in * sizeof *in);
 
@@ -381,6 +392,8 @@ void cg_graph_sweep(cg_graph *g) {
 
 static cg_status verify_node(const cg_graph *g, const cg_node *n) {
     CG_TRY(check_operands(g, n->op, n->n_in, n->in));
+    if (n->n_out < least_out(n->op) || n->n_out > n->op->n_out)
+        return cg_error(CG_EINVAL, "has %d results", n->n_out);
     for (int i = 0; i < n->n_in; i++)
         if (n->in[i]->node && n->in[i]->node->id >= n->id)
             return cg_error(CG_EINVAL, "operand %d is made by %s, which runs later", i,

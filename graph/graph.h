@@ -131,6 +131,11 @@ cg_value *cg_graph_find_input(const cg_graph *g, const char *name);
  * Returns NULL after a failure, also where an operand is NULL because of an earlier one. */
 cg_node *cg_node_add(cg_graph *g, const cg_op *op, const void *attr, int n_in, cg_value *const *in);
 
+/* The same with n_out results, where the op's last ones are optional; cg_node_add makes none of
+ * those. */
+cg_node *cg_node_add_out(cg_graph *g, const cg_op *op, const void *attr, int n_in,
+                         cg_value *const *in, int n_out);
+
 /* The first output of cg_node_add, or NULL. */
 cg_value *cg_node_add1(cg_graph *g, const cg_op *op, const void *attr, int n_in,
                        cg_value *const *in);

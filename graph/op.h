@@ -64,11 +64,13 @@ struct cg_op {
     const char *name;
     int min_in, max_in; /* max_in -1: any number */
     int n_out;
+    int min_out; /* results from here on a node has only where they are asked for; 0: it has all */
     size_t attr_size;
     const cg_attr_field *attr; /* ends with a NULL name; NULL: none */
 
-    /* Fills out[n_out] from the operands' types and the attributes; refuses by cg_error with a
-     * sentence that says what was found and wanted (the caller adds the node's name). */
+    /* Fills out[n_out], results that n does not have among them, from the operands' types and the
+     * attributes; refuses by cg_error with a sentence that says what was found and wanted (the
+     * caller adds the node's name). */
     cg_status (*infer)(const cg_node *n, cg_type *out);
 
     /* Appends the nodes of the gradient: dx[i] from dy[o]. dy[o] is NULL where no gradient

@@ -1,7 +1,10 @@
 /* Ops y = f(x), element by element, from inline functions of the file that includes this:
  *   value(x)         f(x)
  *   gradient(v, dy)  dx, where v is x or y
- * NaN must come out of value as NaN, and infinities as f's limits. */
+ * NaN must come out of value as NaN, and infinities as f's limits.
+ *
+ * A gradient that reads x gives y again where it is asked for: in the same sweep, so that y need
+ * not be kept for those that want it later. */
 #ifndef CG_OPS_ACTIVATION_H
 #define CG_OPS_ACTIVATION_H
 
@@ -40,6 +43,8 @@
 
 /* The same with the op of a gradient, cg_op_NAME_grad. operand: what gradient reads, `in` (x) or
  * `out` (y, where it can: x need not be kept then). */
+#define CG_AGAIN_in  1
+#define CG_AGAIN_out 0
 #define CG_ACTIVATION(NAME, operand)                                                               \
     static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {           \
         cg_value *in[] = {n->operand[0], dy[0]};                                                   \
@@ -50,8 +55,16 @@
                                     int64_t n) {                                                   \
         const float *v = in[0], *dy = in[1];                                                       \
         float *dx = out[0];                                                                        \
-        (void)t;                                                                                   \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = gradient(v[i], dy[i]);         \
+        if (!CG_AGAIN_##operand || t->node->n_out == 1) {                                          \
+            _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = gradient(v[i], dy[i]);     \
+            return;                                                                                \
+        }                                                                                          \
+        float *y = out[1];                                                                         \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) {                                      \
+            float x = v[i];                                                                        \
+            y[i] = value(x);                                                                       \
+            dx[i] = gradient(x, dy[i]);                                                            \
+        }                                                                                          \
     }                                                                                              \
     static cg_status grad_run(const cg_task *t) {                                                  \
         cg_run_elements(t, gradients);                                                             \
@@ -61,12 +74,13 @@
         .name = #NAME "_grad",                                                                     \
         .min_in = 2,                                                                               \
         .max_in = 2,                                                                               \
-        .n_out = 1,                                                                                \
+        .n_out = 1 + CG_AGAIN_##operand,                                                           \
+        .min_out = 1,                                                                              \
         .infer = cg_unary_grad_infer,                                                              \
         .run = grad_run,                                                                           \
         .inplace = 3,                                                                              \
         .bf16_in = 3,                                                                              \
-        .bf16_out = 1,                                                                             \
+        .bf16_out = 1 + 2 * CG_AGAIN_##operand,                                                    \
     };
 
 /* What silu and its like share: y = x σ(u(x)) with u' ≥ 0 where it counts. Beyond 105 σ(u) is 0 or

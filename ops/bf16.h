@@ -87,4 +87,11 @@ static inline int cg_is_bf16(const cg_value *v) {
     return v->dtype == CG_BF16;
 }
 
+static inline int cg_any_bf16(const cg_node *n) {
+    int any = 0;
+    for (int i = 0; i < n->n_in; i++) any |= cg_is_bf16(n->in[i]);
+    for (int i = 0; i < n->n_out; i++) any |= cg_is_bf16(n->out[i]);
+    return any;
+}
+
 #endif

@@ -48,10 +48,7 @@ static void element_range(const void *arg, int64_t begin, int64_t end) {
     const cg_node *node = t->node;
     float buffer[2 * CG_ELEMENT_VALUES][TILE], *out[CG_ELEMENT_VALUES] = {NULL};
     const float *in[CG_ELEMENT_VALUES] = {NULL};
-    int any = 0;
-    for (int i = 0; i < node->n_in; i++) any |= cg_is_bf16(node->in[i]);
-    for (int o = 0; o < node->n_out; o++) any |= cg_is_bf16(node->out[o]);
-    int64_t step = any ? TILE : end - begin;
+    int64_t step = cg_any_bf16(node) ? TILE : end - begin;
     for (int64_t at = begin; at < end; at += step) {
         int64_t n = end - at < step ? end - at : step;
         for (int i = 0; i < node->n_in; i++) {
@@ -237,7 +234,7 @@ cg_status cg_unary_grad_infer(const cg_node *n, cg_type *out) {
     CG_TRY(cg_check_float(n, 0, "operand 0"));
     CG_TRY(cg_check_float(n, 1, "dy"));
     CG_TRY(cg_check_same(n->in[0], "operand 0", n->in[1], "dy"));
-    *out = (cg_type){CG_F32, n->in[0]->shape};
+    for (int o = 0; o < n->n_out; o++) out[o] = (cg_type){CG_F32, n->in[0]->shape};
     return CG_OK;
 }
 

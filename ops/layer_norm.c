@@ -8,10 +8,10 @@
  *         CG_EINVAL: eps is negative
  * source  Ba, Kiros, Hinton, arXiv:1607.06450
  *
- * layer_norm_grad: its gradient, x and dy read once.
- *   h = (x - mean) · rstd,  g = dy · gain,  dx = rstd (g - Σ g / D - h Σ (g h) / D)
- *   dgain = Σ over rows of dy h,  dbias = Σ over rows of dy
- * shapes  x, gain, mean, rstd, dy (x, dy f32 or bf16) -> dx as x, dgain [D], dbias [D]
+ * layer_norm_grad: its gradient, x and dy read once; and, where it is asked for, y again, which
+ * then need not be kept. h = (x - mean) · rstd,  g = dy · gain,  dx = rstd (g - Σ g / D - h Σ (g h)
+ * / D) dgain = Σ over rows of dy h,  dbias = Σ over rows of dy shapes  x, gain, mean, rstd, dy,
+ * bias where y is asked for (x, dy f32 or bf16) -> dx as x, dgain [D], dbias [D], y as x or absent
  * Sums over rows are taken in chunks of rows that do not depend on the number of threads. */
 #include "ops/bf16.h"
 #include "ops/check.h"
@@ -85,8 +85,7 @@ CG_KERNEL static void rows_forward(const cg_task *t, int64_t width, float *row, 
 static cg_status prepare(cg_prep *p) {
     const cg_value *x = p->node->in[0];
     size_t width = (size_t)x->shape.dim[x->shape.rank - 1];
-    if (cg_is_bf16(x) || cg_is_bf16(p->node->out[0]))
-        p->scratch = (size_t)p->ctx->threads * width * sizeof(float);
+    if (cg_any_bf16(p->node)) p->scratch = (size_t)p->ctx->threads * width * sizeof(float);
     return CG_OK;
 }
 
@@ -157,15 +156,22 @@ static cg_status grad_infer(const cg_node *n, cg_type *out) {
         return cg_error(CG_ESHAPE, "mean or rstd is not one number for each row of x");
     CG_TRY(cg_check_float(n, 4, "dy"));
     CG_TRY(cg_check_same(n->in[0], "x", n->in[4], "dy"));
-    out[0] = (cg_type){CG_F32, *x};
+    if (n->n_in > 5) CG_TRY(check(n, 5, 5, (const char *const[6]){[5] = "bias"}));
+    if ((n->n_in > 5) != (n->n_out > 3))
+        return cg_error(CG_EINVAL,
+                        "has %d operands and %d results, wanted bias where y is asked for", n->n_in,
+                        n->n_out);
+    out[0] = out[3] = (cg_type){CG_F32, *x};
     out[1] = out[2] = (cg_type){CG_F32, n->in[1]->shape};
     return CG_OK;
 }
 
 /* sum: dgain and dbias of rows begin … end-1. row: room for two, where a value is bf16. dx may be x
- * or dy. */
-CG_KERNEL static void rows_backward(const cg_task *t, int64_t width, float *row, float *sum,
-                                    int64_t begin, int64_t end) {
+ * or dy. again: y is asked for. */
+CG_INLINE void backward(const cg_task *t, int64_t width, float *row, float *sum, int64_t begin,
+                        int64_t end, int again) {
+    const float *bias = again ? t->in[5] : NULL;
+    int y_bf16 = again && cg_is_bf16(t->node->out[3]);
     const float *gain = t->in[1], *mean = t->in[2], *rstd = t->in[3];
     float *dgain = sum, *dbias = sum + width;
     float inverse = 1.0f / (float)width;
@@ -176,6 +182,7 @@ CG_KERNEL static void rows_backward(const cg_task *t, int64_t width, float *row,
         const float *x = cg_row_widen(t->in[0], i * width, width, x_bf16, row);
         const float *dy = cg_row_widen(t->in[4], i * width, width, dy_bf16, row + width);
         float *dx = cg_row_begin(t->out[0], i * width, dx_bf16, row + width);
+        float *y = again ? cg_row_begin(t->out[3], i * width, y_bf16, row) : NULL;
         float m = mean[i], r = rstd[i], sum_g = 0, sum_gh = 0;
 #pragma omp simd reduction(+ : sum_g, sum_gh)
         for (int64_t j = 0; j < width; j++) {
@@ -189,10 +196,20 @@ CG_KERNEL static void rows_backward(const cg_task *t, int64_t width, float *row,
             float h = (x[j] - m) * r, d = dy[j];
             dgain[j] += d * h;
             dbias[j] += d;
+            if (again) y[j] = h * gain[j] + bias[j];
             dx[j] = r * (d * gain[j] + (h * b + a));
         }
         cg_row_narrow(t->out[0], i * width, width, dx_bf16, dx);
+        if (again) cg_row_narrow(t->out[3], i * width, width, y_bf16, y);
     }
+}
+
+CG_KERNEL static void rows_backward(const cg_task *t, int64_t width, float *row, float *sum,
+                                    int64_t begin, int64_t end) {
+    if (t->node->n_out > 3)
+        backward(t, width, row, sum, begin, end, 1);
+    else
+        backward(t, width, row, sum, begin, end, 0);
 }
 
 /* dgain and dbias are the sums of the chunks, in their order. */
@@ -214,9 +231,7 @@ static cg_status grad_prepare(cg_prep *p) {
     const cg_shape *x = &p->node->in[0]->shape;
     int64_t width = x->dim[x->rank - 1], rows = cg_shape_count(x) / width, n = chunk_rows(rows);
     size_t sums = (size_t)((rows + n - 1) / n * 2 * width);
-    int bf16 =
-        cg_is_bf16(p->node->in[0]) || cg_is_bf16(p->node->in[4]) || cg_is_bf16(p->node->out[0]);
-    size_t buffers = bf16 ? (size_t)p->ctx->threads * 2 * (size_t)width : 0;
+    size_t buffers = cg_any_bf16(p->node) ? (size_t)p->ctx->threads * 2 * (size_t)width : 0;
     p->scratch = (sums + buffers) * sizeof(float);
     return CG_OK;
 }
@@ -240,12 +255,13 @@ static cg_status grad_run(const cg_task *t) {
 const cg_op cg_op_layer_norm_grad = {
     .name = "layer_norm_grad",
     .min_in = 5,
-    .max_in = 5,
-    .n_out = 3,
+    .max_in = 6,
+    .n_out = 4,
+    .min_out = 3,
     .infer = grad_infer,
     .prepare = grad_prepare,
     .run = grad_run,
     .inplace = 1u << 0 | 1u << 4,
     .bf16_in = 1u << 0 | 1u << 4,
-    .bf16_out = 1u << 0,
+    .bf16_out = 1u << 0 | 1u << 3,
 };

@@ -7,9 +7,11 @@
  *         CG_EINVAL: eps is negative
  * source  Zhang and Sennrich, arXiv:1910.07467
  *
- * rms_norm_grad: its gradient, x and dy read once.
+ * rms_norm_grad: its gradient, x and dy read once; and, where it is asked for, y again, which then
+ * need not be kept.
  *   h = x · r,  g = dy · gain,  dx = r (g - h Σ (g h) / D),  dgain = Σ over rows of dy h
- * shapes  x, gain, r, dy (x, dy f32 or bf16) -> dx as x, dgain [D]
+ * shapes  x, gain, r, dy (x, dy f32 or bf16) -> dx as x, dgain [D], y as x
+ *         or absent
  * The sum over rows is taken in chunks of rows that do not depend on the number of threads. */
 #include "ops/bf16.h"
 #include "ops/check.h"
@@ -75,8 +77,7 @@ CG_KERNEL static void rows_forward(const cg_task *t, int64_t width, float *row, 
 static cg_status prepare(cg_prep *p) {
     const cg_value *x = p->node->in[0];
     size_t width = (size_t)x->shape.dim[x->shape.rank - 1];
-    if (cg_is_bf16(x) || cg_is_bf16(p->node->out[0]))
-        p->scratch = (size_t)p->ctx->threads * width * sizeof(float);
+    if (cg_any_bf16(p->node)) p->scratch = (size_t)p->ctx->threads * width * sizeof(float);
     return CG_OK;
 }
 
@@ -145,15 +146,16 @@ static cg_status grad_infer(const cg_node *n, cg_type *out) {
         return cg_error(CG_ESHAPE, "r is not one f32 for each row of x");
     CG_TRY(cg_check_float(n, 3, "dy"));
     CG_TRY(cg_check_same(n->in[0], "x", n->in[3], "dy"));
-    out[0] = (cg_type){CG_F32, *x};
+    out[0] = out[2] = (cg_type){CG_F32, *x};
     out[1] = (cg_type){CG_F32, n->in[1]->shape};
     return CG_OK;
 }
 
 /* dgain: the sum over rows begin … end-1. row: room for two, where a value is bf16. dx may be x or
- * dy. */
-CG_KERNEL static void rows_backward(const cg_task *t, int64_t width, float *row, float *dgain,
-                                    int64_t begin, int64_t end) {
+ * dy. again: y is asked for. */
+CG_INLINE void backward(const cg_task *t, int64_t width, float *row, float *dgain, int64_t begin,
+                        int64_t end, int again) {
+    int y_bf16 = again && cg_is_bf16(t->node->out[2]);
     const float *gain = t->in[1], *kept = t->in[2];
     float inverse = 1.0f / (float)width;
     int x_bf16 = cg_is_bf16(t->node->in[0]), dy_bf16 = cg_is_bf16(t->node->in[3]);
@@ -163,6 +165,7 @@ CG_KERNEL static void rows_backward(const cg_task *t, int64_t width, float *row,
         const float *x = cg_row_widen(t->in[0], i * width, width, x_bf16, row);
         const float *dy = cg_row_widen(t->in[3], i * width, width, dy_bf16, row + width);
         float *dx = cg_row_begin(t->out[0], i * width, dx_bf16, row + width);
+        float *y = again ? cg_row_begin(t->out[2], i * width, y_bf16, row) : NULL;
         float r = kept[i], sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (int64_t j = 0; j < width; j++) sum += dy[j] * gain[j] * x[j];
@@ -171,19 +174,27 @@ CG_KERNEL static void rows_backward(const cg_task *t, int64_t width, float *row,
         for (int64_t j = 0; j < width; j++) {
             float h = x[j] * r, d = dy[j];
             dgain[j] += d * h;
+            if (again) y[j] = h * gain[j];
             dx[j] = r * (d * gain[j] + h * a);
         }
         cg_row_narrow(t->out[0], i * width, width, dx_bf16, dx);
+        if (again) cg_row_narrow(t->out[2], i * width, width, y_bf16, y);
     }
+}
+
+CG_KERNEL static void rows_backward(const cg_task *t, int64_t width, float *row, float *dgain,
+                                    int64_t begin, int64_t end) {
+    if (t->node->n_out > 2)
+        backward(t, width, row, dgain, begin, end, 1);
+    else
+        backward(t, width, row, dgain, begin, end, 0);
 }
 
 static cg_status grad_prepare(cg_prep *p) {
     const cg_shape *x = &p->node->in[0]->shape;
     int64_t width = x->dim[x->rank - 1], rows = cg_shape_count(x) / width, n = chunk_rows(rows);
     size_t sums = (size_t)((rows + n - 1) / n * width);
-    int bf16 =
-        cg_is_bf16(p->node->in[0]) || cg_is_bf16(p->node->in[3]) || cg_is_bf16(p->node->out[0]);
-    size_t buffers = bf16 ? (size_t)p->ctx->threads * 2 * (size_t)width : 0;
+    size_t buffers = cg_any_bf16(p->node) ? (size_t)p->ctx->threads * 2 * (size_t)width : 0;
     p->scratch = (sums + buffers) * sizeof(float);
     return CG_OK;
 }
@@ -208,11 +219,12 @@ const cg_op cg_op_rms_norm_grad = {
     .name = "rms_norm_grad",
     .min_in = 4,
     .max_in = 4,
-    .n_out = 2,
+    .n_out = 3,
+    .min_out = 2,
     .infer = grad_infer,
     .prepare = grad_prepare,
     .run = grad_run,
     .inplace = 1u << 0 | 1u << 3,
     .bf16_in = 1u << 0 | 1u << 3,
-    .bf16_out = 1u << 0,
+    .bf16_out = 1u << 0 | 1u << 2,
 };

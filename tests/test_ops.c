@@ -6,6 +6,7 @@
  *   threads   one thread against two; twice the same run gives the same bits
  *   reuse     the same results where operands are results that may be overwritten, and where
  *             they are kept
+ *   again     where a gradient can give the result again: the same bits, and the same gradients
  *   bf16      operands and results as bf16, each alone and all together, against f32 operands
  *             rounded to bf16
  *
@@ -221,6 +222,23 @@ static void test_reuse(void **state) {
     cg_fixture_free(&f);
 }
 
+static void test_again(void **state) {
+    cg_fixture f = cg_fixture_make(*state);
+    cg_case_run plain = {.ctx = two, .seeds = all_seeds(&f)};
+    cg_case_run_do(&f, &plain);
+    for (int wrap = 0; wrap < 2; wrap++) { /* dx over x or dy, or not */
+        cg_case_run r = {.ctx = two, .seeds = plain.seeds, .again = 1, .wrap = wrap};
+        cg_case_run_do(&f, &r);
+        compare_runs(&f, &r, &plain);
+        if (r.repeated)
+            compare(&f, "output given again", 0, r.repeated, r.out[0], cg_fixture_out_count(&f, 0),
+                    0, 0);
+        cg_case_run_free(&r);
+    }
+    cg_case_run_free(&plain);
+    cg_fixture_free(&f);
+}
+
 /* |got - want| within what a result loses that is stored as bf16, and a little of the largest. */
 static void compare_bf16(const cg_fixture *f, const char *what, int which, const double *got,
                          const double *want, int64_t n) {
@@ -235,7 +253,7 @@ static void compare_bf16(const cg_fixture *f, const char *what, int which, const
 }
 
 static void run_bf16(const cg_fixture *f, unsigned in, unsigned out) {
-    cg_case_run r = {.ctx = two, .seeds = all_seeds(f), .bf16_in = in, .bf16_out = out};
+    cg_case_run r = {.ctx = two, .seeds = all_seeds(f), .bf16_in = in, .bf16_out = out, .again = 1};
     cg_case_run want = r;
     want.rounded = 1;
     cg_case_run_do(f, &r);
@@ -247,6 +265,9 @@ static void run_bf16(const cg_fixture *f, unsigned in, unsigned out) {
         if (r.dx[i])
             compare_bf16(f, "gradient of operand", i, r.dx[i], want.dx[i],
                          cg_fixture_in_count(f, i));
+    if (r.repeated)
+        compare_bf16(f, "output given again", 0, r.repeated, want.repeated,
+                     cg_fixture_out_count(f, 0));
     if (r.unstable) fail_msg("%s: %s: a second run gave other bits", f->c->op->name, f->c->label);
     cg_case_run_free(&r);
     cg_case_run_free(&want);
@@ -363,6 +384,9 @@ static void test_coverage(void **state) {
             snprintf(missing + used, sizeof missing - used, " %s has no case;", op[i]->name);
         else if (!cg_op_was_run(op[i]))
             snprintf(missing + used, sizeof missing - used, " %s was never run;", op[i]->name);
+        else if (cg_op_most_out(op[i]) < op[i]->n_out)
+            snprintf(missing + used, sizeof missing - used, " %s was not run with all results;",
+                     op[i]->name);
         else if (!ran_bf16(op[i]))
             snprintf(missing + used, sizeof missing - used,
                      " %s was not run with all the bf16 it "
@@ -402,6 +426,7 @@ static void append_cases(test_list *l) {
             if (grad) append(l, test_gradient, c, c->op->name, c->label, "gradient");
             append(l, test_threads, c, c->op->name, c->label, "threads");
             append(l, test_reuse, c, c->op->name, c->label, "reuse");
+            if (grad) append(l, test_again, c, c->op->name, c->label, "again");
             append(l, test_bf16, c, c->op->name, c->label, "bf16");
         }
         for (const cg_bad_case *c = bad_tables[t]; c->op; c++)

@@ -3,6 +3,7 @@
 #include "autodiff/grad.h"
 #include "graph/exec.h"
 #include "graph/rng.h"
+#include "ops/passes/recompute.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -145,6 +146,7 @@ enum { MOST_OPS = 256 };
 static struct {
     const cg_op *op;
     unsigned bf16_in, bf16_out;
+    int n_out;
 } planned[MOST_OPS];
 
 static int place_of(const cg_op *op) {
@@ -157,6 +159,10 @@ int cg_op_was_run(const cg_op *op) {
     return planned[place_of(op)].op == op;
 }
 
+int cg_op_most_out(const cg_op *op) {
+    return planned[place_of(op)].n_out;
+}
+
 void cg_op_ran_bf16(const cg_op *op, unsigned *in, unsigned *out) {
     *in = planned[place_of(op)].bf16_in;
     *out = planned[place_of(op)].bf16_out;
@@ -165,6 +171,7 @@ void cg_op_ran_bf16(const cg_op *op, unsigned *in, unsigned *out) {
 static void mark(const cg_node *n) {
     int at = place_of(n->op);
     planned[at].op = n->op;
+    if (n->n_out > planned[at].n_out) planned[at].n_out = n->n_out;
     for (int i = 0; i < n->n_in && i < 32; i++)
         if (n->in[i]->dtype == CG_BF16) planned[at].bf16_in |= 1u << i;
     for (int o = 0; o < n->n_out; o++)
@@ -196,19 +203,48 @@ static void round_readers(cg_graph *g, cg_value *v) {
             if (g->node[i]->in[k] == v) g->node[i]->in[k] = rounded;
 }
 
+/* Do n's operands want to be bf16 together (those of a product)? Its result is then bf16 only where
+ * they are. */
+static int coupled(cg_graph *g, cg_node *n) {
+    cg_type type[8];
+    cg_value *x = n->n_in ? n->in[0] : NULL;
+    if (!x || x->dtype != CG_F32 || !cg_op_reads_bf16(n->op, 0)) return 0;
+    n->in[0] = cg_cast(g, x, CG_BF16);
+    int refused = n->op->infer(n, type) != CG_OK;
+    n->in[0] = x;
+    return refused;
+}
+
+/* Makes n's operands bf16 that r asks for; none where the op wants others to be so, too. */
+static int narrow_operands(cg_graph *g, cg_node *n, const cg_case_run *r) {
+    cg_value *saved[CG_CASE_IN];
+    cg_type type[8];
+    int count = 0, most = n->n_in < CG_CASE_IN ? n->n_in : CG_CASE_IN;
+    for (int k = 0; k < most; k++) {
+        saved[k] = n->in[k];
+        if (!(r->bf16_in >> k & 1) || !cg_op_reads_bf16(n->op, k) || n->in[k]->dtype != CG_F32)
+            continue;
+        n->in[k] = cg_cast(g, n->in[k], CG_BF16);
+        count++;
+    }
+    if (count && n->op->infer(n, type) != CG_OK) {
+        memcpy(n->in, saved, (size_t)most * sizeof *saved);
+        return 0;
+    }
+    for (int k = 0; k < most; k++)
+        if (r->rounded && n->in[k] != saved[k]) n->in[k] = cg_cast(g, n->in[k], CG_F32);
+    if (n->op->view && count && !r->rounded) widen_readers(g, n->out[0]);
+    return count;
+}
+
 /* Makes the operands and results bf16 that r asks for. Returns how many. */
 static int narrow(cg_graph *g, const cg_case_run *r) {
     int count = 0, n_node = g->n_node;
     for (int i = 0; i < n_node; i++) {
         cg_node *n = g->node[i];
-        for (int k = 0; k < n->n_in && k < CG_CASE_IN; k++) {
-            if (!(r->bf16_in >> k & 1) || !cg_op_reads_bf16(n->op, k) || n->in[k]->dtype != CG_F32)
-                continue;
-            cg_value *v = cg_cast(g, n->in[k], CG_BF16);
-            n->in[k] = r->rounded ? cg_cast(g, v, CG_F32) : v;
-            if (n->op->view && k == 0 && !r->rounded) widen_readers(g, n->out[0]);
-            count++;
-        }
+        int together = coupled(g, n), operands = narrow_operands(g, n, r);
+        count += operands;
+        if (together && operands == 0) continue;
         for (int o = 0; o < n->n_out; o++) {
             if (!(r->bf16_out >> o & 1) || !(n->op->bf16_out >> o & 1) || n->op->view) continue;
             if (n->out[o]->dtype != CG_F32) continue;
@@ -221,6 +257,18 @@ static int narrow(cg_graph *g, const cg_case_run *r) {
     }
     cg_graph_order(g);
     return count;
+}
+
+/* Lets a gradient give its op's first result again. */
+static void repeat(cg_graph *g) {
+    for (int i = 0; i < g->n_node; i++) {
+        cg_node *gradient = cg_gradient_of(g, g->node[i]);
+        if (!gradient) continue;
+        named_output(g, "again", 0, cg_gradient_gives_again(g, g->node[i], gradient));
+        cg_graph_sweep(g);
+        cg_graph_order(g);
+        return;
+    }
 }
 
 /* The case's graph: forward, gradients, passes. */
@@ -257,6 +305,7 @@ static void build(const cg_fixture *f, cg_case_run *r, cg_graph *g) {
     }
     cg_pass_common(g);
     cg_pass_dead(g);
+    if (r->again) repeat(g);
     if (r->bf16_in || r->bf16_out) r->narrowed = narrow(g, r);
     REQUIRE(c, cg_graph_verify(g));
 }
@@ -318,6 +367,7 @@ static double **result_of(cg_case_run *r, const char *name) {
         if (is_nth(name, "kept", i)) return &r->kept[i];
         if (i < CG_CASE_OUT && is_nth(name, "out", i)) return &r->out[i];
     }
+    if (is_nth(name, "again", 0)) return &r->repeated;
     return NULL;
 }
 
@@ -388,4 +438,5 @@ void cg_case_run_free(cg_case_run *r) {
         free(r->dx[i]);
         free(r->kept[i]);
     }
+    free(r->repeated);
 }

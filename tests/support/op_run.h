@@ -33,10 +33,12 @@ typedef struct cg_case_run {
      * is something to compare with: such operands are f32, but rounded to what a bf16 holds. */
     unsigned bf16_in, bf16_out;
     int rounded;
+    int again; /* gradients give the op's first result again, if they can */
     /* What was found, in double; the caller frees it by cg_case_run_free. */
     double *out[CG_CASE_OUT];
     double *dx[CG_CASE_IN];   /* of operands to differentiate */
     double *kept[CG_CASE_IN]; /* keep: the operands after the run */
+    double *repeated;         /* again: output 0, as the gradient gives it; or NULL */
     int unstable;             /* a second run gave other bits */
     char slow[128];           /* a node whose kernel is a reference, "" if none */
     int narrowed;             /* how many operands and results are bf16, or rounded; 0 where some
@@ -48,6 +50,9 @@ void cg_case_run_free(cg_case_run *r);
 
 /* Marks which ops have been planned by any run. */
 int cg_op_was_run(const cg_op *op);
+
+/* The most results that a node of the op has had in any run. */
+int cg_op_most_out(const cg_op *op);
 
 /* Which operands and results of an op have been bf16 in any run. */
 void cg_op_ran_bf16(const cg_op *op, unsigned *in, unsigned *out);
