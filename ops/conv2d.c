@@ -19,7 +19,8 @@
  * Kernels: without groups and dilation, a 1×1 convolution of stride 1 is a product over pixels
  * ("rows"); one whose windows are tiles of the picture, or of which the 1×1 weights are wanted, is
  * a product over patches; pictures hardly larger than the kernel are each a row of one product with
- * expanded weights ("dense", conv_matrix.h). The rest, and 1×1 weights of few channels, is oneDNN's
+ * expanded weights ("dense", conv_matrix.h); 3×3 of stride 1 and enough channels takes Winograd's
+ * form ("winograd", conv_winograd.h). The rest, and 1×1 weights of few channels, is oneDNN's
  * convolution. */
 #include "ops/conv2d.h"
 

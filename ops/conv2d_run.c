@@ -3,6 +3,7 @@
 
 #include "ops/bf16.h"
 #include "ops/conv_matrix.h"
+#include "ops/conv_winograd.h"
 #include "ops/elementwise.h"
 
 #include <stdio.h>
@@ -48,7 +49,7 @@ cg_dnn_conv cg_conv2d_geometry(const cg_node *n) {
 typedef struct conv_state {
     cg_dnn *dnn;
     cg_dnn_conv g, matrix; /* matrix: with patches as its pictures, where patch is set */
-    int expand, patch;
+    int expand, patch, winograd;
     int packed; /* weights come expanded, and as the kernel wants them */
     size_t matrix_at, patch_at, narrow_at; /* offsets in scratch */
     int widen; /* dx is made as bf16, at narrow_at, because oneDNN makes no other of bf16 */
@@ -109,6 +110,11 @@ static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
         *how = "dense+";
         return product_create(ctx, m, &s->dnn);
     }
+    if (cg_winograd_gains(g)) {
+        s->winograd = 1;
+        *how = "winograd";
+        return CG_OK;
+    }
     *how = "";
     return cg_dnn_conv_create(ctx, g, &s->dnn);
 }
@@ -139,8 +145,12 @@ cg_status cg_conv2d_prepare(cg_prep *p) {
         cg_conv2d_release(s);
         return status;
     }
-    snprintf(s->impl, sizeof s->impl, "%s%s", how, cg_dnn_impl(s->dnn));
+    snprintf(s->impl, sizeof s->impl, "%s%s", how, s->dnn ? cg_dnn_impl(s->dnn) : "");
     p->impl = s->impl;
+    if (s->winograd) {
+        p->scratch = cg_winograd_scratch(&s->g, p->ctx->threads);
+        return CG_OK;
+    }
     s->matrix_at = cg_align64(cg_dnn_scratch(s->dnn));
     s->patch_at = s->matrix_at;
     if (s->expand)
@@ -231,6 +241,14 @@ static cg_status run_weights(const conv_state *s, const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status run_winograd(const conv_state *s, const cg_task *t) {
+    cg_dnn_operands o = {.a = t->in[0], .b = t->in[1], .c = t->out[0], .scratch = t->scratch};
+    if (s->g.bias) o.bias = t->in[2];
+    if (s->g.residual) o.residual = t->in[3];
+    cg_winograd_run(&s->g, t->threads, &o);
+    return CG_OK;
+}
+
 /* Nothing in x: results are empty or 0, and what is added. */
 static cg_status run_empty(const conv_state *s, const cg_task *t) {
     const float *bias = s->g.bias ? t->in[2] : NULL;
@@ -246,6 +264,7 @@ static cg_status run_empty(const conv_state *s, const cg_task *t) {
 
 cg_status cg_conv2d_run(const cg_task *t) {
     const conv_state *s = t->state;
+    if (s->winograd) return run_winograd(s, t);
     if (!s->dnn) return run_empty(s, t);
     switch (s->g.direction) {
     case CG_DNN_FORWARD:

@@ -186,6 +186,14 @@ static void global_reference(cg_case_data *d) {
     { &cg_op_avg_pool, text, {OPERAND(x)}, 1, 1, f##_build, f##_reference, 0, 0 }
 
 const cg_op_case cg_cases_picture[] = {
+    CONV_CASE(conv_s1p1, "3x3, 24 to 40 channels, odd picture", R4(2, 7, 9, 24), R4(40, 24, 3, 3)),
+    CONV_CASE(conv_s1p1, "3x3, 33 to 24 channels, small picture", R4(3, 4, 5, 33),
+              R4(24, 33, 3, 3)),
+    CONV_CASE(conv_s1p1, "3x3, 48 to 28 channels, many tiles", R4(5, 16, 12, 48), R4(28, 48, 3, 3)),
+    FUSED_CASE(relu_p1, "3x3, 24 to 27 channels, bias, relu", R4(2, 6, 6, 24), R4(27, 24, 3, 3),
+               27),
+    RESIDUAL_CASE(residual_p1, "3x3, 24 to 32 channels, bias, residual, relu", R4(2, 5, 6, 24),
+                  R4(32, 24, 3, 3), 32, R4(2, 5, 6, 32)),
     FUSED_CASE(bias_p1, "3x3, bias", R4(2, 5, 6, 4), R4(6, 4, 3, 3), 6),
     FUSED_CASE(bias_s4p0, "4x4 patches, bias", R4(2, 8, 8, 3), R4(6, 3, 4, 4), 6),
     FUSED_CASE(relu_p1, "3x3, bias, relu", R4(2, 5, 6, 4), R4(6, 4, 3, 3), 6),
