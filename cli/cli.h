@@ -4,6 +4,7 @@
 #ifndef CG_CLI_H
 #define CG_CLI_H
 
+#include "cli/how.h"
 #include "cli/profile.h"
 #include "data/dataset.h"
 #include "serialize/checkpoint.h"
@@ -57,6 +58,8 @@ typedef struct cli_run {
     int threads;        /* 0: all processors */
     int workers;        /* loader threads; 0: as many as threads */
     int64_t batch_size; /* 0 before parsing: 64 */
+    cg_precision precision;
+    cg_passes_off off; /* passes left out */
     int json;           /* one JSON object on stdout instead of text */
     cli_profile profile;
 } cli_run;

@@ -21,6 +21,8 @@ enum {
     KEY_COLLAPSE,
     KEY_GRADIENTS,
     KEY_THREADS,
+    KEY_PRECISION,
+    KEY_PASSES,
     KEY_JSON
 };
 
@@ -29,6 +31,9 @@ typedef struct arguments {
     int64_t batch, tokens; /* tokens 0: the context length */
     int inference, layers, collapse, gradients, threads, json;
     char graph; /* 't', 'd', or 0: none */
+    cg_precision precision;
+    cg_passes_off off;
+    int passes_given;
 } arguments;
 
 static const struct argp_option options[] = {
@@ -43,6 +48,11 @@ static const struct argp_option options[] = {
     {"collapse", KEY_COLLAPSE, "N", 0,
      "with --graph dot: one box for nodes whose names share N parts", 0},
     {"threads", KEY_THREADS, "N", 0, "threads to plan for (default: one per processor)", 0},
+    {"precision", KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
+    {"passes", KEY_PASSES, "LIST", 0,
+     "plan with these rewrites: all, none, or all but some, as in -rows,-fuse (all); layers and "
+     "graph, which otherwise are the model as described, are shown after them",
+     0},
     {"json", KEY_JSON, NULL, 0, "print JSON", 0},
     {0},
 };
@@ -73,6 +83,13 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case KEY_THREADS:
         a->threads = (int)cli_int(state, "threads", text, 1, 1024);
+        return 0;
+    case KEY_PRECISION:
+        a->precision = cli_precision(state, text);
+        return 0;
+    case KEY_PASSES:
+        a->off = cli_passes(state, text);
+        a->passes_given = 1;
         return 0;
     case KEY_JSON:
         a->json = 1;
@@ -128,6 +145,7 @@ typedef struct inspected {
     int n_layers;
     cg_account_params count;
     cg_account training, images, texts;
+    cg_pass_saving saved[2][CG_MAX_PASSES]; /* in a training step, and in inference */
 } inspected;
 
 static void inspected_free(inspected *m) {
@@ -166,17 +184,22 @@ static cg_status build_graph(const arguments *a, inspected *m) {
     cg_clip_build b = m->build;
     b.training = b.loss = !a->inference;
     CG_TRY(cg_params_create(&m->params));
-    cg_program how = {.gradients = a->gradients, .off = CG_PASSES_NONE};
+    cg_program how = {.gradients = a->gradients,
+                      .precision = a->precision,
+                      .off = a->passes_given ? a->off : CG_PASSES_NONE};
     return cg_program_build(m->params, &m->desc, &b, &how, &m->graph);
 }
 
-static cg_status plan_all(inspected *m) {
+static cg_status plan_all(const arguments *a, inspected *m) {
+    cg_program step = {
+        .gradients = 1, .precision = a->precision, .off = a->off, .saved = m->saved[0]};
+    cg_program use = {.precision = a->precision, .off = a->off, .saved = m->saved[1]};
     cg_clip_build images = {.images = m->build.images};
     cg_clip_build texts = m->build;
     texts.images = texts.training = texts.loss = 0;
-    CG_TRY(cg_account_plan(m->ctx, &m->desc, &m->build, 1, &m->training));
-    CG_TRY(cg_account_plan(m->ctx, &m->desc, &images, 0, &m->images));
-    return cg_account_plan(m->ctx, &m->desc, &texts, 0, &m->texts);
+    CG_TRY(cg_account_plan(m->ctx, &m->desc, &m->build, &step, &m->training));
+    CG_TRY(cg_account_plan(m->ctx, &m->desc, &images, &use, &m->images));
+    return cg_account_plan(m->ctx, &m->desc, &texts, &use, &m->texts);
 }
 
 /* --- numbers as people read them -------------------------------------------------------------- */
@@ -270,6 +293,8 @@ static void print_memory(const inspected *m) {
     print_memory_row("  gradients", t->gradients, i->gradients, c->gradients);
     print_memory_row("  moments", t->moments, i->moments, c->moments);
     print_memory_row("  batch", t->inputs, i->inputs, c->inputs);
+    print_memory_row("  laid out weights", t->plan.frozen_bytes, i->plan.frozen_bytes,
+                     c->plan.frozen_bytes);
     print_memory_row("  arena", t->plan.arena_bytes, i->plan.arena_bytes, c->plan.arena_bytes);
     print_memory_row("peak", t->total, i->total, c->total);
     print_memory_row("arena: lower bound", t->plan.lower_bound, i->plan.lower_bound,
@@ -281,6 +306,24 @@ static void print_memory(const inspected *m) {
            1e-9 * (double)i->plan.flops, 1e-9 * (double)c->plan.flops);
 }
 
+/* What each pass changed: rewrites, useful operations, and the memory alive at once. */
+static void print_passes(const inspected *m) {
+    int n;
+    const cg_pass *pass = cg_pass_list(&n);
+    printf("\n%-12s  %28s  %28s\n", "Passes", "training step", "inference");
+    printf("%-12s  %8s %9s %9s  %8s %9s %9s\n", "", "rewrites", "GFLOP", "MiB", "rewrites", "GFLOP",
+           "MiB");
+    for (int i = 0; i < n; i++) {
+        printf("  %-10s", pass[i].name);
+        for (int k = 0; k < 2; k++) {
+            const cg_pass_saving *s = &m->saved[k][i];
+            printf("  %8d %9.2f %9.1f", s->rewrites, 0 - 1e-9 * (double)s->flops,
+                   0 - (double)s->bytes / (1 << 20));
+        }
+        printf("   %s\n", pass[i].what);
+    }
+}
+
 static void print_text(const arguments *a, const inspected *m) {
     int64_t size = m->desc.vision.image_size;
     printf("%s\n%s: %" PRId64 " pictures of %" PRId64 " x %" PRId64 ", %" PRId64
@@ -290,6 +333,7 @@ static void print_text(const arguments *a, const inspected *m) {
     print_layers(m);
     print_parameters(m);
     print_memory(m);
+    print_passes(m);
 }
 
 /* --- as JSON ---------------------------------------------------------------------------------- */
@@ -356,7 +400,7 @@ static cg_status inspect(const arguments *a, inspected *m) {
     CG_TRY(cg_graph_layers(m->graph, a->layers ? 0 : 2, &m->layer, &m->n_layers));
     cg_account_count(m->params, &m->count);
     CG_TRY(cg_context_create(a->threads, &m->ctx));
-    CG_TRY(plan_all(m));
+    CG_TRY(plan_all(a, m));
     if (a->json) return print_json(a, m);
     print_text(a, m);
     return CG_OK;

@@ -103,12 +103,22 @@ char cli_separator(const struct argp_state *state, const char *option, const cha
     return text[0];
 }
 
-enum { KEY_THREADS = 1000, KEY_WORKERS, KEY_BATCH, KEY_JSON, KEY_PROFILE };
+enum {
+    KEY_THREADS = 1000,
+    KEY_WORKERS,
+    KEY_BATCH,
+    KEY_JSON,
+    KEY_PROFILE,
+    KEY_PRECISION,
+    KEY_PASSES
+};
 
 static const struct argp_option run_options[] = {
     {"batch-size", KEY_BATCH, "N", 0, "pairs worked on together (default 64)", 0},
     {"threads", KEY_THREADS, "N", 0, "threads of the model (default: one per processor)", 0},
     {"workers", KEY_WORKERS, "N", 0, "threads that read pictures (default: as many)", 0},
+    {"precision", KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
+    {"passes", KEY_PASSES, "LIST", 0, CLI_PASSES_DOC, 0},
     {"json", KEY_JSON, NULL, 0, "print JSON, one object per line", 0},
     {"profile", KEY_PROFILE, "FILE", OPTION_ARG_OPTIONAL, CLI_PROFILE_DOC, 0},
     {0},
@@ -129,6 +139,12 @@ static error_t parse_run(int key, char *text, struct argp_state *state) {
         return 0;
     case KEY_JSON:
         run->json = 1;
+        return 0;
+    case KEY_PRECISION:
+        run->precision = cli_precision(state, text);
+        return 0;
+    case KEY_PASSES:
+        run->off = cli_passes(state, text);
         return 0;
     case KEY_PROFILE:
         if (text && !text[0]) argp_error(state, "--profile: the file's name is empty");
@@ -171,6 +187,7 @@ cg_status cli_model_load(const char *checkpoint, cli_run *run, int texts, cg_mod
     CG_TRY(cli_profile_begin(&run->profile));
     double begun = cg_profile_begin(run->profile.profile);
     CG_TRY((texts ? cg_model_load : cg_model_load_pictures)(checkpoint, run->threads, out));
+    CG_TRY(cg_runner_set_program(out->runner, run->precision, run->off, NULL));
     cg_profile_end(run->profile.profile, CLI_PROFILE_LOADING, begun);
     return cg_exec_profile(cg_runner_exec(out->runner), run->profile.profile);
 }

@@ -19,6 +19,7 @@ typedef enum option_type {
     CHAR,
     CHOICE,
     PRECISION,
+    PASSES,
     PROFILE
 } option_type;
 
@@ -101,7 +102,8 @@ static const train_option options[] = {
     REAL("eps", eps, 1e-30, 1, "AdamW (1e-6 for a ViT, else 1e-8)"),
     REAL("grad-clip-norm", grad_clip_norm, 0, 1e30, "scale gradients down to this length (0: never)"),
     WHOLE("seed", seed, 0, 9e15, "of the start, the order, augmentation and scenes (0)"),
-    MANY("precision", PRECISION, precision, 0, 0, "fp32", "only fp32 so far"),
+    MANY("precision", PRECISION, precision, 0, 0, "fp32|bf16", CLI_PRECISION_DOC),
+    MANY("passes", PASSES, passes, 0, 0, "LIST", CLI_PASSES_DOC),
 
     HEAD("Pictures:"),
     MANY("aug-scale", PAIR, aug_scale, 0, 100, "MIN,MAX", "area of the random crop over the "
@@ -187,18 +189,6 @@ static void read_numbers(const struct argp_state *state, const train_option *o, 
     }
 }
 
-static void read_precision(const struct argp_state *state, const char *text) {
-    static const char *const have[] = {"fp32", "f32", "float32", NULL};
-    static const char *const later[] = {"bf16",    "amp",      "amp_bf16",  "amp_bfloat16", "fp16",
-                                        "float16", "bfloat16", "pure_bf16", "pure_fp16",    NULL};
-    for (int i = 0; have[i]; i++)
-        if (strcmp(text, have[i]) == 0) return;
-    for (int i = 0; later[i]; i++)
-        if (strcmp(text, later[i]) == 0)
-            argp_error(state, "--precision: %s is not available yet; fp32 is", text);
-    argp_error(state, "--precision: found \"%s\", wanted fp32", text);
-}
-
 static int read_choice(const struct argp_state *state, const train_option *o, const char *text) {
     for (int i = 0; o->choice[i]; i++)
         if (strcmp(text, o->choice[i]) == 0) return i;
@@ -240,7 +230,11 @@ static void read_option(const struct argp_state *state, const train_option *o, c
         *(int *)at = read_choice(state, o, text);
         break;
     case PRECISION:
-        read_precision(state, text);
+        a->precision = cli_precision(state, text);
+        break;
+    case PASSES:
+        a->passes = text;
+        a->off = cli_passes(state, text);
         break;
     case PROFILE:
         if (text && !text[0]) argp_error(state, "--profile: the file's name is empty");
@@ -373,6 +367,7 @@ static json_t *option_json(const train_option *o, const cli_train_args *a) {
     const char *text;
     switch (o->type) {
     case STRING:
+    case PASSES:
         text = *(const char *const *)at;
         return text ? json_string(text) : json_null();
     case INT:
@@ -392,7 +387,7 @@ static json_t *option_json(const train_option *o, const cli_train_args *a) {
     case CHOICE:
         return json_string(o->choice[*(const int *)at]);
     default:
-        return json_string("fp32");
+        return json_string(cli_precision_name(a->precision));
     }
 }
 

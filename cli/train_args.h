@@ -3,6 +3,7 @@
 #ifndef CG_CLI_TRAIN_ARGS_H
 #define CG_CLI_TRAIN_ARGS_H
 
+#include "cli/how.h"
 #include "cli/profile.h"
 #include "data/transform.h"
 
@@ -27,7 +28,9 @@ typedef struct cli_train_args {
     double lr, wd, beta1, beta2, eps;   /* beta2, eps -1: by the kind of model */
     double grad_clip_norm;              /* 0: never */
     int64_t seed;
-    int precision;
+    cg_precision precision;
+    const char *passes; /* NULL: all */
+    cg_passes_off off;
     int64_t workers, threads; /* 0: all processors */
     const char *resume, *logs, *name;
     int64_t save_frequency, keep, val_frequency, log_every;

@@ -304,6 +304,7 @@ static cg_status make_model(cli_job *j) {
     }
     CG_TRY(cg_context_create((int)j->a.threads, &j->ctx));
     CG_TRY(cg_runner_create(j->ctx, &j->desc, &j->runner));
+    CG_TRY(cg_runner_set_program(j->runner, j->a.precision, j->a.off, NULL));
     cg_params_init(cg_runner_params(j->runner), (uint64_t)j->a.seed);
     return CG_OK;
 }

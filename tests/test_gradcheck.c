@@ -216,7 +216,8 @@ static void plans_are_as_announced(cg_context *ctx, cg_runner *runner) {
     double value;
     assert_ok(cg_runner_backward(runner, &batch, gradient, &value));
     cg_runner_report(runner, &found);
-    assert_ok(cg_account_plan(ctx, cg_runner_desc(runner), &b, 1, &announced));
+    assert_ok(cg_account_plan(ctx, cg_runner_desc(runner), &b, &(cg_program){.gradients = 1},
+                              &announced));
     assert_int_equal(announced.plan.arena_bytes, found.arena_bytes);
     assert_int_equal(announced.plan.flops, found.flops);
     assert_int_equal(announced.plan.n_nodes, found.n_nodes);

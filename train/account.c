@@ -1,7 +1,5 @@
 #include "train/account.h"
 
-#include "train/program.h"
-
 #include <string.h>
 
 static void count_bytes(const cg_params *params, const cg_graph *g, int training, cg_account *out) {
@@ -22,13 +20,14 @@ static void count_bytes(const cg_params *params, const cg_graph *g, int training
 }
 
 cg_status cg_account_plan(cg_context *ctx, const cg_clip_desc *d, const cg_clip_build *b,
-                          int training, cg_account *out) {
+                          const cg_program *how, cg_account *out) {
+    int training = how->gradients;
     cg_params *params = NULL;
     cg_graph *g = NULL;
     cg_plan *plan = NULL;
     *out = (cg_account){0};
     cg_status s = cg_params_create(&params);
-    if (s == CG_OK) s = cg_program_build(params, d, b, &(cg_program){.gradients = training}, &g);
+    if (s == CG_OK) s = cg_program_build(params, d, b, how, &g);
     if (s == CG_OK)
         s = training ? cg_plan_create(ctx, g, &plan) : cg_plan_create_frozen(ctx, g, &plan);
     if (s == CG_OK) {

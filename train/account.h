@@ -5,6 +5,7 @@
 
 #include "graph/plan.h"
 #include "models/clip.h"
+#include "train/program.h"
 
 CG_API_BEGIN
 
@@ -16,9 +17,9 @@ typedef struct cg_account {
     size_t total;  /* params + gradients + moments + inputs + the arena */
 } cg_account;
 
-/* A training step (loss and gradients; AdamW's two moments), or inference. */
+/* A training step (how->gradients; AdamW's two moments), or inference. */
 cg_status cg_account_plan(cg_context *ctx, const cg_clip_desc *d, const cg_clip_build *b,
-                          int training, cg_account *out);
+                          const cg_program *how, cg_account *out);
 
 /* Trained elements. */
 typedef struct cg_account_params {

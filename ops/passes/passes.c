@@ -5,6 +5,7 @@
 #include "ops/passes/rewrite.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const cg_pass list[] = {
@@ -65,28 +66,63 @@ cg_status cg_passes_parse(const char *text, cg_passes_off *out) {
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-static cg_pass_saving cost_of(const cg_graph *g) {
-    cg_pass_saving cost = {0};
+static int64_t bytes_of(const cg_value *v) {
+    return cg_shape_count(&v->shape) * (int64_t)cg_dtype_size(v->dtype);
+}
+
+/* The value whose bytes v is. */
+static const cg_value *viewed(const cg_value *v) {
+    while (v->node && v->node->op->view && v->index == 0) v = v->node->in[0];
+    return v;
+}
+
+/* The most bytes of nodes' results that are alive at once. last: [n_value], the last reader. */
+static int64_t most_alive(const cg_graph *g, int *last) {
+    int64_t alive = 0, most = 0;
+    for (int i = 0; i < g->n_value; i++) last[i] = g->value[i]->node ? g->value[i]->node->id : 0;
+    for (int i = 0; i < g->n_node; i++)
+        for (int k = 0; k < g->node[i]->n_in; k++) last[viewed(g->node[i]->in[k])->id] = i;
+    for (int i = 0; i < g->n_output; i++)
+        if (g->output[i].mode == CG_KEEP || g->output[i].mode == CG_UPDATE)
+            last[viewed(g->output[i].value)->id] = g->n_node;
     for (int i = 0; i < g->n_node; i++) {
         const cg_node *n = g->node[i];
-        if (n->op->flops) cost.flops += n->op->flops(n);
-        for (int k = 0; k < n->n_out && !(n->op->view && k == 0); k++)
-            cost.bytes +=
-                cg_shape_count(&n->out[k]->shape) * (int64_t)cg_dtype_size(n->out[k]->dtype);
+        for (int k = 0; k < n->n_out; k++)
+            if (viewed(n->out[k]) == n->out[k]) alive += bytes_of(n->out[k]);
+        if (alive > most) most = alive;
+        for (int k = 0; k < n->n_out; k++)
+            if (viewed(n->out[k]) == n->out[k] && last[n->out[k]->id] == i)
+                alive -= bytes_of(n->out[k]);
+        for (int k = 0; k < n->n_in; k++) {
+            const cg_value *v = viewed(n->in[k]);
+            if (!v->node || last[v->id] != i) continue;
+            alive -= bytes_of(v);
+            last[v->id] = -1; /* counted once where it is there twice */
+        }
     }
+    return most;
+}
+
+static cg_pass_saving cost_of(const cg_graph *g) {
+    cg_pass_saving cost = {0};
+    int *last = malloc(((size_t)g->n_value + 1) * sizeof *last);
+    for (int i = 0; i < g->n_node; i++)
+        if (g->node[i]->op->flops) cost.flops += g->node[i]->op->flops(g->node[i]);
+    if (last) cost.bytes = most_alive(g, last); /* a report: without memory for it, it lacks this */
+    free(last);
     return cost;
 }
 
 static void run_one(cg_graph *g, const cg_pass *pass, cg_pass_saving *saved) {
-    cg_pass_saving before = cost_of(g);
+    cg_pass_saving before = saved ? cost_of(g) : (cg_pass_saving){0};
     int rewrites = pass->run(g);
     g->named = NULL;
     if (rewrites == 0 || g->status != CG_OK) return;
     cg_graph_order(g);
     cg_pass_common(g);
     cg_pass_dead(g);
-    cg_pass_saving after = cost_of(g);
     if (!saved) return;
+    cg_pass_saving after = cost_of(g);
     saved->rewrites += rewrites;
     saved->flops += before.flops - after.flops;
     saved->bytes += before.bytes - after.bytes;

@@ -37,7 +37,7 @@ cg_status cg_passes_parse(const char *text, cg_passes_off *out);
 typedef struct cg_pass_saving {
     int rewrites;
     int64_t flops; /* useful ones of a run */
-    int64_t bytes; /* of values that nodes make, without reuse */
+    int64_t bytes; /* alive at once, at most, in the nodes' order, each value a place of its own */
 } cg_pass_saving;
 
 /* Runs a stage's passes, those that are off left out; adds to saved[i], for pass i of the list,
