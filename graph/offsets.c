@@ -85,35 +85,32 @@ static void try_order(search *w, cg_storage *s) {
 /* Steps of `place`, about, that a search may take. */
 static const double budget = 3e7;
 
-/* Moves what ends above the bound halfway to the front, again and again. */
-static void squeak(search *w, cg_storage *s) {
-    double steps = (double)w->n * w->n / 4;
-    for (double spent = 0; w->bytes > w->bound && spent < budget; spent += steps) {
+/* Moves what ends above the bound forward, halfway or to the front in turn, again and again. */
+static void squeak(search *w, cg_storage *s, double steps) {
+    double one = (double)w->n * w->n / 4;
+    for (int turn = 0; w->bytes > w->bound && turn * one < steps; turn++) {
         int moved = 0;
-        for (int k = 0; k < w->n; k++) {
+        for (int k = 1; k < w->n; k++) {
             item high = w->order[k];
-            if (high.s->offset + high.s->bytes <= w->bound || k == 0) continue;
-            memmove(w->order + k / 2 + 1, w->order + k / 2, (size_t)(k - k / 2) * sizeof high);
-            w->order[k / 2] = high;
-            moved = 1;
+            if (high.s->offset + high.s->bytes <= w->bound) continue;
+            int to = turn % 4 == 3 ? moved : k / 2;
+            memmove(w->order + to + 1, w->order + to, (size_t)(k - to) * sizeof high);
+            w->order[to] = high;
+            moved++;
         }
         if (!moved) return;
         try_order(w, s);
     }
 }
 
+/* Each order alone, which is usually enough; then what can be made of each. */
 static void run(search *w, cg_storage *s, const int64_t *breadth) {
-    int best = 0;
-    for (int pass = 0; pass <= ORDERS && w->bytes > w->bound; pass++) { /* the last: the best again */
-        size_t found = w->bytes;
+    for (int pass = 0; pass < 2 * ORDERS && w->bytes > w->bound; pass++) {
         for (int i = 0; i < w->n; i++)
-            w->order[i] = (item){&s[i], key_of(pass < ORDERS ? pass : best, &s[i], breadth)};
+            w->order[i] = (item){&s[i], key_of(pass % ORDERS, &s[i], breadth)};
         qsort(w->order, (size_t)w->n, sizeof *w->order, before);
         try_order(w, s);
-        if (w->bytes < found) best = pass;
-        if (pass < ORDERS) continue;
-        place(w->order, w->n, w->placed);
-        squeak(w, s);
+        if (pass >= ORDERS) squeak(w, s, budget / ORDERS);
     }
     for (int i = 0; i < w->n; i++) s[i].offset = w->best[i];
 }
