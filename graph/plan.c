@@ -204,8 +204,8 @@ static cg_status plan_all(cg_plan *p, liveness *l) {
     CG_TRY(s);
     if (l->freeze) CG_TRY(cg_frozen_keep(p));
     CG_TRY(check_bytes(p));
-    CG_TRY(cg_offsets_choose(p->storage, p->n_storage, &p->report.arena_bytes));
-    return cg_offsets_lower_bound(p->storage, p->n_storage, g->n_node, &p->report.lower_bound);
+    return cg_offsets_choose(p->storage, p->n_storage, g->n_node, &p->report.arena_bytes,
+                             &p->report.lower_bound);
 }
 
 static cg_status create(cg_context *ctx, const cg_graph *g, int freeze, cg_plan **out) {

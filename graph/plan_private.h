@@ -12,12 +12,10 @@ typedef struct cg_storage {
     int first, last; /* nodes between which it is alive, inclusive */
 } cg_storage;
 
-/* Chooses the offsets, nothing overlapping that is alive at the same time; returns the arena's
- * bytes. Several greedy orders are tried; the smallest arena wins. */
-cg_status cg_offsets_choose(cg_storage *s, int n, size_t *arena_bytes);
-
-/* The largest sum of bytes alive at one node. */
-cg_status cg_offsets_lower_bound(const cg_storage *s, int n, int n_nodes, size_t *bytes);
+/* Chooses the offsets, nothing overlapping that is alive at the same time. arena_bytes: of the
+ * smallest arena found; lower_bound: the largest sum of bytes alive at one node. */
+cg_status cg_offsets_choose(cg_storage *s, int n, int n_nodes, size_t *arena_bytes,
+                            size_t *lower_bound);
 
 /* Where a value's bytes are. */
 typedef enum cg_place {
