@@ -13,6 +13,7 @@ typedef struct entry {
     cg_clip_build build;
     cg_graph *graph;
     cg_plan *plan;
+    int frozen;   /* cg_plan_create_frozen */
     int64_t used; /* the clock when it was last asked for */
 } entry;
 
@@ -25,7 +26,7 @@ struct cg_runner {
     cg_exec *exec;
     cg_program how;
     entry kept[KEPT], *current;
-    int64_t clock;
+    int64_t clock, runs[EMBED_TEXTS + 1];
     uint64_t seed;
     int64_t stream[2]; /* the run's seed and the batch's epoch */
     /* captions as the tower reads them */
@@ -63,24 +64,38 @@ static entry *oldest(cg_runner *r) {
     return e;
 }
 
-/* Makes the plan for these sizes current, with trained parameters' gradients not yet bound. */
+static int is_training(purpose what) {
+    return what == BACKWARD || what == LOSS;
+}
+
+/* Builds an entry's graph and plan. */
+static cg_status make(cg_runner *r, entry *e) {
+    cg_profile *p = cg_exec_get_profile(r->exec);
+    double begun = cg_profile_begin(p);
+    cg_program how = r->how;
+    how.gradients = e->purpose == BACKWARD;
+    cg_status s = cg_program_build(r->params, &r->desc, &e->build, &how, &e->graph);
+    if (s == CG_OK)
+        s = e->frozen ? cg_plan_create_frozen(r->ctx, e->graph, &e->plan)
+                      : cg_plan_create(r->ctx, e->graph, &e->plan);
+    cg_profile_end(p, "graphs and plans", begun);
+    return s;
+}
+
+/* Makes the plan for these sizes current, with trained parameters' gradients not yet bound. Weights
+ * are laid out once, for all later runs, when embeddings are asked for a second time: for a single
+ * run that would cost more than it saves. */
 static cg_status use(cg_runner *r, purpose what, const cg_clip_build *b) {
     entry wanted = {.purpose = what, .build = *b}, *e = find(r, &wanted);
-    wanted.build.training = wanted.build.loss = what == BACKWARD || what == LOSS;
-    if (!e) {
-        e = oldest(r);
+    wanted.build.training = wanted.build.loss = is_training(what);
+    wanted.frozen = !is_training(what) && r->runs[what] > 0;
+    r->runs[what]++;
+    if (!e || e->frozen < wanted.frozen) {
+        if (!e) e = oldest(r);
         cg_exec_forget(r->exec); /* its plan may be the one that goes */
         entry_free(e);
         *e = wanted;
-        cg_profile *p = cg_exec_get_profile(r->exec);
-        double begun = cg_profile_begin(p);
-        cg_program how = r->how;
-        how.gradients = what == BACKWARD;
-        cg_status s = cg_program_build(r->params, &r->desc, &e->build, &how, &e->graph);
-        if (s == CG_OK)
-            s = wanted.build.training ? cg_plan_create(r->ctx, e->graph, &e->plan)
-                                      : cg_plan_create_frozen(r->ctx, e->graph, &e->plan);
-        cg_profile_end(p, "graphs and plans", begun);
+        cg_status s = make(r, e);
         if (s != CG_OK) {
             entry_free(e);
             r->current = NULL;
