@@ -34,7 +34,7 @@ static void check(cg_context *ctx, const char *name, const cg_clip_desc *d, int6
         b.training = b.loss = i == 0;
         if (i == 1) b = (cg_clip_build){.images = n};
         if (i == 2) b.images = 0;
-        ok(cg_account_plan(ctx, d, &b, i == 0, &a));
+        ok(cg_account_plan(ctx, d, &b, &(cg_program){.gradients = i == 0}, &a));
         if ((double)a.plan.arena_bytes > allowed * (double)a.plan.lower_bound)
             fail_msg("%s, %s, batch of %lld: an arena of %zu bytes, the lower bound is %zu", name,
                      what[i], (long long)n, a.plan.arena_bytes, a.plan.lower_bound);
