@@ -17,12 +17,13 @@
  * batch_norm_grad: its gradient, where dy is masked by relu: d = dy where y > 0, else 0.
  *   r = 1 / sqrt(var + eps),  dbias = Σ d,  dgain = r Σ d (x - mean)
  *   dx = gain r (d - dbias / R - (x - mean) r dgain / R)
- * shapes  x, gain, bias, mean, var, dy, [residual or y] -> dx as x, dgain [C], dbias [C]
+ * shapes  x, gain, bias, mean, var, dy, [residual or y] -> dx as x, dgain [C], dbias [C],
+ *         [y], as the pass `recompute` asks for
  * attr    eps; relu: 0, there was none; 1, y is computed again, from the residual, too, where it is
  *         an operand; 2, y is an operand
  *
  * batch_norm_residual_grad: the same and the gradient of the residual, d.
- * shapes  as batch_norm_grad -> dx, dgain, dbias, dresidual as x; relu is 1 or 2 */
+ * shapes  as batch_norm_grad -> dx, dgain, dbias, dresidual as x, [y]; relu is 1 or 2 */
 #include "ops/batch_norm.h"
 #include "ops/check.h"
 

@@ -16,13 +16,13 @@ typedef struct block_rows {
     float *dx, *dresidual, *y;
 } block_rows;
 
-/* d, dy masked by relu; kind says how, and is constant where this is called. other: NULL, or the
- * residual (kind AGAIN), or y. */
-enum { AGAIN_WITH_RESIDUAL = CG_MASK_FROM_Y + 1 };
+/* d, dy masked by relu; kind, a cg_batch_norm_mask, says how, and is constant where this is called.
+ * other: NULL, or the residual (the kinds below), or y. */
+enum { AGAIN_WITH_RESIDUAL = CG_MASK_FROM_Y + 1, NONE_WITH_RESIDUAL };
 
 CG_INLINE float masked(const block_rows *p, int64_t i, float v, int kind) {
     float dy = p->dy[i];
-    if (kind == CG_MASK_NONE) return dy;
+    if (kind == CG_MASK_NONE || kind == NONE_WITH_RESIDUAL) return dy;
     if (kind == CG_MASK_FROM_Y) v = p->other[i];
     return v <= 0 ? 0 : dy; /* dy passes where y is NaN */
 }
@@ -31,7 +31,7 @@ CG_INLINE float masked(const block_rows *p, int64_t i, float v, int kind) {
 CG_INLINE float value_again(const block_rows *p, int64_t i, float centred, float factor, float bias,
                             int kind) {
     float v = centred * factor + bias;
-    return kind == AGAIN_WITH_RESIDUAL ? v + p->other[i] : v;
+    return kind == AGAIN_WITH_RESIDUAL || kind == NONE_WITH_RESIDUAL ? v + p->other[i] : v;
 }
 
 CG_INLINE void sum_rows(const block_rows *p, const cg_batch_norm_block *b,
@@ -65,7 +65,7 @@ CG_INLINE void sum_rows(const block_rows *p, const cg_batch_norm_block *b,
 
 CG_KERNEL static void sum_kernel(const block_rows *p, const cg_batch_norm_block *b,
                                  const cg_batch_norm_affine *a, float *sum, int kind) {
-    if (kind == CG_MASK_NONE)
+    if (kind == CG_MASK_NONE || kind == NONE_WITH_RESIDUAL)
         sum_rows(p, b, a, sum, CG_MASK_NONE);
     else if (kind == CG_MASK_AGAIN)
         sum_rows(p, b, a, sum, CG_MASK_AGAIN);
@@ -76,7 +76,8 @@ CG_KERNEL static void sum_kernel(const block_rows *p, const cg_batch_norm_block 
 }
 
 static int kind_of(const cg_batch_norm_back *j) {
-    return j->mask == CG_MASK_AGAIN && j->other.data ? (int)AGAIN_WITH_RESIDUAL : (int)j->mask;
+    if (!j->other.data || j->mask == CG_MASK_FROM_Y) return (int)j->mask;
+    return j->mask == CG_MASK_AGAIN ? (int)AGAIN_WITH_RESIDUAL : (int)NONE_WITH_RESIDUAL;
 }
 
 static block_rows rows_of(const cg_batch_norm_back *j, const cg_batch_norm_block *b) {
@@ -141,7 +142,8 @@ CG_INLINE void back_rows(const block_rows *p, const cg_batch_norm_block *k,
             float d = masked(p, i, v, kind);
             p->dx[i] = d * factor[c] + (x * b[c] + e[c]);
             if (residual) p->dresidual[i] = d;
-            if (again) p->y[i] = v < 0 ? 0 : v;
+            int relu = kind == CG_MASK_AGAIN || kind == AGAIN_WITH_RESIDUAL;
+            if (again) p->y[i] = relu && v < 0 ? 0 : v;
         }
     }
 }
@@ -149,7 +151,9 @@ CG_INLINE void back_rows(const block_rows *p, const cg_batch_norm_block *k,
 CG_INLINE void back_kind(const block_rows *p, const cg_batch_norm_block *k,
                          const cg_batch_norm_back *j, int kind, int residual, int again) {
     if (kind == CG_MASK_NONE)
-        back_rows(p, k, j, CG_MASK_NONE, 0, 0);
+        back_rows(p, k, j, CG_MASK_NONE, 0, again);
+    else if (kind == NONE_WITH_RESIDUAL)
+        back_rows(p, k, j, NONE_WITH_RESIDUAL, 0, again);
     else if (kind == CG_MASK_AGAIN)
         back_rows(p, k, j, CG_MASK_AGAIN, 0, again);
     else if (kind == CG_MASK_FROM_Y)
@@ -194,7 +198,7 @@ static cg_status infer(const cg_node *n, cg_type *out) {
         return cg_error(CG_EINVAL, "relu is 2, but y is no operand");
     out[0] = (cg_type){CG_F32, n->in[0]->shape};
     out[1] = out[2] = (cg_type){CG_F32, n->in[1]->shape};
-    if (n->op == &cg_op_batch_norm_residual_grad) out[3] = out[0];
+    out[3] = out[4] = out[0]; /* dresidual, y */
     return CG_OK;
 }
 
@@ -235,7 +239,9 @@ static cg_status run(const cg_task *t) {
                             .mask = (cg_batch_norm_mask)attr->relu,
                             .dx = cg_batch_norm_out(t, 0)};
     if (t->node->n_in > 6) j.other = cg_batch_norm_in(t, 6);
-    if (t->node->n_out > 3) j.dresidual = cg_batch_norm_out(t, 3);
+    int again = t->node->op->min_out; /* where y stands, if it is asked for */
+    if (again > 3) j.dresidual = cg_batch_norm_out(t, 3);
+    if (t->node->n_out > again) j.y = cg_batch_norm_out(t, again);
     j.affine = cg_batch_norm_affine_of(t, &grid, t->in[1], t->in[2], t->in[3], t->in[4], attr->eps);
     cg_batch_norm_sums(t, &grid, &j);
     channels_back(t, &grid, &j);
@@ -247,22 +253,8 @@ const cg_op cg_op_batch_norm_grad = {
     .name = "batch_norm_grad",
     .min_in = 6,
     .max_in = 7,
-    .n_out = 3,
-    .attr_size = sizeof(cg_batch_norm_attr),
-    .attr = cg_batch_norm_fields,
-    .infer = infer,
-    .prepare = prepare,
-    .run = run,
-    .inplace = 1u << 0 | 1u << 5,
-    .bf16_in = 1u << 0 | 1u << 5 | 1u << 6,
-    .bf16_out = 1u << 0,
-};
-
-const cg_op cg_op_batch_norm_residual_grad = {
-    .name = "batch_norm_residual_grad",
-    .min_in = 7,
-    .max_in = 7,
     .n_out = 4,
+    .min_out = 3,
     .attr_size = sizeof(cg_batch_norm_attr),
     .attr = cg_batch_norm_fields,
     .infer = infer,
@@ -271,4 +263,20 @@ const cg_op cg_op_batch_norm_residual_grad = {
     .inplace = 1u << 0 | 1u << 5,
     .bf16_in = 1u << 0 | 1u << 5 | 1u << 6,
     .bf16_out = 1u << 0 | 1u << 3,
+};
+
+const cg_op cg_op_batch_norm_residual_grad = {
+    .name = "batch_norm_residual_grad",
+    .min_in = 7,
+    .max_in = 7,
+    .n_out = 5,
+    .min_out = 4,
+    .attr_size = sizeof(cg_batch_norm_attr),
+    .attr = cg_batch_norm_fields,
+    .infer = infer,
+    .prepare = prepare,
+    .run = run,
+    .inplace = 1u << 0 | 1u << 5,
+    .bf16_in = 1u << 0 | 1u << 5 | 1u << 6,
+    .bf16_out = 1u << 0 | 1u << 3 | 1u << 4,
 };

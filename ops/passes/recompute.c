@@ -12,11 +12,14 @@
 #include <string.h>
 
 /* An op, the op of its gradient, and the operands of that: x = in[0], then those of the op from 1
- * to `own`, its results from 1 on, dy, and the op's operands behind `own`, where y is asked for. */
+ * to `own`, its results from 1 on, dy, and the op's operands behind `own`, where it needs them or y
+ * is asked for. */
 static const struct pair {
     const cg_op *op, *gradient;
     int own;
 } pairs[] = {
+    {&cg_op_batch_norm, &cg_op_batch_norm_grad, 2},
+    {&cg_op_batch_norm, &cg_op_batch_norm_residual_grad, 2},
     {&cg_op_layer_norm, &cg_op_layer_norm_grad, 1},
     {&cg_op_rms_norm, &cg_op_rms_norm_grad, 1},
     {&cg_op_gelu, &cg_op_gelu_grad, 0},
@@ -27,16 +30,23 @@ static const struct pair {
 };
 enum { PAIRS = sizeof pairs / sizeof *pairs, MOST_IN = 8 };
 
-static const struct pair *pair_of(const cg_op *op) {
+/* gradient NULL: any. */
+static const struct pair *pair_of(const cg_op *op, const cg_op *gradient) {
     for (int i = 0; i < PAIRS; i++)
-        if (pairs[i].op == op) return &pairs[i];
+        if (pairs[i].op == op && (!gradient || pairs[i].gradient == gradient)) return &pairs[i];
     return NULL;
+}
+
+static int reads(const cg_node *n, const cg_value *v) {
+    for (int k = 0; k < n->n_in; k++)
+        if (n->in[k] == v) return 1;
+    return 0;
 }
 
 /* Is `gradient` the gradient of n, and gives nothing again yet? */
 static int is_gradient(const cg_node *n, const cg_node *gradient) {
-    const struct pair *p = pair_of(n->op);
-    if (!p || gradient->op != p->gradient || gradient->n_out == gradient->op->n_out) return 0;
+    const struct pair *p = pair_of(n->op, gradient->op);
+    if (!p || gradient->n_out == gradient->op->n_out || reads(gradient, n->out[0])) return 0;
     for (int i = 0; i <= p->own; i++)
         if (gradient->in[i] != n->in[i]) return 0;
     for (int o = 1; o < n->n_out; o++)
@@ -51,11 +61,12 @@ cg_node *cg_gradient_of(const cg_graph *g, const cg_node *n) {
 }
 
 cg_value *cg_gradient_gives_again(cg_graph *g, const cg_node *n, cg_node *gradient) {
-    const struct pair *p = pair_of(n->op);
+    const struct pair *p = pair_of(n->op, gradient->op);
     cg_value *in[MOST_IN];
     int n_in = gradient->n_in;
     memcpy(in, gradient->in, (size_t)n_in * sizeof *in);
-    for (int i = p->own + 1; i < n->n_in; i++) in[n_in++] = n->in[i];
+    for (int i = p->own + 1; i < n->n_in; i++)
+        if (!reads(gradient, n->in[i])) in[n_in++] = n->in[i];
     g->named = gradient->name;
     cg_node *both = cg_node_add_out(g, gradient->op, gradient->attr, n_in, in, gradient->op->n_out);
     g->named = NULL;
@@ -114,12 +125,6 @@ static void mark_waited_for(const cg_node *n, char *waited) {
         if (n->in[k]->node) mark_waited_for(n->in[k]->node, waited);
 }
 
-static int reads(const cg_node *n, const cg_value *v) {
-    for (int k = 0; k < n->n_in; k++)
-        if (n->in[k] == v) return 1;
-    return 0;
-}
-
 /* Does y, in memory at node `full`, leave it when those readers read it elsewhere that the gradient
  * does not wait for? */
 static int makes_room(const cg_graph *g, const cg_value *y, const char *waited, int full) {
@@ -133,7 +138,8 @@ static int makes_room(const cg_graph *g, const cg_value *y, const char *waited, 
 }
 
 static int rewrite(cg_graph *g, const cg_node *n, char *waited, int full) {
-    cg_node *gradient = pair_of(n->op) && !cg_is_output(g, n->out[0]) ? cg_gradient_of(g, n) : NULL;
+    cg_node *gradient =
+        pair_of(n->op, NULL) && !cg_is_output(g, n->out[0]) ? cg_gradient_of(g, n) : NULL;
     if (!gradient) return 0;
     memset(waited, 0, (size_t)g->n_node);
     mark_waited_for(gradient, waited);

@@ -63,15 +63,17 @@ static void residual_reference(cg_case_data *d) {
     for (int64_t i = 0; i < cg_shape_count(&d->in_shape[0]); i++) d->out[0][i] += d->in[3][i];
 }
 
-/* Three blocks, each the residual of the next; the norms share their parameters. */
+/* Blocks, each the residual of the next, as many as there are operands for; the norms share their
+ * parameters. */
 static void chain_reference(cg_case_data *d) {
     static double y[2][LARGEST];
     const double *residual = d->in[1];
-    for (int i = 0; i < 3; i++) {
+    int blocks = d->n_in - 3;
+    for (int i = 0; i < blocks; i++) {
         cg_case_data one = {.n_in = 4,
                             .in_shape = {d->in_shape[0]},
                             .in = {d->in[i == 0 ? 0 : i + 3], d->in[2], d->in[3], residual},
-                            .out = {i == 2 ? d->out[0] : y[i]}};
+                            .out = {i == blocks - 1 ? d->out[0] : y[i]}};
         relu_reference(&one);
         residual = one.out[0];
     }
@@ -146,7 +148,7 @@ static void relu_2(cg_graph *g, cg_value *const *in, cg_value **out) {
 
 static void chain(cg_graph *g, cg_value *const *in, cg_value **out) {
     cg_value *y = in[1];
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i == 0 || in[i + 3]; i++) {
         cg_value *operand[] = {in[i == 0 ? 0 : i + 3], in[2], in[3]}, *all[3];
         with(g, operand, 1, y, all);
         y = all[0];
@@ -262,6 +264,14 @@ const cg_op_case cg_cases_batch_norm[] = {
      .n_out = 3,
      .build = residual,
      .reference = residual_reference},
+    {.op = &cg_op_batch_norm,
+     .label = "two blocks, each the residual of the next",
+     .in = {F32(-2, 3, 2, 4, 5, 6), F32(-1, 1, 2, 4, 5, 6), F32(0.5, 1.5, 6), F32(-1, 1, 6),
+            F32(-2, 3, 2, 4, 5, 6)},
+     .n_in = 5,
+     .n_out = 1,
+     .build = chain,
+     .reference = chain_reference},
     {.op = &cg_op_batch_norm,
      .label = "three blocks, each the residual of the next",
      .in = {F32(-2, 3, 2, 4, 5, 6), F32(-1, 1, 2, 4, 5, 6), F32(0.5, 1.5, 6), F32(-1, 1, 6),

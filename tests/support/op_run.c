@@ -259,9 +259,11 @@ static int narrow(cg_graph *g, const cg_case_run *r) {
     return count;
 }
 
-/* Lets a gradient give its op's first result again. */
+/* Lets a gradient give its op's first result again, where that is the case's output 0. */
 static void repeat(cg_graph *g) {
+    const cg_value *y = cg_graph_find_output(g, "out0")->value;
     for (int i = 0; i < g->n_node; i++) {
+        if (g->node[i]->out[0] != y) continue;
         cg_node *gradient = cg_gradient_of(g, g->node[i]);
         if (!gradient) continue;
         named_output(g, "again", 0, cg_gradient_gives_again(g, g->node[i], gradient));
