@@ -23,6 +23,15 @@ int cg_gemm_available(cg_dtype type) {
 
 #endif
 
+/* Below these sizes packing costs more than the tiles win; a product that is small and sums over
+ * many rows is all packing. */
+int cg_gemm_is_faster(const cg_gemm_shape *s) {
+    if (!cg_gemm_available(s->type) || (s->c_type != CG_F32 && s->c_type != CG_BF16)) return 0;
+    if (s->packed) return s->n >= 64 && s->k >= 64 && s->m >= 16;
+    if (s->transpose_a) return s->m >= 256 && s->n >= 256 && s->k >= 64;
+    return s->m >= 768 && s->n >= 64 && s->k >= 64;
+}
+
 /* --- how a product is cut --------------------------------------------------------------------- */
 
 /* Measured on a Zen 4 with 32 KiB of L1 and 1 MiB of L2, of which half is safe to count on: pages

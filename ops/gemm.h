@@ -52,6 +52,10 @@ typedef struct cg_gemm_operands {
 /* Whether this processor has kernels for operands of that type. */
 int cg_gemm_available(cg_dtype type);
 
+/* Whether there are kernels for it that are faster than oneDNN's: a rule from measurements of one
+ * thread, beside oneDNN 2.6.3, at the sizes of CLIP's towers. */
+int cg_gemm_is_faster(const cg_gemm_shape *shape);
+
 /* Makes a product for so many threads; the caller frees it.
  * errors  CG_EKERNEL: not available, or not these types; CG_ENOMEM */
 cg_status cg_gemm_create(const cg_gemm_shape *shape, int threads, cg_gemm **out);
