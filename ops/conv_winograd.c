@@ -130,9 +130,10 @@ CG_INLINE void fold_panel(const float *du, int64_t point, size_t next, int threa
         float m[POINTS], t[3][4];
 #pragma GCC unroll 16
         for (int k = 0; k < POINTS; k++) m[k] = du[k * point + o];
-        for (int i = 1; i < threads; i++)
+        for (int i = 1; i < threads; i++) {
 #pragma GCC unroll 16
             for (int k = 0; k < POINTS; k++) m[k] += du[(size_t)i * next + (size_t)(k * point + o)];
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
             float half = 0.5f * (m[4 + j] + m[8 + j]);
