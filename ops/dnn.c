@@ -407,7 +407,8 @@ static cg_status own_create(cg_context *ctx, const cg_dnn_matmul *m, cg_dnn *d) 
                                  .type = m->a_type,
                                  .c_type = m->c_type,
                                  .residual_type = m->residual_type};
-    if (m->batch != 1 || m->a_type != m->b_type || !cg_gemm_is_faster(&shape)) return CG_OK;
+    if (m->only_dnn || m->batch != 1 || m->a_type != m->b_type || !cg_gemm_is_faster(&shape))
+        return CG_OK;
     CG_TRY(cg_gemm_create(&shape, ctx->threads, &d->own));
     snprintf(d->impl, sizeof d->impl, "%s", cg_gemm_impl(d->own));
     d->pad_bytes = cg_gemm_scratch(d->own);

@@ -23,6 +23,7 @@ typedef struct cg_dnn cg_dnn;
 typedef struct cg_dnn_matmul {
     int64_t batch, m, n, k;
     int transpose_a, transpose_b;
+    int only_dnn; /* not one of our own: for comparisons */
     cg_dtype a_type, b_type, c_type;
     int bias, residual; /* whether there is one; batch 1 only */
     cg_dtype residual_type;

@@ -5,8 +5,8 @@
  *
  * A cg_gemm is one product of fixed sizes, made for a number of threads and run many times. It is
  * immutable and may run in several places at once. A run allocates nothing: its memory is the
- * caller's scratch. Sums are kept in f32 and have an order that depends on the sizes, the types and
- * the number of threads, never on timing.
+ * caller's scratch. Sums are kept in f32, in an order that depends on k and the type alone: the
+ * same bits under any number of threads.
  *
  * Where b is a weight that stays, it can be packed once: cg_gemm_pack makes a copy in the order in
  * which a run reads it, and products with `packed` read that. The copy depends on n, k and the type
