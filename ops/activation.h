@@ -8,9 +8,9 @@
 #ifndef CG_OPS_ACTIVATION_H
 #define CG_OPS_ACTIVATION_H
 
+#include "ops/activation_value.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
-#include "ops/simd_math.h"
 
 /* Defines cg_op_NAME and the builder cg_NAME from value and the file's own vjp. */
 #define CG_UNARY(NAME)                                                                             \
@@ -83,12 +83,7 @@
         .bf16_out = 1 + 2 * CG_AGAIN_##operand,                                                    \
     };
 
-/* What silu and its like share: y = x σ(u(x)) with u' ≥ 0 where it counts. Beyond 105 σ(u) is 0 or
- * 1: x is held within that where it meets a 0, which an infinite one would turn into NaN. */
-static inline float cg_gate(float x, float u) {
-    return (x < -105.0f ? -105.0f : x) * cg_sigmoidf(u);
-}
-
+/* x within what cg_gate holds it to, for its slope. */
 static inline float cg_gate_bound(float x) {
     float low = x < -105.0f ? -105.0f : x;
     return low > 105.0f ? 105.0f : low;

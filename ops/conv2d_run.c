@@ -50,7 +50,7 @@ typedef struct conv_state {
     cg_dnn *dnn;
     cg_dnn_conv g, matrix; /* matrix: with patches as its pictures, where patch is set */
     int expand, patch, winograd;
-    int packed; /* weights come expanded, and as the kernel wants them */
+    int packed;                            /* weights come expanded, and as the kernel wants them */
     size_t matrix_at, patch_at, narrow_at; /* offsets in scratch */
     int widen; /* dx is made as bf16, at narrow_at, because oneDNN makes no other of bf16 */
     char impl[80];

@@ -1,16 +1,13 @@
 #include "ops/conv_winograd.h"
 
-#include "ops/bf16.h"
+#include "ops/conv_winograd_tile.h"
 #include "ops/elementwise.h"
 #include "ops/kernel.h"
 
 #include <string.h>
 
 enum {
-    POINTS = 16, /* of a transformed tile */
-    STRIP = 6,   /* rows of a product that are summed in registers, */
     VECTOR = 8,
-    PANEL = 16,              /* and columns */
     BLOCK_BYTES = 640 << 10, /* of transformed x and y: in the second-level cache */
     BLOCK_LEAST = 48,        /* tiles, so that weights are read often; a multiple of STRIP */
     BLOCK_MOST = 96,
@@ -76,126 +73,6 @@ size_t cg_winograd_scratch(const cg_dnn_conv *g, int threads) {
     return count * sizeof(float);
 }
 
-/* --- products -------------------------------------------------------------------------------- */
-
-/* c [rows, width] = a · b, or is added to: element (r, p) of a is a[r · a_row + p · a_step], b is a
- * panel of k rows of PANEL. The sums stay in registers. */
-CG_INLINE void tile(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_step,
-                    const float *b, int64_t k, int rows, int width, int add) {
-    float sum[STRIP][PANEL];
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma omp simd
-        for (int j = 0; j < width; j++) sum[r][j] = 0;
-    for (int64_t p = 0; p < k; p++, a += a_step, b += PANEL) {
-#pragma GCC unroll 6
-        for (int r = 0; r < rows; r++) {
-            float factor = a[r * a_row];
-#pragma omp simd
-            for (int j = 0; j < width; j++) sum[r][j] += factor * b[j];
-        }
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < rows; r++)
-#pragma omp simd
-        for (int j = 0; j < width; j++) c[r * c_row + j] = sum[r][j] + (add ? c[r * c_row + j] : 0);
-}
-
-/* All rows of one panel. */
-CG_INLINE void panel(float *c, int64_t c_row, const float *a, int64_t a_row, int64_t a_step,
-                     const float *b, int64_t k, int64_t rows, int width, int add) {
-    int64_t r = 0;
-    for (; r + STRIP <= rows; r += STRIP)
-        tile(c + r * c_row, c_row, a + r * a_row, a_row, a_step, b, k, STRIP, width, add);
-    for (; r + 2 <= rows; r += 2)
-        tile(c + r * c_row, c_row, a + r * a_row, a_row, a_step, b, k, 2, width, add);
-    if (r < rows) tile(c + r * c_row, c_row, a + r * a_row, a_row, a_step, b, k, 1, width, add);
-}
-
-/* c [rows, wide] = a [rows, k] · b, of which panels are `step` apart. */
-CG_INLINE void product(const shape *s, float *c, const float *a, int64_t a_row, int64_t a_step,
-                       const float *b, int64_t step, int64_t k, int64_t rows, int add) {
-    for (int64_t j = 0; j < s->wide; j += PANEL, b += step) {
-        if (s->o - j <= PANEL / 2)
-            panel(c + j, s->wide, a, a_row, a_step, b, k, rows, PANEL / 2, add);
-        else
-            panel(c + j, s->wide, a, a_row, a_step, b, k, rows, PANEL, add);
-    }
-}
-
-/* --- transforms ------------------------------------------------------------------------------ */
-
-/* v, points `step` apart: Bᵀ x B of n channels of a tile whose pixels stand c, whose rows `row`
- * apart. */
-CG_INLINE void from_pixels(const float *x, int64_t row, int64_t c, int64_t n, float *v,
-                           int64_t step) {
-    const float *x1 = x + row, *x2 = x1 + row, *x3 = x2 + row;
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float t[4][4];
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
-            float a0 = x[i + j * c], a1 = x1[i + j * c], a2 = x2[i + j * c], a3 = x3[i + j * c];
-            t[0][j] = a0 - a2;
-            t[1][j] = a1 + a2;
-            t[2][j] = a2 - a1;
-            t[3][j] = a1 - a3;
-        }
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
-            v[i + (4 * j) * step] = t[j][0] - t[j][2];
-            v[i + (4 * j + 1) * step] = t[j][1] + t[j][2];
-            v[i + (4 * j + 2) * step] = t[j][2] - t[j][1];
-            v[i + (4 * j + 3) * step] = t[j][1] - t[j][3];
-        }
-    }
-}
-
-/* y, 4 pixels `row` and `column` apart: Aᵀ m A of n channels, `step` from point to point. */
-CG_INLINE void to_pixels(const float *m, int64_t step, int64_t n, float *y, int64_t row,
-                         int64_t column) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float t[2][4];
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
-            float a0 = m[i + j * step], a1 = m[i + (4 + j) * step];
-            float a2 = m[i + (8 + j) * step], a3 = m[i + (12 + j) * step];
-            t[0][j] = a0 + a1 + a2;
-            t[1][j] = a1 - a2 - a3;
-        }
-#pragma GCC unroll 2
-        for (int j = 0; j < 2; j++) {
-            y[i + j * row] = t[j][0] + t[j][1] + t[j][2];
-            y[i + j * row + column] = t[j][1] - t[j][2] - t[j][3];
-        }
-    }
-}
-
-/* The transpose of to_pixels: A y Aᵀ of n channels of the 4 pixels, `row` and `column` apart. */
-CG_INLINE void from_gradient(const float *y, int64_t row, int64_t column, int64_t n, float *m,
-                             int64_t step) {
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++) {
-        float t[4][2];
-#pragma GCC unroll 2
-        for (int j = 0; j < 2; j++) {
-            float a0 = y[i + j * column], a1 = y[i + j * column + row];
-            t[0][j] = a0;
-            t[1][j] = a0 + a1;
-            t[2][j] = a0 - a1;
-            t[3][j] = -a1;
-        }
-#pragma GCC unroll 4
-        for (int j = 0; j < 4; j++) {
-            m[i + (4 * j) * step] = t[j][0];
-            m[i + (4 * j + 1) * step] = t[j][0] + t[j][1];
-            m[i + (4 * j + 2) * step] = t[j][0] - t[j][1];
-            m[i + (4 * j + 3) * step] = -t[j][1];
-        }
-    }
-}
-
 /* --- weights --------------------------------------------------------------------------------- */
 
 /* g [9 taps][PANEL], of the filters o … o + PANEL - 1 of channel c, 0 beyond the last; of a
@@ -253,9 +130,10 @@ CG_INLINE void fold_panel(const float *du, int64_t point, size_t next, int threa
         float m[POINTS], t[3][4];
 #pragma GCC unroll 16
         for (int k = 0; k < POINTS; k++) m[k] = du[k * point + o];
-        for (int i = 1; i < threads; i++)
+        for (int i = 1; i < threads; i++) {
 #pragma GCC unroll 16
             for (int k = 0; k < POINTS; k++) m[k] += du[(size_t)i * next + (size_t)(k * point + o)];
+        }
 #pragma GCC unroll 4
         for (int j = 0; j < 4; j++) {
             float half = 0.5f * (m[4 + j] + m[8 + j]);
@@ -378,8 +256,8 @@ CG_KERNEL static void forward_block(const job *j, int64_t t, int64_t n, float *o
     float *v = own, *m = v + POINTS * s->x_point, *patch = m + POINTS * s->y_point;
     transform_pixels(s, j->o->a, t, n, v, patch);
     for (int64_t k = 0; k < POINTS; k++)
-        product(s, m + k * s->y_point, v + k * s->x_point, s->deep, 1, j->u + k * s->c * s->wide,
-                s->c * PANEL, s->c, n, 0);
+        product(m + k * s->y_point, s->wide, s->o, v + k * s->x_point, s->deep, 1,
+                j->u + k * s->c * s->wide, s->c * PANEL, s->c, n, 0);
     store_tiles(j, m, t, n, patch);
 }
 
@@ -410,8 +288,8 @@ CG_KERNEL static void weights_block(const job *j, int64_t t, int64_t n, float *o
     transform_pixels(s, j->o->b, t, n, v, patch);
     transform_gradient(s, j->o->a, t, n, m, patch);
     for (int64_t k = 0; k < POINTS; k++)
-        product(s, du + k * s->c * s->wide, v + k * s->x_point, 1, s->deep, m + k * s->y_point,
-                s->block * PANEL, n, s->c, 1);
+        product(du + k * s->c * s->wide, s->wide, s->o, v + k * s->x_point, 1, s->deep,
+                m + k * s->y_point, s->block * PANEL, n, s->c, 1);
 }
 
 static void weights_part(const void *arg, int64_t begin, int64_t end) {

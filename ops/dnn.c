@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ops/gemm.h"
+
 #include "ops/dnn_compat.h" /* after oneDNN, whose version it reads */
 
 /* --- engine and errors ------------------------------------------------------------------------ */
@@ -61,6 +63,8 @@ static cg_status engine_get(cg_context *ctx, engine **out) {
 enum { A, B, BIAS, RESIDUAL, C, PACKED, PAD, PACK_PAD, N_MEMORY };
 
 struct cg_dnn {
+    cg_gemm *own; /* or the rest */
+    cg_gemm_shape own_shape;
     engine *engine;
     int threads;
     dnnl_primitive_t main, pack; /* pack: weights to or from the layout that main wants */
@@ -79,6 +83,7 @@ struct cg_dnn {
 
 void cg_dnn_free(cg_dnn *d) {
     if (!d) return;
+    cg_gemm_free(d->own);
     for (int i = 0; i < N_MEMORY; i++) dnnl_memory_destroy(d->memory[i]);
     dnnl_primitive_destroy(d->pack);
     dnnl_primitive_destroy(d->main);
@@ -385,6 +390,35 @@ static cg_status dnn_finish(cg_dnn *d, dnnl_status_t s, const char *what, cg_dnn
     return dnn_error(s, what);
 }
 
+_Static_assert((int)CG_GEMM_SILU == (int)CG_EPILOGUE_SILU, "the same activations in one order");
+
+/* A product of our own where that is faster; else d->own stays NULL. */
+static cg_status own_create(cg_context *ctx, const cg_dnn_matmul *m, cg_dnn *d) {
+    const cg_gemm_shape shape = {.m = m->m,
+                                 .n = m->n,
+                                 .k = m->k,
+                                 .transpose_a = m->transpose_a,
+                                 .transpose_b = m->transpose_b,
+                                 .packed = m->pack_b,
+                                 .bias = m->bias,
+                                 .residual = m->residual,
+                                 .activation = (cg_gemm_activation)m->f,
+                                 .relu_last = m->relu_last,
+                                 .type = m->a_type,
+                                 .c_type = m->c_type,
+                                 .residual_type = m->residual_type};
+    if (m->batch != 1 || m->a_type != m->b_type || !cg_gemm_is_faster(&shape)) return CG_OK;
+    CG_TRY(cg_gemm_create(&shape, ctx->threads, &d->own));
+    snprintf(d->impl, sizeof d->impl, "%s", cg_gemm_impl(d->own));
+    d->pad_bytes = cg_gemm_scratch(d->own);
+    d->own_shape = shape;
+    if (!m->pack_b) return CG_OK;
+    d->packs_once = 1;
+    d->packed_bytes = cg_gemm_pack_bytes(&shape);
+    d->layout = (uint64_t)m->n * 0x9e3779b97f4a7c15u ^ (uint64_t)m->k << 2 ^ (uint64_t)m->a_type;
+    return CG_OK;
+}
+
 /* Before 2.7.5 a batch of products with a transposed a and many rows is wrong where threads are
  * more than batch · ⌈n/64⌉: it is run one by one instead. */
 static int batch_is_wrong(const cg_dnn *d, const cg_dnn_matmul *m) {
@@ -395,6 +429,15 @@ static int batch_is_wrong(const cg_dnn *d, const cg_dnn_matmul *m) {
 cg_status cg_dnn_matmul_create(cg_context *ctx, const cg_dnn_matmul *shape, cg_dnn **out) {
     cg_dnn *d = NULL;
     CG_TRY(dnn_new(ctx, &d));
+    cg_status own = own_create(ctx, shape, d);
+    if (own != CG_OK) {
+        cg_dnn_free(d);
+        return own;
+    }
+    if (d->own) {
+        *out = d;
+        return CG_OK;
+    }
     cg_dnn_matmul one = *shape;
     if (batch_is_wrong(d, shape)) {
         one.batch = 1;
@@ -449,6 +492,12 @@ static dnnl_status_t execute(const cg_dnn *d) {
 }
 
 cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o) {
+    if (d->own) {
+        const cg_gemm_operands g = {
+            .a = o->a, .b = o->b, .bias = o->bias, .residual = o->residual, .c = o->c};
+        cg_gemm_run(d->own, &g, o->scratch);
+        return CG_OK;
+    }
     char *packed = d->packs_once     ? (char *)o->b
                    : d->packed_bytes ? (char *)o->scratch + d->pad_bytes
                                      : NULL;
@@ -472,6 +521,10 @@ cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o) {
 }
 
 cg_status cg_dnn_pack(const cg_dnn *d, const void *b, void *to, void *scratch) {
+    if (d->own) {
+        cg_gemm_pack(&d->own_shape, b, to);
+        return CG_OK;
+    }
     dnnl_status_t s = dnnl_success;
     pthread_mutex_t *lock = (pthread_mutex_t *)&d->lock;
     pthread_mutex_lock(lock);

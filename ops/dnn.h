@@ -1,4 +1,5 @@
-/* The matrix products and convolutions of oneDNN: the only door to that library.
+/* Matrix products and convolutions: the only door to oneDNN. Matrix products of some sizes are our
+ * own (gemm.h), where those are faster.
  *
  * A cg_dnn is one kernel, chosen and made when a plan is prepared and run many times. Tensors
  * keep the plain layouts of ops.h; where the kernel wants its weights packed, a run packs them

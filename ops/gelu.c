@@ -9,20 +9,15 @@
  * source  Gaussian error linear units, arXiv:1606.08415 */
 #include "ops/activation.h"
 
-/* Beyond it the tail is 0; within it e^(-z²/2) is a normal number. NaN compares false. */
-#define LIMIT 13.2f
-
 static inline float value(float x) {
-    float z = fabsf(x);
-    float tail = cg_exp_boundedf(-0.5f * z * z) * (z * cg_millsf(z));
-    return (x < 0.0f ? 0.0f : x) - (z > LIMIT ? 0.0f : tail);
+    return cg_gelu_value(x);
 }
 
 static inline float gradient(float x, float dy) {
     const float density = 0.3989422804f; /* φ(0) = 1 / √(2π) */
     float z = fabsf(x);
     float tail = cg_exp_boundedf(-0.5f * z * z) * (cg_millsf(z) - density * z); /* slope at -z */
-    tail = z > LIMIT ? 0.0f : tail;
+    tail = z > CG_GELU_LIMIT ? 0.0f : tail;
     return dy * (x < 0.0f ? tail : 1.0f - tail);
 }
 

@@ -8,17 +8,15 @@
  * source  Gaussian error linear units, arXiv:1606.08415, section 2 */
 #include "ops/activation.h"
 
-#define RATE  1.5957691216f /* 2 √(2/π) */
-#define CUBIC 0.044715f
-
 static inline float value(float x) {
-    return cg_gate(x, RATE * x * (1.0f + CUBIC * (x * x)));
+    return cg_gelu_tanh_value(x);
 }
 
 static inline float gradient(float x, float dy) {
+    const float rate = CG_GELU_TANH_RATE, cubic = CG_GELU_TANH_CUBIC;
     float c = cg_gate_bound(x), square = c * c;
-    return dy * cg_gate_slope(c, RATE * c * (1.0f + CUBIC * square),
-                              RATE * (1.0f + 3.0f * CUBIC * square));
+    return dy * cg_gate_slope(c, rate * c * (1.0f + cubic * square),
+                              rate * (1.0f + 3.0f * cubic * square));
 }
 
 CG_ACTIVATION(gelu_tanh, in)

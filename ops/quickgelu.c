@@ -6,15 +6,13 @@
  * source  Gaussian error linear units, arXiv:1606.08415, section 2 */
 #include "ops/activation.h"
 
-#define RATE 1.702f
-
 static inline float value(float x) {
-    return cg_gate(x, RATE * x);
+    return cg_quickgelu_value(x);
 }
 
 static inline float gradient(float x, float dy) {
     float c = cg_gate_bound(x);
-    return dy * cg_gate_slope(c, RATE * c, RATE);
+    return dy * cg_gate_slope(c, CG_QUICKGELU_RATE * c, CG_QUICKGELU_RATE);
 }
 
 CG_ACTIVATION(quickgelu, in)

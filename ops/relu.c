@@ -6,7 +6,7 @@
 #include "ops/activation.h"
 
 static inline float value(float x) {
-    return x < 0 ? 0 : x;
+    return cg_relu_value(x);
 }
 
 /* Where y is NaN, dy passes: a gradient must not look healthy where the value is not. */

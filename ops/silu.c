@@ -7,7 +7,7 @@
 #include "ops/activation.h"
 
 static inline float value(float x) {
-    return cg_gate(x, x);
+    return cg_silu_value(x);
 }
 
 static inline float gradient(float x, float dy) {
