@@ -1,5 +1,5 @@
-/* Offsets for the arena: greedy first fit, in several orders, then in orders that put what stands too
- * high before what it had to make way for, until no arena can be smaller or it does not help.
+/* Offsets for the arena: greedy first fit, in several orders, then in orders that put what stands
+ * too high before what it had to make way for, until no arena can be smaller or it does not help.
  *
  * source  Pisarchyk and Lee, "Efficient memory management for deep neural net inference",
  *         arXiv:2001.03288: greedy by size, and by breadth. Joslin and Clements, "Squeaky wheel

@@ -12,10 +12,17 @@
 
 #include <cmocka.h>
 
-static const char *const models[] = {
-    "tiny-resnet-cbow",  "tiny-resnet-transformer",  "tiny-vit-cbow",  "tiny-vit-transformer",
-    "emoji-resnet-cbow", "emoji-resnet-transformer", "emoji-vit-cbow", "emoji-vit-transformer",
-    "RN50",              "ViT-B-32",                 "ViT-B-32-CBOW"};
+static const char *const models[] = {"tiny-resnet-cbow",
+                                     "tiny-resnet-transformer",
+                                     "tiny-vit-cbow",
+                                     "tiny-vit-transformer",
+                                     "emoji-resnet-cbow",
+                                     "emoji-resnet-transformer",
+                                     "emoji-vit-cbow",
+                                     "emoji-vit-transformer",
+                                     "RN50",
+                                     "ViT-B-32",
+                                     "ViT-B-32-CBOW"};
 enum { MODELS = sizeof models / sizeof *models };
 static const int64_t batches[] = {1, 7, 32, 64};
 enum { BATCHES = sizeof batches / sizeof *batches };
