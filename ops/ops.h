@@ -151,6 +151,14 @@ cg_value *cg_attention_qkv(cg_graph *g, cg_value *qkv, cg_value *offset,
 /* logits [N, M]. axis 1: label i32 [N], one column for each row -> loss [N];
  *                axis 0: label i32 [M], one row for each column -> loss [M]. */
 cg_value *cg_softmax_cross_entropy(cg_graph *g, cg_value *logits, cg_value *label, int axis);
+/* Both of these: row_label i32 [N] -> row_loss, row_lse [N]; column_label i32 [M] -> column_loss,
+ * column_lse [M]. */
+typedef struct cg_contrastive_loss {
+    cg_value *row_loss, *column_loss;
+    cg_value *row_lse, *column_lse; /* logarithms of the sums of exponentials; no gradient */
+} cg_contrastive_loss;
+cg_contrastive_loss cg_contrastive_cross_entropy(cg_graph *g, cg_value *logits, cg_value *row_label,
+                                                 cg_value *column_label);
 /* logits [N, M], label i32 [N]: each pair judged by itself, z_ij positive where j is i's label and
  * negative elsewhere: loss_i = -Σ_j log σ(±z_ij) -> [N] */
 cg_value *cg_sigmoid_cross_entropy(cg_graph *g, cg_value *logits, cg_value *label);

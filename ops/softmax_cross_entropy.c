@@ -14,41 +14,41 @@
  *   dx[i,j] = d (e^(x[i,j] - lse) - [j is the label])  with d and lse of the row (axis 1), or of
  *   the column (axis 0, and i is the label)
  * shapes  logits, label, lse, dloss -> dx as logits */
+#include "ops/softmax_cross_entropy.h"
+
 #include "ops/check.h"
 #include "ops/kernel.h"
-#include "ops/ops.h"
 #include "ops/simd_math.h"
 
 #include <float.h>
 #include <math.h>
 
-typedef struct cross_entropy_attr {
-    int64_t axis;
-} cross_entropy_attr;
+static const cg_attr_field fields[] = {CG_ATTR(cg_cross_entropy_attr, axis, INT), {0}};
 
-static const cg_attr_field fields[] = {CG_ATTR(cross_entropy_attr, axis, INT), {0}};
-
-static cg_status check(const cg_node *n) {
+cg_status cg_cross_entropy_check(const cg_value *x, const cg_value *label, int64_t axis) {
     char text[CG_SHAPE_TEXT];
-    const cg_value *x = n->in[0], *label = n->in[1];
-    const cross_entropy_attr *attr = n->attr;
-    if (attr->axis != 0 && attr->axis != 1)
-        return cg_error(CG_EINVAL, "axis is %lld, wanted 0 or 1", (long long)attr->axis);
     if (x->dtype != CG_F32)
         return cg_error(CG_EDTYPE, "logits are %s, wanted f32", cg_dtype_name(x->dtype));
     if (label->dtype != CG_I32)
         return cg_error(CG_EDTYPE, "label is %s, wanted i32", cg_dtype_name(label->dtype));
     if (x->shape.rank != 2)
         return cg_error(CG_ESHAPE, "logits are %s, wanted rank 2", cg_shape_print(&x->shape, text));
-    if (x->shape.dim[attr->axis] == 0)
+    if (x->shape.dim[axis] == 0)
         return cg_error(CG_ESHAPE, "logits %s have no class along axis %lld",
-                        cg_shape_print(&x->shape, text), (long long)attr->axis);
-    cg_shape wanted = CG_SHAPE(x->shape.dim[1 - attr->axis]);
+                        cg_shape_print(&x->shape, text), (long long)axis);
+    cg_shape wanted = CG_SHAPE(x->shape.dim[1 - axis]);
     if (!cg_shape_equal(&label->shape, &wanted))
         return cg_error(CG_ESHAPE, "label is %s, wanted [%lld], one for each %s of logits",
                         cg_shape_print(&label->shape, text), (long long)wanted.dim[0],
-                        attr->axis ? "row" : "column");
+                        axis ? "row" : "column");
     return CG_OK;
+}
+
+static cg_status check(const cg_node *n) {
+    const cg_cross_entropy_attr *attr = n->attr;
+    if (attr->axis != 0 && attr->axis != 1)
+        return cg_error(CG_EINVAL, "axis is %lld, wanted 0 or 1", (long long)attr->axis);
+    return cg_cross_entropy_check(n->in[0], n->in[1], attr->axis);
 }
 
 static cg_status infer(const cg_node *n, cg_type *out) {
@@ -112,7 +112,7 @@ CG_KERNEL static void columns_forward(const float *logits, int64_t height, int64
 
 static cg_status run(const cg_task *t) {
     const cg_shape *shape = &t->node->in[0]->shape;
-    const cross_entropy_attr *attr = t->node->attr;
+    const cg_cross_entropy_attr *attr = t->node->attr;
     const float *x = t->in[0];
     const int32_t *label = t->in[1];
     float *loss = t->out[0], *lse = t->out[1];
@@ -150,7 +150,7 @@ const cg_op cg_op_softmax_cross_entropy = {
     .min_in = 2,
     .max_in = 2,
     .n_out = 2,
-    .attr_size = sizeof(cross_entropy_attr),
+    .attr_size = sizeof(cg_cross_entropy_attr),
     .attr = fields,
     .infer = infer,
     .vjp = vjp,
@@ -158,7 +158,7 @@ const cg_op cg_op_softmax_cross_entropy = {
 };
 
 cg_value *cg_softmax_cross_entropy(cg_graph *g, cg_value *logits, cg_value *label, int axis) {
-    cross_entropy_attr attr = {axis};
+    cg_cross_entropy_attr attr = {axis};
     return cg_node_add1(g, &cg_op_softmax_cross_entropy, &attr, 2, (cg_value *[]){logits, label});
 }
 
@@ -196,7 +196,7 @@ CG_KERNEL static void rows_backward(const void *const *in, float *out, int64_t w
 
 static cg_status grad_run(const cg_task *t) {
     const cg_shape *shape = &t->node->in[0]->shape;
-    const cross_entropy_attr *attr = t->node->attr;
+    const cg_cross_entropy_attr *attr = t->node->attr;
     const int32_t *label = t->in[1];
     const float *dloss = t->in[3];
     float *dx = t->out[0];
@@ -218,7 +218,7 @@ const cg_op cg_op_softmax_cross_entropy_grad = {
     .min_in = 4,
     .max_in = 4,
     .n_out = 1,
-    .attr_size = sizeof(cross_entropy_attr),
+    .attr_size = sizeof(cg_cross_entropy_attr),
     .attr = fields,
     .infer = grad_infer,
     .run = grad_run,

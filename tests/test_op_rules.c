@@ -2,8 +2,8 @@
 /* What the table of op cases cannot say: values refused in a run, gradients that a rule refuses,
  * the statistics of dropout and patch_dropout, rows of zeros. */
 #include "autodiff/grad.h"
-#include "graph/exec.h"
 #include "ops/ops.h"
+#include "tests/support/run_once.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,119 +12,6 @@
 #include <cmocka.h>
 #include <math.h>
 #include <string.h>
-
-/* --- a graph with one output, run once -------------------------------------------------------- */
-
-typedef struct input {
-    const char *name;
-    const void *data;
-} input;
-
-/* Runs g, whose output is y, and copies y to result (bytes of it). */
-static cg_status run(cg_graph *g, cg_value *y, const input *in, int n, void *result, size_t bytes) {
-    cg_context *ctx;
-    cg_plan *p;
-    cg_exec *e;
-    cg_graph_output(g, "y", y, CG_KEEP);
-    assert_int_equal(cg_graph_status(g), CG_OK);
-    assert_int_equal(cg_context_create(2, &ctx), CG_OK);
-    assert_int_equal(cg_plan_create(ctx, g, &p), CG_OK);
-    assert_int_equal(cg_exec_create(&e), CG_OK);
-    assert_int_equal(cg_exec_use(e, p), CG_OK);
-    for (int i = 0; i < n; i++)
-        assert_int_equal(cg_exec_bind_input(e, in[i].name, in[i].data), CG_OK);
-    cg_status s = cg_exec_run(e);
-    if (s == CG_OK) memcpy(result, cg_exec_output(e, "y"), bytes);
-    cg_exec_free(e);
-    cg_plan_free(p);
-    cg_context_free(ctx);
-    return s;
-}
-
-static cg_graph *graph(void) {
-    cg_graph *g;
-    assert_int_equal(cg_graph_create(NULL, &g), CG_OK);
-    return g;
-}
-
-/* --- softmax_cross_entropy -------------------------------------------------------------------- */
-
-static cg_status loss_of(int axis, const int32_t *label, float *loss) {
-    static const float x[6] = {1, 2, 3, 4, 5, 6};
-    cg_graph *g = graph();
-    cg_value *logits = cg_input(g, "x", CG_F32, CG_SHAPE(2, 3));
-    cg_value *l = cg_input(g, "label", CG_I32, CG_SHAPE(axis ? 2 : 3));
-    cg_status s =
-        run(g, cg_softmax_cross_entropy(g, logits, l, axis), (input[]){{"x", x}, {"label", label}},
-            2, loss, (axis ? 2 : 3) * sizeof *loss);
-    cg_graph_free(g);
-    return s;
-}
-
-static void test_labels(void **state) {
-    (void)state;
-    float loss[3];
-    assert_int_equal(loss_of(1, (int32_t[]){0, 2}, loss), CG_OK);
-    assert_int_equal(loss_of(1, (int32_t[]){0, 3}, loss), CG_EINVAL);
-    assert_non_null(strstr(cg_error_message(), "label[1] is 3, wanted 0 to 2"));
-    assert_int_equal(loss_of(1, (int32_t[]){-1, 2}, loss), CG_EINVAL);
-    assert_non_null(strstr(cg_error_message(), "label[0] is -1, wanted 0 to 2"));
-    assert_int_equal(loss_of(0, (int32_t[]){0, 1, 2}, loss), CG_EINVAL);
-    assert_non_null(strstr(cg_error_message(), "label[2] is 2, wanted 0 to 1"));
-}
-
-/* Columns are read in tiles of rows: one that is all -inf, and the first, leaves the rest right. */
-static void test_masked_rows(void **state) {
-    (void)state;
-    enum { TALL = 70, MASKED = 40 }; /* more than a tile of 32 */
-    float x[TALL * 2], loss[2];
-    int32_t label[2] = {MASKED, TALL - 1};
-    for (int i = 0; i < TALL; i++)
-        for (int j = 0; j < 2; j++) x[2 * i + j] = i < MASKED ? -INFINITY : (float)(j ? -1e4 : 3);
-    cg_graph *g = graph();
-    cg_value *logits = cg_input(g, "x", CG_F32, CG_SHAPE(TALL, 2));
-    cg_value *l = cg_input(g, "label", CG_I32, CG_SHAPE(2));
-    assert_int_equal(run(g, cg_softmax_cross_entropy(g, logits, l, 0),
-                         (input[]){{"x", x}, {"label", label}}, 2, loss, sizeof loss),
-                     CG_OK);
-    cg_graph_free(g);
-    for (int j = 0; j < 2; j++) assert_true(fabs((double)loss[j] - log(TALL - MASKED)) < 1e-5);
-}
-
-/* --- sigmoid_cross_entropy -------------------------------------------------------------------- */
-
-static cg_status pair_loss(const float *x, int32_t label, int64_t width, float *loss) {
-    cg_graph *g = graph();
-    cg_value *logits = cg_input(g, "x", CG_F32, CG_SHAPE(1, width));
-    cg_value *l = cg_input(g, "label", CG_I32, CG_SHAPE(1));
-    cg_status s = run(g, cg_sigmoid_cross_entropy(g, logits, l),
-                      (input[]){{"x", x}, {"label", &label}}, 2, loss, sizeof *loss);
-    cg_graph_free(g);
-    return s;
-}
-
-/* Small losses keep their digits, large logits do not overflow. */
-static void test_pairs(void **state) {
-    (void)state;
-    enum { WIDE = 1000 };
-    float x[WIDE], loss;
-    for (int j = 0; j < WIDE; j++) x[j] = -20;
-    x[WIDE / 2] = 30;
-    assert_int_equal(pair_loss(x, WIDE / 2, WIDE, &loss), CG_OK);
-    double want = (WIDE - 1) * log1p(exp(-20)) + log1p(exp(-30));
-    assert_true(fabs((double)loss - want) < 256 * 0x1p-24 * want); /* a block of a sum in f32 */
-    const float large[3] = {-1e30f, 1e4f, -200};
-    assert_int_equal(pair_loss(large, 1, 3, &loss), CG_OK);
-    assert_true(loss == 0);
-    assert_int_equal(pair_loss(large, 2, 3, &loss), CG_OK);
-    assert_true(loss == 1e4f + 200);
-    assert_int_equal(pair_loss((float[]){0, NAN, 0}, 0, 3, &loss), CG_OK);
-    assert_true(isnan(loss));
-    assert_int_equal(pair_loss(large, 3, 3, &loss), CG_EINVAL);
-    assert_non_null(strstr(cg_error_message(), "label[0] is 3, wanted 0 to 2"));
-    assert_int_equal(pair_loss(large, -1, 3, &loss), CG_EINVAL);
-    assert_non_null(strstr(cg_error_message(), "label[0] is -1, wanted 0 to 2"));
-}
 
 /* --- l2norm ----------------------------------------------------------------------------------- */
 
@@ -136,13 +23,14 @@ static void test_zero_rows(void **state) {
     for (int k = 0; k < 2; k++) {
         float y[6], got[6];
         for (int gradient = 0; gradient < 2; gradient++) {
-            cg_graph *g = graph();
+            cg_graph *g = cg_once_graph();
             cg_value *in = cg_input(g, "x", CG_F32, CG_SHAPE(3, 2)), *dx = NULL;
             cg_value *dy = cg_input(g, "dy", CG_F32, CG_SHAPE(3, 2));
             cg_value *out = cg_l2norm(g, in, eps[k]);
             if (gradient) assert_int_equal(cg_grad(g, 1, &out, &dy, 1, &in, &dx), CG_OK);
-            assert_int_equal(run(g, gradient ? dx : out, (input[]){{"x", x}, {"dy", seed}}, 2,
-                                 gradient ? got : y, sizeof y),
+            assert_int_equal(cg_run_once(g, gradient ? dx : out,
+                                         (cg_once[]){{"x", x}, {"dy", seed}}, 2, gradient ? got : y,
+                                         sizeof y),
                              CG_OK);
             cg_graph_free(g);
         }
@@ -159,12 +47,12 @@ static void test_zero_rows(void **state) {
 
 static cg_status attend(const int32_t *q_offset, const int32_t *k_offset, float *o) {
     static const float x[8] = {1, 2, 3, 4, 5, 6, 7, 8};
-    cg_graph *g = graph();
+    cg_graph *g = cg_once_graph();
     cg_value *v = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
     cg_value *q = cg_input(g, "q", CG_I32, CG_SHAPE(3)), *k = cg_input(g, "k", CG_I32, CG_SHAPE(3));
-    cg_status s =
-        run(g, cg_attention(g, v, v, v, q, k, (cg_attention_options){.heads = 1, .scale = 1}),
-            (input[]){{"x", x}, {"q", q_offset}, {"k", k_offset}}, 3, o, 8 * sizeof *o);
+    cg_status s = cg_run_once(
+        g, cg_attention(g, v, v, v, q, k, (cg_attention_options){.heads = 1, .scale = 1}),
+        (cg_once[]){{"x", x}, {"q", q_offset}, {"k", k_offset}}, 3, o, 8 * sizeof *o);
     cg_graph_free(g);
     return s;
 }
@@ -188,12 +76,13 @@ static void test_qkv_offsets(void **state) {
     (void)state;
     const float x[12] = {0};
     float o[4];
-    cg_graph *g = graph();
+    cg_graph *g = cg_once_graph();
     cg_value *qkv = cg_input(g, "x", CG_F32, CG_SHAPE(2, 6));
     cg_value *offset = cg_input(g, "offset", CG_I32, CG_SHAPE(2));
     cg_value *y = cg_attention_qkv(g, qkv, offset, (cg_attention_options){.heads = 1, .scale = 1});
-    assert_int_equal(run(g, y, (input[]){{"x", x}, {"offset", (int32_t[]){0, 3}}}, 2, o, sizeof o),
-                     CG_EINVAL);
+    assert_int_equal(
+        cg_run_once(g, y, (cg_once[]){{"x", x}, {"offset", (int32_t[]){0, 3}}}, 2, o, sizeof o),
+        CG_EINVAL);
     assert_non_null(strstr(cg_error_message(), "offset ends at 3, wanted at most 2 rows"));
     cg_graph_free(g);
 }
@@ -201,7 +90,7 @@ static void test_qkv_offsets(void **state) {
 /* Pairs that are attended: of 3 queries and 5 keys, and of 4 and 2, under a causal mask. */
 static void test_attention_flops(void **state) {
     (void)state;
-    cg_graph *g = graph();
+    cg_graph *g = cg_once_graph();
     const int32_t at_q[3] = {0, 3, 7}, at_k[3] = {0, 5, 7};
     cg_value *q = cg_input(g, "q", CG_F32, CG_SHAPE(8, 6));
     cg_value *k = cg_input(g, "k", CG_F32, CG_SHAPE(8, 6));
@@ -221,6 +110,38 @@ static void test_attention_flops(void **state) {
     cg_graph_free(g);
 }
 
+/* --- segment_prefix --------------------------------------------------------------------------- */
+
+static cg_status prefix(const int32_t *row, const int32_t *offset, float *y) {
+    cg_graph *g = cg_once_graph();
+    cg_value *r = cg_input(g, "row", CG_I32, CG_SHAPE(2));
+    cg_value *o = cg_input(g, "offset", CG_I32, CG_SHAPE(3));
+    cg_status s = cg_run_once(g, cg_segment_prefix(g, r, o, 6),
+                              (cg_once[]){{"row", row}, {"offset", offset}}, 2, y, 6 * sizeof *y);
+    cg_graph_free(g);
+    return s;
+}
+
+static void test_prefix(void **state) {
+    (void)state;
+    float y[6];
+    assert_int_equal(prefix((int32_t[]){1, 4}, (int32_t[]){1, 3, 6}, y), CG_OK);
+    const float want[6] = {0, 1, 0, 1, 1, 0};
+    assert_memory_equal(y, want, sizeof y);
+    assert_int_equal(prefix((int32_t[]){3, 4}, (int32_t[]){1, 3, 6}, y), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "row[0] is 3, wanted one of its segment, 1 to 2"));
+    assert_int_equal(prefix((int32_t[]){1, 2}, (int32_t[]){1, 3, 6}, y), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "row[1] is 2, wanted one of its segment, 3 to 5"));
+    assert_int_equal(prefix((int32_t[]){1, 3}, (int32_t[]){1, 3, 3}, y), CG_EINVAL); /* empty */
+    assert_non_null(strstr(cg_error_message(), "row[1] is 3"));
+    assert_int_equal(prefix((int32_t[]){1, 4}, (int32_t[]){1, 3, 7}, y), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "offset ends at 7, wanted at most 6"));
+    assert_int_equal(prefix((int32_t[]){1, 4}, (int32_t[]){1, 7, 6}, y), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "offset falls from 7 to 6 at 2"));
+    assert_int_equal(prefix((int32_t[]){1, 4}, (int32_t[]){-1, 3, 6}, y), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "offset[0] is -1"));
+}
+
 /* --- gradients that are refused --------------------------------------------------------------- */
 
 /* Sends a gradient into output 1 of y's node. */
@@ -233,29 +154,29 @@ static void refuse_kept(cg_graph *g, cg_value *x, cg_value *y, const char *sente
 
 static void test_kept(void **state) {
     (void)state;
-    cg_graph *g = graph();
+    cg_graph *g = cg_once_graph();
     cg_value *x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2)),
              *w = cg_input(g, "w", CG_F32, CG_SHAPE(2));
     refuse_kept(g, x, cg_layer_norm(g, x, w, w, 0), "the gradient of mean and rstd");
-    g = graph();
+    g = cg_once_graph();
     x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
     refuse_kept(g, x, cg_l2norm(g, x, 0), "l2norm: the gradient of r is not supported");
-    g = graph();
+    g = cg_once_graph();
     x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
     w = cg_input(g, "w", CG_F32, CG_SHAPE(2));
     refuse_kept(g, x, cg_rms_norm(g, x, w, 0), "rms_norm: the gradient of r is not supported");
-    g = graph();
+    g = cg_once_graph();
     x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
     cg_value *label = cg_input(g, "label", CG_I32, CG_SHAPE(4));
     refuse_kept(g, x, cg_softmax_cross_entropy(g, x, label, 1), "the gradient of lse");
-    g = graph();
+    g = cg_once_graph();
     x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 2));
     cg_value *offset = cg_input(g, "offset", CG_I32, CG_SHAPE(2));
     refuse_kept(
         g, x,
         cg_attention(g, x, x, x, offset, offset, (cg_attention_options){.heads = 1, .scale = 1}),
         "attention: the gradient of lse");
-    g = graph();
+    g = cg_once_graph();
     x = cg_input(g, "x", CG_F32, CG_SHAPE(4, 3));
     offset = cg_input(g, "offset", CG_I32, CG_SHAPE(2));
     refuse_kept(g, x,
@@ -272,15 +193,15 @@ static void drop(int second, int64_t seed, int64_t step, const int64_t *sample, 
                  uint8_t *keep) {
     static float x[ROWS * WIDTH], y[ROWS * WIDTH];
     for (int i = 0; i < ROWS * WIDTH; i++) x[i] = 1;
-    cg_graph *g = graph();
+    cg_graph *g = cg_once_graph();
     if (second) cg_graph_key(g);
     cg_value *in = cg_input(g, "x", CG_F32, CG_SHAPE(ROWS, WIDTH));
     cg_value *stream = cg_input(g, "stream", CG_I64, CG_SHAPE(2));
     cg_value *id = cg_input(g, "sample", CG_I64, CG_SHAPE(ROWS));
     const int64_t numbers[2] = {seed, step};
-    assert_int_equal(run(g, cg_dropout(g, in, stream, id, p),
-                         (input[]){{"x", x}, {"stream", numbers}, {"sample", sample}}, 3, y,
-                         sizeof y),
+    assert_int_equal(cg_run_once(g, cg_dropout(g, in, stream, id, p),
+                                 (cg_once[]){{"x", x}, {"stream", numbers}, {"sample", sample}}, 3,
+                                 y, sizeof y),
                      CG_OK);
     cg_graph_free(g);
     for (int i = 0; i < ROWS * WIDTH; i++) {
@@ -341,15 +262,15 @@ static void drop_patches(int second, int64_t seed, int64_t step, int64_t first, 
     static int64_t sample[SAMPLES];
     for (int i = 0; i < SAMPLES * PATCHES; i++) x[i] = (float)(i % PATCHES);
     for (int i = 0; i < SAMPLES; i++) sample[i] = first + i;
-    cg_graph *g = graph();
+    cg_graph *g = cg_once_graph();
     if (second) cg_graph_key(g);
     cg_value *in = cg_input(g, "x", CG_F32, CG_SHAPE(SAMPLES, PATCHES, 1));
     cg_value *stream = cg_input(g, "stream", CG_I64, CG_SHAPE(2));
     cg_value *id = cg_input(g, "sample", CG_I64, CG_SHAPE(SAMPLES));
     const int64_t numbers[2] = {seed, step};
-    assert_int_equal(run(g, cg_patch_dropout(g, in, stream, id, KEPT),
-                         (input[]){{"x", x}, {"stream", numbers}, {"sample", sample}}, 3, y,
-                         sizeof y),
+    assert_int_equal(cg_run_once(g, cg_patch_dropout(g, in, stream, id, KEPT),
+                                 (cg_once[]){{"x", x}, {"stream", numbers}, {"sample", sample}}, 3,
+                                 y, sizeof y),
                      CG_OK);
     cg_graph_free(g);
     memset(kept, 0, SAMPLES * PATCHES);
@@ -391,11 +312,10 @@ static void test_patch_dropout(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_labels),          cmocka_unit_test(test_masked_rows),
-        cmocka_unit_test(test_offsets),         cmocka_unit_test(test_qkv_offsets),
-        cmocka_unit_test(test_attention_flops), cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_dropout),         cmocka_unit_test(test_pairs),
-        cmocka_unit_test(test_zero_rows),       cmocka_unit_test(test_patch_dropout),
+        cmocka_unit_test(test_prefix),      cmocka_unit_test(test_offsets),
+        cmocka_unit_test(test_qkv_offsets), cmocka_unit_test(test_attention_flops),
+        cmocka_unit_test(test_kept),        cmocka_unit_test(test_dropout),
+        cmocka_unit_test(test_zero_rows),   cmocka_unit_test(test_patch_dropout),
     };
     return cmocka_run_group_tests_name("op rules", tests, NULL, NULL);
 }

@@ -7,8 +7,8 @@
  *   reuse     the same results where operands are results that may be overwritten, and where
  *             they are kept
  *   again     where a gradient can give the result again: the same bits, and the same gradients
- *   bf16      operands and results as bf16, each alone and all together, against f32 operands
- *             rounded to bf16
+ *   bf16      operands and results as bf16, each alone and all together (of attention every
+ *             choice), against f32 operands rounded to bf16
  *
  * and refusals: uses that must fail with a sentence. test_ops PATTERN runs what matches
  * ("conv2d*", "*gradient"). */
@@ -273,11 +273,24 @@ static void run_bf16(const cg_fixture *f, unsigned in, unsigned out) {
     cg_case_run_free(&want);
 }
 
+/* Attention has a path for each choice of its matrices: q, k and v together, o, do, and each
+ * result. Operands of attention_grad and of attention_qkv_grad, of which attention reads the first
+ * three. */
+static void run_bf16_parts(const cg_fixture *f) {
+    static const unsigned part[2][3] = {{7, 1u << 5, 1u << 7}, {1, 1u << 2, 1u << 4}};
+    const unsigned *p = part[f->c->op == &cg_op_attention_qkv];
+    if (cg_fixture_in_count(f, 0) > 1024) return;
+    for (unsigned in = 0; in < 8; in++)
+        for (unsigned out = 0; out < 8; out++)
+            run_bf16(f, (in & 1) * p[0] | (in >> 1 & 1) * p[1] | (in >> 2) * p[2], out);
+}
+
 static void test_bf16(void **state) {
     cg_fixture f = cg_fixture_make(*state);
     for (int i = 0; i < CG_CASE_IN; i++) run_bf16(&f, 1u << i, 0);
     for (int o = 0; o < CG_CASE_OUT; o++) run_bf16(&f, 0, 1u << o);
     run_bf16(&f, ~0u, ~0u);
+    if (f.c->op == &cg_op_attention || f.c->op == &cg_op_attention_qkv) run_bf16_parts(&f);
     cg_fixture_free(&f);
 }
 

@@ -1,4 +1,4 @@
-/* Cases of softmax_cross_entropy and sigmoid_cross_entropy. */
+/* Cases of softmax_cross_entropy, contrastive_cross_entropy and sigmoid_cross_entropy. */
 #include "tests/support/op_case.h"
 
 #include <math.h>
@@ -12,7 +12,8 @@
 
 /* --- softmax_cross_entropy ------------------------------------------------------------------- */
 
-static void cross_entropy_reference(cg_case_data *d, int axis) {
+/* The losses of one axis, by those labels. */
+static void losses_reference(const cg_case_data *d, int axis, const double *label, double *loss) {
     int64_t n = d->in_shape[0].dim[0], m = d->in_shape[0].dim[1];
     int64_t losses = axis ? n : m, classes = axis ? m : n;
     int64_t step = axis ? 1 : m, start = axis ? m : 1; /* from class to class, loss to loss */
@@ -21,7 +22,7 @@ static void cross_entropy_reference(cg_case_data *d, int axis) {
         double top = -INFINITY, sum = 0;
         for (int64_t j = 0; j < classes; j++) top = fmax(top, x[j * step]);
         for (int64_t j = 0; j < classes; j++) sum += exp(x[j * step] - top);
-        d->out[0][i] = top + log(sum) - x[(int64_t)d->in[1][i] * step];
+        loss[i] = top + log(sum) - x[(int64_t)label[i] * step];
     }
 }
 
@@ -34,15 +35,35 @@ static void columns(cg_graph *g, cg_value *const *in, cg_value **out) {
 }
 
 static void rows_reference(cg_case_data *d) {
-    cross_entropy_reference(d, 1);
+    losses_reference(d, 1, d->in[1], d->out[0]);
 }
 static void columns_reference(cg_case_data *d) {
-    cross_entropy_reference(d, 0);
+    losses_reference(d, 0, d->in[1], d->out[0]);
 }
 
 static void bad_axis(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_softmax_cross_entropy(g, in[0], in[1], 2);
 }
+
+/* --- contrastive_cross_entropy --------------------------------------------------------------- */
+
+static void both(cg_graph *g, cg_value *const *in, cg_value **out) {
+    cg_contrastive_loss r = cg_contrastive_cross_entropy(g, in[0], in[1], in[2]);
+    out[0] = r.row_loss;
+    out[1] = r.column_loss;
+}
+
+static void both_reference(cg_case_data *d) {
+    losses_reference(d, 1, d->in[1], d->out[0]);
+    losses_reference(d, 0, d->in[2], d->out[1]);
+}
+
+#define BOTH(text, logits, n, m)                                                                   \
+    {                                                                                              \
+        .op = &cg_op_contrastive_cross_entropy, .label = text,                                     \
+        .in = {logits, INTEGERS(CG_I32, 0, m, n), INTEGERS(CG_I32, 0, n, m)}, .n_in = 3,           \
+        .n_out = 2, .build = both, .reference = both_reference                                     \
+    }
 
 /* --- sigmoid_cross_entropy ------------------------------------------------------------------- */
 
@@ -106,6 +127,14 @@ const cg_op_case cg_cases_loss[] = {
      .n_out = 1,
      .build = rows,
      .reference = rows_reference},
+    BOTH("a few", F32(3, 7, 11), 7, 11),
+    BOTH("several tiles and blocks", F32(3, 35, 67), 35, 67),
+    BOTH("whole tiles", F32(3, 64, 128), 64, 128),
+    BOTH("one row", F32(3, 1, 9), 1, 9),
+    BOTH("one column", F32(3, 9, 1), 9, 1),
+    BOTH("one logit", F32(3, 1, 1), 1, 1),
+    BOTH("large batch, logits of hundreds", F32_FIXED(300, 131, 143), 131, 143),
+    BOTH("chunks of several blocks", F32_FIXED(90, 2081, 9), 2081, 9),
     {.op = &cg_op_sigmoid_cross_entropy,
      .label = "square",
      .in = {F32(3, 7, 7), INTEGERS(CG_I32, 0, 7, 7)},
@@ -151,6 +180,9 @@ const cg_op_case cg_cases_loss[] = {
     {0},
 };
 
+#define BAD_BOTH(logits, rows, columns, status, text)                                              \
+    { &cg_op_contrastive_cross_entropy, {logits, rows, columns}, 3, both, status, text }
+
 const cg_bad_case cg_bad_loss[] = {
     {&cg_op_softmax_cross_entropy,
      {F32_FIXED(1, 4, 5), INTEGERS(CG_I32, 0, 4, 5)},
@@ -194,6 +226,22 @@ const cg_bad_case cg_bad_loss[] = {
      bad_axis,
      CG_EINVAL,
      "axis is 2"},
+    BAD_BOTH(F32_FIXED(1, 4, 5), INTEGERS(CG_I32, 0, 4, 5), INTEGERS(CG_I32, 0, 4, 5), CG_ESHAPE,
+             "label is [5], wanted [4], one for each row"),
+    BAD_BOTH(F32_FIXED(1, 4, 5), INTEGERS(CG_I32, 0, 4, 4), INTEGERS(CG_I32, 0, 4, 4), CG_ESHAPE,
+             "label is [4], wanted [5], one for each column"),
+    BAD_BOTH(F32_FIXED(1, 4), INTEGERS(CG_I32, 0, 4, 4), INTEGERS(CG_I32, 0, 4, 4), CG_ESHAPE,
+             "logits are [4], wanted rank 2"),
+    BAD_BOTH(F32_FIXED(1, 4, 0), INTEGERS(CG_I32, 0, 1, 4), INTEGERS(CG_I32, 0, 1, 0), CG_ESHAPE,
+             "no class along axis 1"),
+    BAD_BOTH(F32_FIXED(1, 0, 4), INTEGERS(CG_I32, 0, 1, 0), INTEGERS(CG_I32, 0, 1, 4), CG_ESHAPE,
+             "no class along axis 0"),
+    BAD_BOTH(INTEGERS(CG_I32, 0, 4, 4, 5), INTEGERS(CG_I32, 0, 4, 4), INTEGERS(CG_I32, 0, 4, 5),
+             CG_EDTYPE, "logits are i32, wanted f32"),
+    BAD_BOTH(F32_FIXED(1, 4, 5), INTEGERS(CG_I64, 0, 4, 4), INTEGERS(CG_I32, 0, 4, 5), CG_EDTYPE,
+             "label is i64, wanted i32"),
+    BAD_BOTH(F32_FIXED(1, 4, 5), INTEGERS(CG_I32, 0, 4, 4), INTEGERS(CG_I64, 0, 4, 5), CG_EDTYPE,
+             "label is i64, wanted i32"),
     {&cg_op_sigmoid_cross_entropy,
      {F32_FIXED(1, 4, 5), INTEGERS(CG_I32, 0, 4, 5)},
      2,

@@ -1,4 +1,5 @@
-/* Cases: sum, mean; rows and segments: segment_mean, gather, segment_position, end_token. */
+/* Cases: sum, mean; rows and segments: segment_mean, gather, segment_position, end_token,
+ * segment_prefix. */
 #include "tests/support/op_case.h"
 #include "tests/support/reference.h"
 
@@ -177,6 +178,36 @@ static void build_end_negative(cg_graph *g, cg_value *const *in, cg_value **out)
     out[0] = cg_end_token(g, in[0], in[1], -2);
 }
 
+/* --- segment_prefix --------------------------------------------------------------------------- */
+
+/* Up to the end tokens of such segments. */
+static void build_prefix(cg_graph *g, cg_value *const *in, cg_value **out) {
+    cg_value *end = end_token(g, in[0], -1);
+    out[0] = end ? cg_segment_prefix(g, end, end->node->in[1], in[0]->shape.dim[0]) : NULL;
+}
+
+static void reference_prefix(cg_case_data *d) {
+    double row[256];
+    cg_case_data ends = {.n_in = 1, .in = {d->in[0]}, .n_out = 1, .out = {row}};
+    while (start(ends.out_shape[0].dim[0] + 1) <= d->in_shape[0].dim[0]) ends.out_shape[0].dim[0]++;
+    reference_end_token(&ends, -1);
+    for (int64_t r = 0; r < d->in_shape[0].dim[0]; r++) {
+        d->out[0][r] = 0;
+        for (int64_t s = 0; s < ends.out_shape[0].dim[0]; s++)
+            if (r >= start(s) && r <= (int64_t)row[s]) d->out[0][r] = 1;
+    }
+}
+
+static void build_prefix_given(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_segment_prefix(g, in[0], in[1], 9);
+}
+
+static void build_prefix_negative(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_segment_prefix(g, in[0], in[1], -1);
+}
+
+#define PREFIX(text, operand)                                                                      \
+    { &cg_op_segment_prefix, text, {operand}, 1, 1, build_prefix, reference_prefix, 0, 0 }
 #define SEGMENT_MEAN(text, ...)                                                                    \
     {                                                                                              \
         &cg_op_segment_mean, text, {__VA_ARGS__}, 2, 1, build_segment_mean,                        \
@@ -239,6 +270,10 @@ const cg_op_case cg_cases_reduce[] = {
     END_TOKEN(3, "first 3", I32(60, 5)),
     END_TOKEN(3, "no 3 anywhere", I32(60, 3)),
     END_TOKEN(0, "first 0, large", I32(20000, 40)),
+    PREFIX("segments of several lengths, rows of none", I32(20, 9)),
+    PREFIX("the first row of each", I32(30, 1)),
+    PREFIX("no segment", I32(2, 9)),
+    PREFIX("large", I32(20000, 1000)),
     {0},
 };
 
@@ -297,5 +332,31 @@ const cg_bad_case cg_bad_reduce[] = {
     {&cg_op_end_token, {I64(9), OFFSET(3, 9)}, 2, build_end_given, CG_EDTYPE, "token is i64"},
     {&cg_op_end_token, {I32(9, 3), I64(3)}, 2, build_end_given, CG_EDTYPE, "offset is i64"},
     {&cg_op_end_token, {I32(9, 3), I32(0, 3)}, 2, build_end_given, CG_ESHAPE, "offset is [0]"},
+    {&cg_op_segment_prefix, {I64(2), OFFSET(3, 9)}, 2, build_prefix_given, CG_EDTYPE, "row is i64"},
+    {&cg_op_segment_prefix, {I32(2, 9), I64(3)}, 2, build_prefix_given, CG_EDTYPE, "offset is i64"},
+    {&cg_op_segment_prefix,
+     {{CG_I32, CG_SHAPE(2, 1), CG_FILL_INTEGER, 0, 9, 0}, OFFSET(3, 9)},
+     2,
+     build_prefix_given,
+     CG_ESHAPE,
+     "row is [2, 1] of rank 2, wanted rank 1"},
+    {&cg_op_segment_prefix,
+     {I32(2, 9), I32(0, 9)},
+     2,
+     build_prefix_given,
+     CG_ESHAPE,
+     "offset is [0]"},
+    {&cg_op_segment_prefix,
+     {I32(3, 9), OFFSET(3, 9)},
+     2,
+     build_prefix_given,
+     CG_ESHAPE,
+     "row has 3 elements, wanted 2, one for each segment"},
+    {&cg_op_segment_prefix,
+     {I32(2, 9), OFFSET(3, 9)},
+     2,
+     build_prefix_negative,
+     CG_EINVAL,
+     "rows is -1"},
     {0},
 };
