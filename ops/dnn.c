@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ops/gemm.h"
+
 #include "ops/dnn_compat.h" /* after oneDNN, whose version it reads */
 
 /* --- engine and errors ------------------------------------------------------------------------ */
@@ -61,6 +63,7 @@ static cg_status engine_get(cg_context *ctx, engine **out) {
 enum { A, B, BIAS, C, PACKED, PAD, PACK_PAD, N_MEMORY };
 
 struct cg_dnn {
+    cg_gemm *own; /* or the rest */
     engine *engine;
     int threads;
     dnnl_primitive_t main, pack; /* pack: weights to or from the layout that main wants */
@@ -77,6 +80,7 @@ struct cg_dnn {
 
 void cg_dnn_free(cg_dnn *d) {
     if (!d) return;
+    cg_gemm_free(d->own);
     for (int i = 0; i < N_MEMORY; i++) dnnl_memory_destroy(d->memory[i]);
     dnnl_primitive_destroy(d->pack);
     dnnl_primitive_destroy(d->main);
@@ -293,6 +297,24 @@ static cg_status dnn_finish(cg_dnn *d, dnnl_status_t s, const char *what, cg_dnn
     return dnn_error(s, what);
 }
 
+/* A product of our own where that is faster; else d->own stays NULL. */
+static cg_status own_create(cg_context *ctx, const cg_dnn_matmul *m, cg_dnn *d) {
+    const cg_gemm_shape shape = {.m = m->m,
+                                 .n = m->n,
+                                 .k = m->k,
+                                 .transpose_a = m->transpose_a,
+                                 .transpose_b = m->transpose_b,
+                                 .bias = m->bias,
+                                 .type = m->a_type,
+                                 .c_type = m->c_type};
+    if (m->only_dnn || m->batch != 1 || m->a_type != m->b_type || !cg_gemm_is_faster(&shape))
+        return CG_OK;
+    CG_TRY(cg_gemm_create(&shape, ctx->threads, &d->own));
+    snprintf(d->impl, sizeof d->impl, "%s", cg_gemm_impl(d->own));
+    d->pad_bytes = cg_gemm_scratch(d->own);
+    return CG_OK;
+}
+
 /* Before 2.7.5 a batch of products with a transposed a and many rows is wrong where threads are
  * more than batch · ⌈n/64⌉: it is run one by one instead. */
 static int batch_is_wrong(const cg_dnn *d, const cg_dnn_matmul *m) {
@@ -303,6 +325,15 @@ static int batch_is_wrong(const cg_dnn *d, const cg_dnn_matmul *m) {
 cg_status cg_dnn_matmul_create(cg_context *ctx, const cg_dnn_matmul *shape, cg_dnn **out) {
     cg_dnn *d = NULL;
     CG_TRY(dnn_new(ctx, &d));
+    cg_status own = own_create(ctx, shape, d);
+    if (own != CG_OK) {
+        cg_dnn_free(d);
+        return own;
+    }
+    if (d->own) {
+        *out = d;
+        return CG_OK;
+    }
     cg_dnn_matmul one = *shape;
     if (batch_is_wrong(d, shape)) {
         one.batch = 1;
@@ -358,6 +389,11 @@ static dnnl_status_t execute(const cg_dnn *d) {
 
 cg_status cg_dnn_run(const cg_dnn *d, const void *a, const void *b, const void *bias, void *c,
                      void *scratch) {
+    if (d->own) {
+        const cg_gemm_operands o = {.a = a, .b = b, .bias = bias, .c = c};
+        cg_gemm_run(d->own, &o, scratch);
+        return CG_OK;
+    }
     char *packed = d->packed_bytes ? (char *)scratch + d->pad_bytes : NULL;
     char *const data[N_MEMORY] = {
         [A] = (char *)a,   [B] = (char *)b, [BIAS] = (char *)bias, [C] = c,

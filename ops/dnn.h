@@ -1,4 +1,5 @@
-/* The matrix products and convolutions of oneDNN: the only door to that library.
+/* Matrix products and convolutions: the only door to oneDNN. Matrix products of some sizes are our
+ * own (gemm.h), where those are faster.
  *
  * A cg_dnn is one kernel, chosen and made when a plan is prepared and run many times. Tensors
  * keep the plain layouts of ops.h; where the kernel wants its weights packed, a run packs them
@@ -19,7 +20,8 @@ typedef struct cg_dnn cg_dnn;
 typedef struct cg_dnn_matmul {
     int64_t batch, m, n, k;
     int transpose_a, transpose_b;
-    int bias; /* batch 1 only */
+    int bias;     /* batch 1 only */
+    int only_dnn; /* not one of our own: for comparisons */
     cg_dtype a_type, b_type, c_type;
 } cg_dnn_matmul;
 

@@ -23,6 +23,15 @@ int cg_gemm_available(cg_dtype type) {
 
 #endif
 
+/* Below these sizes packing costs more than the tiles win; a product that is small and sums over
+ * many rows is all packing. */
+int cg_gemm_is_faster(const cg_gemm_shape *s) {
+    if (!cg_gemm_available(s->type) || (s->c_type != CG_F32 && s->c_type != CG_BF16)) return 0;
+    if (s->packed) return s->n >= 64 && s->k >= 64 && s->m >= 16;
+    if (s->transpose_a) return s->m >= 512 && s->n >= 512 && s->k >= 32;
+    return s->m >= 768 && s->n >= 64 && s->k >= 64;
+}
+
 /* --- how a product is cut --------------------------------------------------------------------- */
 
 /* Measured on a Zen 4 with 32 KiB of L1 and 1 MiB of L2, of which half is safe to count on: pages
@@ -30,8 +39,9 @@ int cg_gemm_available(cg_dtype type) {
 enum {
     ROWS = CG_GEMM_ROWS,
     COLUMNS = CG_GEMM_COLUMNS,
-    K_MOST = 512,         /* words of k at a time: a panel of b is 64 KiB */
-    A_ROWS = 6 * ROWS,    /* of a block of a, 168 KiB */
+    K_MOST = 512,      /* words of k at a time: a panel of b is 64 KiB */
+    N_MOST = 768,      /* columns that are packed at a time, and stay in L3 until they are read */
+    A_ROWS = 6 * ROWS, /* of a block of a, 168 KiB */
     FEW_ROWS = 12 * ROWS, /* they are all one block */
     B_WORDS = 64 * 1024,  /* of a block of b that stays in L2 */
     SAME_PLACE = 4096,    /* rows this far apart, or a multiple of it, collide in L1 */
@@ -78,6 +88,8 @@ static void choose_blocks(cg_gemm *g) {
     g->a_stays = g->one_block || g->how_a == CG_GEMM_PACK || n * g->kc > B_WORDS;
     g->mc = g->one_block ? rows : A_ROWS;
     g->nc = n;
+    if (!g->one_block && !s->packed)
+        g->nc = cg_gemm_ceil(cg_gemm_ceil(n, cg_gemm_ceil(n, N_MOST)), COLUMNS) * COLUMNS;
     if (!s->packed) g->b_bytes = 4 * (size_t)g->kc * (size_t)(g->one_block ? COLUMNS : g->nc);
     if (g->how_a == CG_GEMM_PACK)
         g->a_bytes = 4 * (size_t)g->kc * (size_t)(cg_gemm_ceil(g->mc, ROWS) * ROWS);
@@ -122,6 +134,7 @@ cg_status cg_gemm_create(const cg_gemm_shape *shape, int threads, cg_gemm **out)
 #if defined(__x86_64__)
     g->kernel = shape->type == CG_BF16 ? &cg_gemm_bf16 : &cg_gemm_f32;
 #endif
+    g->threads = threads;
     g->kw = k_words(shape);
     g->kc = k_block(g->kw);
     g->plain = shape->c_type == CG_F32 && !shape->keep_u && !shape->residual &&

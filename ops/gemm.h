@@ -5,8 +5,8 @@
  *
  * A cg_gemm is one product of fixed sizes, made for a number of threads and run many times. It is
  * immutable and may run in several places at once. A run allocates nothing: its memory is the
- * caller's scratch. Sums are kept in f32 and have an order that depends on the sizes, the types and
- * the number of threads, never on timing.
+ * caller's scratch. Sums are kept in f32, in an order that depends on k and the type alone: the
+ * same bits under any number of threads.
  *
  * Where b is a weight that stays, it can be packed once: cg_gemm_pack makes a copy in the order in
  * which a run reads it, and products with `packed` read that. The copy depends on n, k and the type
@@ -51,6 +51,10 @@ typedef struct cg_gemm_operands {
 
 /* Whether this processor has kernels for operands of that type. */
 int cg_gemm_available(cg_dtype type);
+
+/* Whether there are kernels for it that are faster than oneDNN's: a rule from measurements of one
+ * thread, beside oneDNN 2.6.3, at the sizes of CLIP's towers. */
+int cg_gemm_is_faster(const cg_gemm_shape *shape);
 
 /* Makes a product for so many threads; the caller frees it.
  * errors  CG_EKERNEL: not available, or not these types; CG_ENOMEM */

@@ -61,6 +61,7 @@ typedef enum cg_gemm_a { CG_GEMM_DIRECT, CG_GEMM_COPY, CG_GEMM_PACK } cg_gemm_a;
 struct cg_gemm {
     cg_gemm_shape s; /* no stride is 0 */
     const cg_gemm_kernels *kernel;
+    int threads;
     int parts_m, parts_n; /* a grid; each part is a thread's, and shares nothing */
     int64_t kw, kc;       /* words of k, and of a block of them */
     int64_t mc, nc;       /* rows of a block of a, columns of a block of b */

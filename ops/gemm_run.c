@@ -186,7 +186,7 @@ static void run_rows(const place *w) {
     }
 }
 
-static void run_part(place *w) {
+static void run_block(place *w) {
     const cg_gemm *g = w->g;
     for (w->p0 = 0; w->p0 < g->kw; w->p0 += g->kc) {
         w->kw = cg_gemm_least(g->kc, g->kw - w->p0);
@@ -199,6 +199,14 @@ static void run_part(place *w) {
             else
                 run_rows(w);
         }
+    }
+}
+
+static void run_part(place *w) {
+    const int64_t end = w->n1;
+    for (; w->n0 < end; w->n0 += w->g->nc) {
+        w->n1 = cg_gemm_least(w->n0 + w->g->nc, end);
+        run_block(w);
     }
 }
 
@@ -225,7 +233,8 @@ static void part(const cg_gemm *g, const cg_gemm_operands *o, int index, char *s
 
 void cg_gemm_run(const cg_gemm *g, const cg_gemm_operands *o, void *scratch) {
     const int parts = g->parts_m * g->parts_n;
-#pragma omp parallel num_threads(parts)
+    /* the context's count, as every region: a pool that changes its size starts threads anew */
+#pragma omp parallel num_threads(g->threads) if (parts > 1)
     for (int i = omp_get_thread_num(); i < parts; i += omp_get_num_threads())
         part(g, o, i, scratch ? (char *)scratch + g->part_bytes * (size_t)i : NULL);
 }
