@@ -95,7 +95,7 @@ static void check_statistics(const golden *g, const golden_model *m) {
 
 static void check_step(const golden *g, cg_text_layout layout) {
     golden_model m =
-        golden_run(g, (golden_setting){.backward = 1, .passes = 1, .threads = 1, .layout = layout});
+        golden_run(g, (golden_setting){.backward = 1, .passes = 2, .threads = 1, .layout = layout});
     verdict v = {.what = "embeddings"}, l = {.what = "logits and loss"};
     golden_compare(&v, g, &m, "image_embedding", "", embedding_tolerance);
     golden_compare(&v, g, &m, "text_embedding", "", embedding_tolerance);
@@ -118,7 +118,7 @@ static void step_of_training_uniform(void **state) {
 }
 
 static void check_inference(const golden *g, cg_text_layout layout) {
-    golden_model m = golden_run(g, (golden_setting){.passes = 1, .threads = 1, .layout = layout});
+    golden_model m = golden_run(g, (golden_setting){.passes = 2, .threads = 1, .layout = layout});
     verdict v = {.what = "embeddings at inference"};
     golden_compare(&v, g, &m, "image_embedding", "eval.", embedding_tolerance);
     golden_compare(&v, g, &m, "text_embedding", "", embedding_tolerance);
@@ -209,7 +209,7 @@ static void no_reference_kernel(void **state) {
     for (int backward = 0; backward < 2; backward++) {
         golden_model m = golden_run(
             g, (golden_setting){
-                   .backward = backward, .passes = 1, .threads = 1, .layout = golden_layout(g)});
+                   .backward = backward, .passes = 2, .threads = 1, .layout = golden_layout(g)});
         for (int i = 0; i < m.graph->n_node; i++) {
             const cg_node *n = m.graph->node[i];
             if (!is_reference(cg_plan_impl(m.plan, i))) continue;

@@ -31,7 +31,7 @@ static void compare_logits(verdict *v, const golden *g, const golden_model *m) {
 
 static void check(const char *name, cg_text_layout layout) {
     golden *g = golden_open(name);
-    golden_model m = golden_run(g, (golden_setting){.passes = 1, .threads = 2, .layout = layout});
+    golden_model m = golden_run(g, (golden_setting){.passes = 2, .threads = 2, .layout = layout});
     verdict v = {.what = name};
     golden_compare(&v, g, &m, "image_embedding", "", 1e-5);
     golden_compare(&v, g, &m, "text_embedding", "", 1e-5);

@@ -1,6 +1,7 @@
 #include "tests/support/golden.h"
 
 #include "autodiff/grad.h"
+#include "ops/passes/passes.h"
 #include "tests/support/hash.h"
 
 #include <setjmp.h>
@@ -195,17 +196,20 @@ static void build(golden_model *m, const golden *g, golden_setting s) {
     ok(cg_params_create(&m->params));
     ok(cg_graph_create(m->params, &m->graph));
     ok(cg_clip_append(m->graph, &g->desc, &b, &v));
+    cg_graph_output(m->graph, "image_embedding", v.image_embedding, CG_KEEP);
+    cg_graph_output(m->graph, "text_embedding", v.text_embedding, CG_KEEP);
     if (s.backward) {
-        append_gradients(m->graph, v.loss);
         cg_graph_output(m->graph, "logits", v.logits, CG_KEEP);
         cg_graph_output(m->graph, "loss", v.loss, CG_KEEP);
     }
-    cg_graph_output(m->graph, "image_embedding", v.image_embedding, CG_KEEP);
-    cg_graph_output(m->graph, "text_embedding", v.text_embedding, CG_KEEP);
+    cg_passes_off off = s.passes == 2 ? 0 : CG_PASSES_NONE;
+    ok(cg_passes_run(m->graph, CG_STAGE_MODEL, off, NULL));
+    if (s.backward) append_gradients(m->graph, cg_graph_find_output(m->graph, "loss")->value);
     if (s.passes) {
         cg_pass_common(m->graph);
         cg_pass_dead(m->graph);
     }
+    ok(cg_passes_run(m->graph, CG_STAGE_WHOLE, off, NULL));
     ok(cg_graph_verify(m->graph));
 }
 
@@ -229,7 +233,7 @@ golden_model golden_run(const golden *g, golden_setting s) {
     cg_hash_params(m.params);
     m.gradient = calloc((size_t)cg_params_trained_elements(m.params), sizeof *m.gradient);
     assert_non_null(m.gradient);
-    ok(cg_plan_create(m.ctx, m.graph, &m.plan));
+    ok((s.backward ? cg_plan_create : cg_plan_create_frozen)(m.ctx, m.graph, &m.plan));
     ok(cg_exec_create(&m.exec));
     ok(cg_exec_use(m.exec, m.plan));
     bind(&m, g);
