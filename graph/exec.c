@@ -212,7 +212,7 @@ static cg_status run_all(cg_exec *e) {
     return CG_OK;
 }
 
-/* As run_all; a node's time ends where the next one's begins. */
+/* As run_all; a node's time ends where the next one's begins. What is frozen has none. */
 static cg_status run_timing(cg_exec *e) {
     const cg_graph *g = e->plan->graph;
     cg_profile *p = e->profile;
@@ -221,6 +221,7 @@ static cg_status run_timing(cg_exec *e) {
     for (int i = 0; i < g->n_node; i++) {
         CG_TRY(run_node(e, i));
         flush(e, i);
+        if (e->plan->frozen && e->plan->frozen[i]) continue;
         double end = cg_now();
         cg_profile_add(p, e->site[i], start, end);
         start = end;
@@ -239,6 +240,19 @@ static int64_t first_nonfinite(const cg_value *v, const float *x) {
     return -1;
 }
 
+/* Whether a result of node n is not finite; of frozen nodes those are looked at that are kept. */
+static int is_broken(const cg_exec *e, const cg_node *n, cg_nonfinite *out) {
+    for (int k = 0; k < n->n_out; k++) {
+        const cg_value *v = n->out[k];
+        const float *x = (const float *)(void *)e->address[v->id];
+        int64_t at = x ? first_nonfinite(v, x) : -1;
+        if (at < 0) continue;
+        *out = (cg_nonfinite){n, n->name, at, x[at]};
+        return 1;
+    }
+    return 0;
+}
+
 /* As run_all, but adds to no output and stops at the first result that is not finite. */
 static cg_status run_checking(cg_exec *e, cg_nonfinite *out) {
     const cg_graph *g = e->plan->graph;
@@ -252,16 +266,8 @@ static cg_status run_checking(cg_exec *e, cg_nonfinite *out) {
         return CG_OK;
     }
     for (int i = 0; i < g->n_node; i++) {
-        if (e->plan->frozen && e->plan->frozen[i]) continue;
         CG_TRY(run_node(e, i));
-        for (int k = 0; k < g->node[i]->n_out; k++) {
-            const cg_value *v = g->node[i]->out[k];
-            const float *x = (const float *)(void *)e->address[v->id];
-            int64_t at = first_nonfinite(v, x);
-            if (at < 0) continue;
-            *out = (cg_nonfinite){g->node[i], g->node[i]->name, at, x[at]};
-            return CG_OK;
-        }
+        if (is_broken(e, g->node[i], out)) return CG_OK;
     }
     return CG_OK;
 }

@@ -15,15 +15,16 @@
 /* The linear layer that makes v for this node alone, of as many rows as v, or NULL. */
 static const cg_node *projection(const cg_graph *g, const cg_value *v) {
     const cg_node *n = v->node;
-    if (!n || n->op != &cg_op_linear || cg_readers(g, v) != 1) return NULL;
-    return n->in[0]->shape.rank == 2 ? n : NULL;
+    if (!n || n->op != &cg_op_linear || cg_readers(g, v) != 1 || cg_is_output(g, v)) return NULL;
+    return n->in[0]->shape.rank == 2 && cg_is_affine(n) ? n : NULL;
 }
 
-static int is_range(const cg_value *offset, int64_t step) {
+/* Each of the queries is a sequence of its own, and there are no others. */
+static int are_single(const cg_value *q, const cg_value *offset) {
     const int32_t *x = offset->data;
-    if (offset->kind != CG_VALUE_CONSTANT) return 0;
+    if (offset->kind != CG_VALUE_CONSTANT || offset->shape.dim[0] != q->shape.dim[0] + 1) return 0;
     for (int64_t i = 0; i < offset->shape.dim[0]; i++)
-        if (x[i] != i * step) return 0;
+        if (x[i] != i) return 0;
     return 1;
 }
 
@@ -58,11 +59,10 @@ static cg_value *absorbed(cg_graph *g, const cg_node *n, const cg_node *k, const
     int64_t heads = attr->heads, s = q->shape.dim[0], c = x->shape.dim[1];
     int64_t d = q->shape.dim[1] / heads, e = v->out[0]->shape.dim[1] / heads;
     q = per_head(g, q, cg_reshape(g, k->in[1], CG_SHAPE(heads, d, c)), 0);
-    cg_value *o = cg_attention(g, cg_reshape(g, q, CG_SHAPE(s * heads, c)), x, x,
-                               cg_i32_range(g, s + 1, heads), n->in[4],
-                               (cg_attention_options){.heads = 1,
-                                                      .scale = attr->scale,
-                                                      .key_mask = n->n_in > 5 ? n->in[5] : NULL});
+    cg_value *o = cg_attention(
+        g, cg_reshape(g, q, CG_SHAPE(s * heads, c)), x, x, cg_i32_range(g, s + 1, heads), n->in[4],
+        (cg_attention_options){
+            .heads = 1, .scale = attr->scale, .key_mask = n->n_in > 5 ? n->in[5] : NULL});
     o = per_head(g, cg_reshape(g, o, CG_SHAPE(s, heads * c)),
                  cg_reshape(g, v->in[1], CG_SHAPE(heads, e, c)), 1);
     return v->n_in == 3 ? cg_add(g, o, v->in[2]) : o;
@@ -71,7 +71,8 @@ static cg_value *absorbed(cg_graph *g, const cg_node *n, const cg_node *k, const
 static int absorb(cg_graph *g, cg_node *n) {
     const cg_node *k = projection(g, n->in[1]), *v = projection(g, n->in[2]);
     const cg_attention_attr *attr = n->attr;
-    if (!k || !v || k->in[0] != v->in[0] || !is_range(n->in[3], 1) || !none_is_blind(n)) return 0;
+    if (!k || !v || k->in[0] != v->in[0] || !are_single(n->in[0], n->in[3])) return 0;
+    if (!none_is_blind(n)) return 0;
     if (cg_readers(g, n->out[1]) > 0 || cg_is_output(g, n->out[1])) return 0;
     int64_t s = n->in[0]->shape.dim[0], rows = k->in[0]->shape.dim[0];
     int64_t d = n->in[0]->shape.dim[1] / attr->heads;

@@ -24,6 +24,10 @@ int cg_is_output(const cg_graph *g, const cg_value *v) {
     return 0;
 }
 
+int cg_is_affine(const cg_node *linear) {
+    return linear->n_in <= 3 && cg_linear_epilogue(linear) == CG_EPILOGUE_NONE;
+}
+
 cg_value *cg_i32_range(cg_graph *g, int64_t count, int64_t step) {
     int32_t *x = malloc((size_t)count * sizeof *x + 1);
     if (!x)

@@ -18,6 +18,9 @@ cg_node *cg_only_reader(const cg_graph *g, const cg_value *v);
 
 int cg_is_output(const cg_graph *g, const cg_value *v);
 
+/* Is a linear layer its weight and bias alone, without activation and residual? */
+int cg_is_affine(const cg_node *linear);
+
 /* A constant i32 [count]: 0, step, 2 step, … */
 cg_value *cg_i32_range(cg_graph *g, int64_t count, int64_t step);
 

@@ -8,10 +8,10 @@
 /* Row r of the result depends on row r of those operands that have rows, and on nothing else. */
 static int is_rowwise(const cg_op *op) {
     static const cg_op *const list[] = {
-        &cg_op_add,        &cg_op_sub,   &cg_op_mul,       &cg_op_div,  &cg_op_scale,
-        &cg_op_layer_norm, &cg_op_l2norm, &cg_op_rms_norm, &cg_op_linear, &cg_op_gelu,
-        &cg_op_gelu_tanh,  &cg_op_quickgelu, &cg_op_relu,  &cg_op_silu, &cg_op_sigmoid,
-        &cg_op_tanh,       &cg_op_exp,   &cg_op_cast,      NULL};
+        &cg_op_add,        &cg_op_sub,       &cg_op_mul,      &cg_op_div,    &cg_op_scale,
+        &cg_op_layer_norm, &cg_op_l2norm,    &cg_op_rms_norm, &cg_op_linear, &cg_op_gelu,
+        &cg_op_gelu_tanh,  &cg_op_quickgelu, &cg_op_relu,     &cg_op_silu,   &cg_op_sigmoid,
+        &cg_op_tanh,       &cg_op_exp,       &cg_op_cast,     NULL};
     for (int i = 0; list[i]; i++)
         if (list[i] == op) return 1;
     return 0;
@@ -19,8 +19,8 @@ static int is_rowwise(const cg_op *op) {
 
 /* An operand of rows, as against one that is the same for all of them: a bias, a weight. */
 static int has_rows(const cg_node *n, int i) {
-    if (n->op == &cg_op_linear || n->op == &cg_op_layer_norm || n->op == &cg_op_rms_norm)
-        return i == 0;
+    if (n->op == &cg_op_linear) return i == 0 || i == 3;
+    if (n->op == &cg_op_layer_norm || n->op == &cg_op_rms_norm) return i == 0;
     return cg_shape_equal(&n->in[i]->shape, &n->out[0]->shape);
 }
 
@@ -95,7 +95,8 @@ static cg_value *through_attention(cg_graph *g, const cg_node *n, cg_value *inde
     const cg_node *project = qkv->node;
     int last;
     if (n->op != &cg_op_attention_qkv || !project || project->op != &cg_op_linear ||
-        cg_readers(g, qkv) != 1 || !one_of_each(index, offset, &last))
+        !cg_is_affine(project) || cg_readers(g, qkv) != 1 || cg_is_output(g, qkv) ||
+        !one_of_each(index, offset, &last))
         return NULL;
     int64_t segments = index->shape.dim[0];
     if (attr->causal && !last) {
