@@ -42,7 +42,7 @@ typedef struct cg_bench_job {
     double *seconds; /* [steps] of a turn */
     double cpu;      /* processor seconds of all threads, of the least of them */
     size_t base,
-        highest;  /* resident bytes: before the first run, and at most until the first peak */
+        highest;        /* resident bytes: before the first run, and at most until the first peak */
     cg_bench_peak peak; /* of the last turn */
 } cg_bench_job;
 

@@ -70,8 +70,8 @@ static void print_text(const json_t *o, const char *item, const cg_bench_peak *p
            number(o, "gflop_per_s"));
     if (peak->flops > 0)
         printf(", %.1f %% of the peak of %.1f (%s registers %.1f, %lld-cubed GEMM %.1f)",
-               100 * number(o, "share_of_peak"), number(o, "peak_gflop_per_s"), peak->machine.vector,
-               number(o, "register_gflop_per_s"), (long long)peak->gemm_size,
+               100 * number(o, "share_of_peak"), number(o, "peak_gflop_per_s"),
+               peak->machine.vector, number(o, "register_gflop_per_s"), (long long)peak->gemm_size,
                number(o, "gemm_gflop_per_s"));
     printf("\nmemory  arena %.1f MB planned, activations %.1f MB measured, whole process %.1f MB\n",
            1e-6 * number(o, "arena_bytes"), 1e-6 * number(o, "activation_bytes"),

@@ -60,7 +60,7 @@ typedef struct cli_run {
     int64_t batch_size; /* 0 before parsing: 64 */
     cg_precision precision;
     cg_passes_off off; /* passes left out */
-    int json;           /* one JSON object on stdout instead of text */
+    int json;          /* one JSON object on stdout instead of text */
     cli_profile profile;
 } cli_run;
 extern const struct argp cli_run_argp;

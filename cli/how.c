@@ -7,12 +7,9 @@ cg_precision cli_precision(const struct argp_state *state, const char *text) {
     static const struct {
         const char *name;
         cg_precision precision;
-    } list[] = {{"fp32", CG_PRECISION_F32},
-                {"f32", CG_PRECISION_F32},
-                {"float32", CG_PRECISION_F32},
-                {"bf16", CG_PRECISION_BF16},
-                {"amp_bf16", CG_PRECISION_BF16},
-                {"amp_bfloat16", CG_PRECISION_BF16}};
+    } list[] = {{"fp32", CG_PRECISION_F32},      {"f32", CG_PRECISION_F32},
+                {"float32", CG_PRECISION_F32},   {"bf16", CG_PRECISION_BF16},
+                {"amp_bf16", CG_PRECISION_BF16}, {"amp_bfloat16", CG_PRECISION_BF16}};
     static const char *const never[] = {"amp", "fp16", "float16", "pure_bf16", "pure_fp16", NULL};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (strcmp(text, list[i].name) == 0) return list[i].precision;

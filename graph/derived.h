@@ -1,6 +1,6 @@
 /* What a plan computes from parameters alone, and keeps beside them: weights folded, narrowed or
- * packed. Entries belong to the parameter store and are shared by all plans that want the same; they
- * are right for one version of the parameters. For params.c, plan.c and exec.c only. */
+ * packed. Entries belong to the parameter store and are shared by all plans that want the same;
+ * they are right for one version of the parameters. For params.c, plan.c and exec.c only. */
 #ifndef CG_DERIVED_H
 #define CG_DERIVED_H
 

@@ -1,7 +1,7 @@
 /* Frozen nodes: those that depend on parameters and constants alone. A plan for inference runs them
  * once for each version of the parameters, before its first run, and keeps what others read. */
-#include "graph/derived.h"
 #include "graph/frozen.h"
+#include "graph/derived.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -104,7 +104,8 @@ cg_status cg_frozen_keep(cg_plan *p) {
 
 /* --- computing -------------------------------------------------------------------------------- */
 
-/* Addresses while frozen nodes run: of parameters, constants, entries and what is only passed on. */
+/* Addresses while frozen nodes run: of parameters, constants, entries and what is only passed on.
+ */
 typedef struct work {
     const cg_plan *p;
     char *memory;   /* the arena, for scratch */

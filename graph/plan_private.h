@@ -56,11 +56,11 @@ struct cg_plan {
     cg_step *step;    /* [graph->n_node] */
     int *flush_next;  /* [graph->n_output] outputs copied or added when a node has run, as lists: */
     int *flush_first; /* [graph->n_node + 1] by node; the last list is for values of no node */
-    uint64_t *key; /* [graph->n_value] of values that are known ahead, else 0; NULL: none is */
-    char *frozen;  /* [graph->n_node] runs ahead; NULL: none does */
+    uint64_t *key;    /* [graph->n_value] of values that are known ahead, else 0; NULL: none is */
+    char *frozen;     /* [graph->n_node] runs ahead; NULL: none does */
     cg_kept *kept;
     int n_kept;
-    int max_io;       /* most operands plus results of a node */
+    int max_io; /* most operands plus results of a node */
     cg_plan_report report;
 };
 

@@ -31,7 +31,8 @@ const cg_attr_field cg_attention_fields[] = {CG_ATTR(cg_attention_attr, heads, I
 
 cg_attention_form cg_attention_operands(const cg_node *n) {
     const cg_attention_attr *attr = n->attr;
-    cg_attention_form f = {.k = 1, .v = 2, .q_offset = 3, .k_offset = 4, .o = 5, .heads = attr->heads};
+    cg_attention_form f = {
+        .k = 1, .v = 2, .q_offset = 3, .k_offset = 4, .o = 5, .heads = attr->heads};
     f.grad = n->op == &cg_op_attention_grad || n->op == &cg_op_attention_qkv_grad;
     f.fused = n->op == &cg_op_attention_qkv || n->op == &cg_op_attention_qkv_grad;
     if (f.fused) {
@@ -57,8 +58,7 @@ cg_attention_form cg_attention_form_of(const cg_node *n) {
 
 /* --- types ----------------------------------------------------------------------------------- */
 
-static cg_status check_matrix(const cg_node *n, int i, const char *name, int64_t heads,
-                              int parts) {
+static cg_status check_matrix(const cg_node *n, int i, const char *name, int64_t heads, int parts) {
     char text[CG_SHAPE_TEXT];
     const cg_value *x = n->in[i];
     CG_TRY(cg_check_float(n, i, name));

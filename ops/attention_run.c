@@ -180,7 +180,7 @@ static void given(const float *x, int64_t rows, int64_t columns, float *y, int64
 /* Floats of a head's matrices, of at most so many rows. */
 static int64_t widened_floats(const cg_attention_form *f, int64_t queries, int64_t keys) {
     int64_t d = f->q_width / f->heads, e = f->v_width / f->heads, floats = 0;
-    const int64_t size[] = {queries * d, keys * d,    keys * e,    queries * e,
+    const int64_t size[] = {queries * d, keys * d,    keys * e, queries * e,
                             queries * e, queries * d, keys * d, keys * e};
     for (int i = 0; i < (f->grad ? 8 : 4); i++) floats += (size[i] + 15) / 16 * 16;
     return floats;

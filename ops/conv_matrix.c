@@ -108,8 +108,11 @@ void cg_conv_matrix_expand(const cg_dnn_conv *g, int threads, const void *weight
 }
 
 void cg_conv_matrix_fold(const cg_dnn_conv *g, int threads, const float *matrix, float *weight) {
-    job j = {
-        .g = g, .weight = (char *)weight, .matrix = (char *)(uintptr_t)matrix, .size = 4, .back = 1};
+    job j = {.g = g,
+             .weight = (char *)weight,
+             .matrix = (char *)(uintptr_t)matrix,
+             .size = 4,
+             .back = 1};
     cg_parallel(threads, g->o, 1, cg_conv_matrix_count(g), matrix_part, &j);
 }
 
@@ -129,8 +132,7 @@ static void patches_part(const void *arg, int64_t begin, int64_t end) {
 }
 
 void cg_conv_patches_get(const cg_dnn_conv *g, int threads, const void *x, void *patch) {
-    job j = {
-        .g = g, .x = (char *)(uintptr_t)x, .patch = patch, .size = cg_dtype_size(g->type)};
+    job j = {.g = g, .x = (char *)(uintptr_t)x, .patch = patch, .size = cg_dtype_size(g->type)};
     int64_t rows = g->n * g->oh;
     cg_parallel(threads, rows, 1, rows * g->ow * g->kh * g->kw * g->c, patches_part, &j);
 }

@@ -18,8 +18,8 @@ void cg_conv_matrix_expand(const cg_dnn_conv *g, int threads, const void *weight
 void cg_conv_matrix_fold(const cg_dnn_conv *g, int threads, const float *matrix, float *weight);
 
 /* Where windows do not overlap (kh, kw ≤ stride, no padding): the pictures' patches, one after
- * the other, [n·oh·ow, kh, kw, c], of g's type; and back, of its c_type, with 0 where a pixel is in no
- * patch. */
+ * the other, [n·oh·ow, kh, kw, c], of g's type; and back, of its c_type, with 0 where a pixel is in
+ * no patch. */
 void cg_conv_patches_get(const cg_dnn_conv *g, int threads, const void *x, void *patch);
 void cg_conv_patches_put(const cg_dnn_conv *g, int threads, const void *patch, void *x);
 

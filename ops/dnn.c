@@ -69,8 +69,8 @@ struct cg_dnn {
     int threads;
     dnnl_primitive_t main, pack; /* pack: weights to or from the layout that main wants */
     int packs_result;            /* pack runs after main */
-    int packs_once;              /* pack runs when cg_dnn_pack is called; main reads PACKED from b */
-    uint64_t layout;             /* a hash of PACKED's */
+    int packs_once;  /* pack runs when cg_dnn_pack is called; main reads PACKED from b */
+    uint64_t layout; /* a hash of PACKED's */
     dnnl_memory_t memory[N_MEMORY];
     dnnl_exec_arg_t main_arg[6], pack_arg[3];
     int n_main, n_pack;
@@ -502,10 +502,14 @@ cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o) {
     char *packed = d->packs_once     ? (char *)o->b
                    : d->packed_bytes ? (char *)o->scratch + d->pad_bytes
                                      : NULL;
-    char *const data[N_MEMORY] = {
-        [A] = (char *)o->a,        [B] = (char *)o->b, [BIAS] = (char *)o->bias,
-        [RESIDUAL] = (char *)o->residual, [C] = o->c,  [PACKED] = packed,
-        [PAD] = o->scratch,        [PACK_PAD] = o->scratch};
+    char *const data[N_MEMORY] = {[A] = (char *)o->a,
+                                  [B] = (char *)o->b,
+                                  [BIAS] = (char *)o->bias,
+                                  [RESIDUAL] = (char *)o->residual,
+                                  [C] = o->c,
+                                  [PACKED] = packed,
+                                  [PAD] = o->scratch,
+                                  [PACK_PAD] = o->scratch};
     pthread_mutex_t *lock = (pthread_mutex_t *)&d->lock;
     pthread_mutex_lock(lock);
     int before = threads_set(d->threads);

@@ -29,7 +29,7 @@ typedef struct cg_dnn_matmul {
     cg_dtype residual_type;
     cg_epilogue f;
     int relu_last; /* the positive part of all that */
-    int pack_b; /* runs are given b as cg_dnn_pack has laid it out; batch 1 only */
+    int pack_b;    /* runs are given b as cg_dnn_pack has laid it out; batch 1 only */
 } cg_dnn_matmul;
 
 /* What a convolution computes, c from which operands a and b. */
@@ -47,9 +47,9 @@ typedef struct cg_dnn_conv {
     int64_t dilation, groups; /* 1: none; c and o are those of all groups */
     int bias, residual, relu; /* forward: whether bias [o] and a residual, as y, are added, and the
                                * positive part is taken */
-    cg_dtype type, c_type; /* of a and b, f32 or bf16; and of c, f32 where that is dweight */
+    cg_dtype type, c_type;    /* of a and b, f32 or bf16; and of c, f32 where that is dweight */
     cg_dtype residual_type;
-    int pack_b;            /* as of cg_dnn_matmul; not of weights */
+    int pack_b; /* as of cg_dnn_matmul; not of weights */
 } cg_dnn_conv;
 
 /* Makes a kernel; the caller frees it. errors  CG_EKERNEL: oneDNN has none, or not

@@ -87,10 +87,9 @@ static cg_status prepare(cg_prep *p) {
 static cg_status run(const cg_task *t) {
     const cg_value *c = t->node->out[0];
     if (t->state)
-        return cg_dnn_run(t->state, &(cg_dnn_operands){.a = t->in[0],
-                                                       .b = t->in[1],
-                                                       .c = t->out[0],
-                                                       .scratch = t->scratch});
+        return cg_dnn_run(t->state,
+                          &(cg_dnn_operands){
+                              .a = t->in[0], .b = t->in[1], .c = t->out[0], .scratch = t->scratch});
     size_t count = (size_t)cg_shape_count(&c->shape); /* sums of nothing */
     if (count > 0) memset(t->out[0], 0, count * cg_dtype_size(c->dtype));
     return CG_OK;

@@ -228,7 +228,8 @@ static void impossible_batches_are_refused(void **state) {
         cg_params *params;
         cg_graph *g;
         ok(cg_params_create(&params));
-        assert_int_equal(cg_program_build(params, &d, &cases[i].build, &(cg_program){0}, &g), CG_EINVAL);
+        assert_int_equal(cg_program_build(params, &d, &cases[i].build, &(cg_program){0}, &g),
+                         CG_EINVAL);
         if (!strstr(cg_error_message(), cases[i].message))
             fail_msg("found \"%s\", wanted \"%s\"", cg_error_message(), cases[i].message);
         cg_params_free(params);

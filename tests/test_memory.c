@@ -166,7 +166,8 @@ static void test_arena_is_tight(void **state) {
     cg_context *ctx;
     cg_account a;
     assert_int_equal(cg_context_create(THREADS, &ctx), CG_OK);
-    if (cg_account_plan(ctx, &d, &b, &(cg_program){.gradients = 1}, &a) != CG_OK) fail_msg("%s", cg_error_message());
+    if (cg_account_plan(ctx, &d, &b, &(cg_program){.gradients = 1}, &a) != CG_OK)
+        fail_msg("%s", cg_error_message());
     printf("arena %zu, lower bound %zu, without reuse %zu\n", a.plan.arena_bytes,
            a.plan.lower_bound, a.plan.all_bytes);
     assert_true(a.plan.arena_bytes >= a.plan.lower_bound);

@@ -28,7 +28,8 @@ const cg_clip_desc *cg_runner_desc(const cg_runner *r);
 cg_context *cg_runner_context(const cg_runner *r);
 
 /* How graphs are made from here on (see train/program.h); plans made so far are freed. saved is
- * borrowed, and may be NULL. errors  CG_EUNSUPPORTED: bf16 on a processor that cannot multiply it */
+ * borrowed, and may be NULL. errors  CG_EUNSUPPORTED: bf16 on a processor that cannot multiply it
+ */
 cg_status cg_runner_set_program(cg_runner *r, cg_precision precision, cg_passes_off off,
                                 cg_pass_saving *saved);
 

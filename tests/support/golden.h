@@ -63,7 +63,7 @@ double largest_difference(const float *a, const float *b, int64_t n);
 
 typedef struct golden_setting {
     int backward; /* batch statistics, loss and gradients; 0: inference */
-    int passes; /* 0: none; 1: equal and dead nodes go; 2: all of ops/passes, too */
+    int passes;   /* 0: none; 1: equal and dead nodes go; 2: all of ops/passes, too */
     int threads;
     cg_text_layout layout;
 } golden_setting;
