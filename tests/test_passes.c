@@ -1,7 +1,7 @@
 /* labels: unit grad */
 /* Passes change what a model costs and not what it computes: small models of every kind, each pass
- * left out in turn, give the same losses, embeddings and gradients within rounding; to the bit where
- * a pass leaves the arithmetic alone. */
+ * left out in turn, give the same losses, embeddings and gradients within rounding; to the bit
+ * where a pass leaves the arithmetic alone. */
 #include "graph/op.h"
 #include "ops/ops.h"
 #include "tests/support/hash.h"
