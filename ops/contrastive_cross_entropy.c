@@ -1,5 +1,5 @@
-/* contrastive_cross_entropy: softmax_cross_entropy over both axes of one matrix, which is read
- * once. row_lse[i]    = ln Σ_j e^x[i,j],  row_loss[i]    = row_lse[i] - x[i, row_label[i]]
+/* contrastive_cross_entropy: softmax_cross_entropy over both axes of a matrix, read once.
+ *   row_lse[i]    = ln Σ_j e^x[i,j],  row_loss[i]    = row_lse[i] - x[i, row_label[i]]
  *   column_lse[j] = ln Σ_i e^x[i,j],  column_loss[j] = column_lse[j] - x[column_label[j], j]
  * shapes  logits x [N, M] f32, row_label i32 [N], column_label i32 [M] -> row_loss [N],
  *         column_loss [M]; row_lse [N], column_lse [M], kept for the gradient
@@ -12,8 +12,9 @@
  *         whose columns' sums are added in the chunks' order: bits do not depend on the threads.
  *
  * contrastive_cross_entropy_grad: its gradient, in one sweep.
- *   dx[i,j] = drow[i] (e^(x[i,j] - row_lse[i]) - [j is row_label[i]])
- *           + dcolumn[j] (e^(x[i,j] - column_lse[j]) - [i is column_label[j]])
+ *   r[i,j] = drow[i] (e^(x[i,j] - row_lse[i]) - [j is row_label[i]])
+ *   c[i,j] = dcolumn[j] (e^(x[i,j] - column_lse[j]) - [i is column_label[j]])
+ *   dx = r + c
  * shapes  logits, row_label, column_label, row_lse, column_lse, drow, dcolumn -> dx as logits */
 #include "ops/check.h"
 #include "ops/kernel.h"
