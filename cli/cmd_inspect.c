@@ -356,7 +356,8 @@ static json_t *layers_json(const inspected *m) {
 
 static json_t *account_json(const cg_account *c) {
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "total_bytes", (json_int_t)c->total,
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "frozen_bytes",
+        (json_int_t)c->plan.frozen_bytes, "total_bytes", (json_int_t)c->total,
         "parameter_bytes", (json_int_t)c->params, "gradient_bytes", (json_int_t)c->gradients,
         "moment_bytes", (json_int_t)c->moments, "batch_bytes", (json_int_t)c->inputs, "arena_bytes",
         (json_int_t)c->plan.arena_bytes, "arena_lower_bound", (json_int_t)c->plan.lower_bound,
@@ -393,6 +394,7 @@ static cg_status print_graph(const arguments *a, const inspected *m) {
 }
 
 static cg_status inspect(const arguments *a, inspected *m) {
+    if (a->precision == CG_PRECISION_BF16) CG_TRY(cg_context_check_bf16());
     CG_TRY(load_description(a->model, m));
     CG_TRY(choose_sizes(a, m));
     CG_TRY(build_graph(a, m));

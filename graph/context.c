@@ -27,3 +27,9 @@ int cg_context_has_bf16(void) {
     return 0;
 #endif
 }
+
+cg_status cg_context_check_bf16(void) {
+    if (cg_context_has_bf16()) return CG_OK;
+    return cg_error(CG_EUNSUPPORTED,
+                    "bf16: this processor has no instructions for it (avx512_bf16)");
+}

@@ -17,8 +17,9 @@ typedef struct cg_context {
 cg_status cg_context_create(int threads, cg_context **out);
 void cg_context_free(cg_context *c);
 
-/* Has this processor instructions that multiply bf16 and add in f32? */
+/* Has this processor instructions that multiply bf16 and add in f32? errors  CG_EUNSUPPORTED */
 int cg_context_has_bf16(void);
+cg_status cg_context_check_bf16(void);
 
 CG_API_END
 

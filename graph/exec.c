@@ -233,10 +233,16 @@ static cg_status run_timing(cg_exec *e) {
     return CG_OK;
 }
 
-static int64_t first_nonfinite(const cg_value *v, const float *x) {
+/* The first element of an f32 or bf16 value that is not finite, or -1; *x is what it is. */
+static int64_t first_nonfinite(const cg_value *v, const void *data, float *x) {
     int64_t n = cg_shape_count(&v->shape);
     for (int64_t i = 0; v->dtype == CG_F32 && i < n; i++)
-        if (!isfinite(x[i])) return i;
+        if (!isfinite(*x = ((const float *)data)[i])) return i;
+    for (int64_t i = 0; v->dtype == CG_BF16 && i < n; i++) {
+        uint32_t bits = (uint32_t)((const uint16_t *)data)[i] << 16;
+        memcpy(x, &bits, sizeof *x);
+        if (!isfinite(*x)) return i;
+    }
     return -1;
 }
 
@@ -244,10 +250,11 @@ static int64_t first_nonfinite(const cg_value *v, const float *x) {
 static int is_broken(const cg_exec *e, const cg_node *n, cg_nonfinite *out) {
     for (int k = 0; k < n->n_out; k++) {
         const cg_value *v = n->out[k];
-        const float *x = (const float *)(void *)e->address[v->id];
-        int64_t at = x ? first_nonfinite(v, x) : -1;
+        const char *data = e->address[v->id];
+        float x = 0;
+        int64_t at = data ? first_nonfinite(v, data, &x) : -1;
         if (at < 0) continue;
-        *out = (cg_nonfinite){n, n->name, at, x[at]};
+        *out = (cg_nonfinite){n, n->name, at, x};
         return 1;
     }
     return 0;
@@ -258,11 +265,10 @@ static cg_status run_checking(cg_exec *e, cg_nonfinite *out) {
     const cg_graph *g = e->plan->graph;
     for (int i = 0; i < g->n_value; i++) {
         const cg_value *v = g->value[i];
-        int64_t at =
-            v->kind == CG_VALUE_RESULT ? -1 : first_nonfinite(v, (float *)(void *)e->address[i]);
+        float x = 0;
+        int64_t at = v->kind == CG_VALUE_RESULT ? -1 : first_nonfinite(v, e->address[i], &x);
         if (at < 0) continue;
-        *out = (cg_nonfinite){
-            .name = v->name, .element = at, .value = ((float *)(void *)e->address[i])[at]};
+        *out = (cg_nonfinite){.name = v->name, .element = at, .value = x};
         return CG_OK;
     }
     for (int i = 0; i < g->n_node; i++) {

@@ -22,7 +22,7 @@ typedef enum cg_place {
     CG_PLACE_ARENA,  /* at storage[at].offset */
     CG_PLACE_VALUE,  /* those of value `at`: an input, a parameter, a constant, or what it views */
     CG_PLACE_SELF,   /* an input, a parameter or a constant */
-    CG_PLACE_FROZEN, /* kept with the parameters, by kept[at] if by any */
+    CG_PLACE_FROZEN, /* kept with the parameters, if at all */
     CG_PLACE_OUTPUT, /* written straight to what output `at` is bound to */
 } cg_place;
 

@@ -252,7 +252,7 @@ static cg_status run(const cg_task *t) {
 const cg_op cg_op_batch_norm_grad = {
     .name = "batch_norm_grad",
     .min_in = 6,
-    .max_in = 6,
+    .max_in = 7,
     .n_out = 4,
     .min_out = 3,
     .attr_size = sizeof(cg_batch_norm_attr),
@@ -261,7 +261,7 @@ const cg_op cg_op_batch_norm_grad = {
     .prepare = prepare,
     .run = run,
     .inplace = 1u << 0 | 1u << 5,
-    .bf16_in = 1u << 0 | 1u << 5,
+    .bf16_in = 1u << 0 | 1u << 5 | 1u << 6,
     .bf16_out = 1u << 0 | 1u << 3,
 };
 

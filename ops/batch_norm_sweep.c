@@ -47,9 +47,10 @@ size_t cg_batch_norm_scratch(const cg_prep *p, const cg_batch_norm_grid *g) {
     int bf16 = 0;
     for (int i = 0; i < p->node->n_in; i++) bf16 |= cg_is_bf16(p->node->in[i]);
     for (int i = 0; i < p->node->n_out; i++) bf16 |= cg_is_bf16(p->node->out[i]);
-    cg_batch_norm_room r = cg_batch_norm_room_of(NULL, g);
+    double base; /* only distances from it count */
+    cg_batch_norm_room r = cg_batch_norm_room_of(&base, g);
     size_t blocks = bf16 ? (size_t)p->ctx->threads * CG_BATCH_NORM_BLOCKS * block_floats(g) : 0;
-    return (size_t)((char *)r.block - (char *)NULL) + blocks * sizeof(float);
+    return (size_t)((char *)r.block - (char *)&base) + blocks * sizeof(float);
 }
 
 static int threads_for(const cg_task *t, int64_t elements) {

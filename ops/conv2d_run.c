@@ -123,7 +123,11 @@ static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
 static void ask_for_pack(conv_state *s, cg_prep *p) {
     p->pack = 1;
     p->pack_bytes = cg_dnn_pack_bytes(s->dnn);
-    p->pack_key = cg_dnn_pack_key(s->dnn) * 2 + (uint64_t)s->expand;
+    p->pack_key = cg_dnn_pack_key(s->dnn);
+    const int64_t place[] = {s->matrix.h,  s->matrix.w,      s->matrix.oh,     s->matrix.ow,
+                             s->matrix.kh, s->matrix.stride, s->matrix.padding};
+    for (int i = 0; s->expand && i < 7; i++)
+        p->pack_key = (p->pack_key ^ (uint64_t)place[i]) * 0x100000001b3u;
     if (s->expand && p->pack_bytes == 0)
         p->pack_bytes = (size_t)cg_conv_matrix_count(&s->matrix) * cg_dtype_size(s->g.type);
     s->packed = p->pack_bytes > 0;

@@ -205,8 +205,9 @@ CG_INLINE void transform_pixels(const shape *s, const float *x, int64_t t, int64
         const float *picture = x + p.picture * s->h * s->w * s->c;
         int64_t row = p.row - 1, column = p.column - 1;
         float *to = v + i * s->deep;
-        /* Vectors may reach into the next pixel: the last row of a picture is never read here. */
-        if (row >= 0 && column >= 0 && row + 4 <= s->h && column + 4 <= s->w) {
+        /* Vectors may reach into the next pixel, which the last row of a picture need not have. */
+        int inside = row >= 0 && column >= 0 && row + 4 <= s->h && column + 4 <= s->w;
+        if (inside && (row + 4 < s->h || s->deep == s->c)) {
             from_pixels(picture + (row * s->w + column) * s->c, s->w * s->c, s->c, s->deep, to,
                         step);
             continue;

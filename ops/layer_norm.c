@@ -4,15 +4,17 @@
  *         gradient
  * attr    eps: float, 0 or more
  * vjp     layer_norm_grad, below
- * errors  CG_ESHAPE: x is a scalar, D is 0, or gain or bias is not [D]. CG_EDTYPE: not f32.
- *         CG_EINVAL: eps is negative
+ * errors  CG_ESHAPE: x is a scalar, D is 0, or gain or bias is not [D]. CG_EDTYPE: not f32
+ *         or bf16. CG_EINVAL: eps is negative
  * source  Ba, Kiros, Hinton, arXiv:1607.06450
  *
- * layer_norm_grad: its gradient, x and dy read once; and, where it is asked for, y again, which
- * then need not be kept. h = (x - mean) · rstd,  g = dy · gain,  dx = rstd (g - Σ g / D - h Σ (g h)
- * / D) dgain = Σ over rows of dy h,  dbias = Σ over rows of dy shapes  x, gain, mean, rstd, dy,
- * bias where y is asked for (x, dy f32 or bf16) -> dx as x, dgain [D], dbias [D], y as x or absent
- * Sums over rows are taken in chunks of rows that do not depend on the number of threads. */
+ * layer_norm_grad: its gradient, x and dy read once; and y again where that is asked for, which
+ * then need not be kept.
+ *   h = (x - mean) · rstd,  g = dy · gain,  dx = rstd (g - Σ g / D - h Σ (g h) / D)
+ *   dgain = Σ over rows of dy h,  dbias = Σ over rows of dy
+ * shapes  x, gain, mean, rstd, dy, bias where y is asked for -> dx as x, dgain [D], dbias [D],
+ *         y as x or absent; x, dy f32 or bf16
+ * numeric Sums over rows are taken in chunks of rows that do not depend on the number of threads. */
 #include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/kernel.h"

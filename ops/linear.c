@@ -3,10 +3,10 @@
  * shapes  x [..., K], weight [N, K], bias [N] or absent, residual as y or absent -> y [..., N]
  * attr    f: int, a cg_epilogue; 0: f(u) = u
  * vjp     over rows (all axes but the last): du = f's own of dy, dx = du · weight,
- *         dweight = duᵀ · x, dbias = sum of du, dresidual = dy; where f is given, u is computed
- * again errors  CG_ESHAPE: x is a scalar or has no columns, ranks, sizes that differ. CG_EDTYPE:
- * not f32 or bf16, or x and weight not of one type. CG_EINVAL: f onnx    MatMul, Add, those of f,
- * Add */
+ *         dweight = duᵀ · x, dbias = sum of du, dresidual = dy; where f is given, u is made again
+ * errors  CG_ESHAPE: x is a scalar or has no columns, ranks, sizes that differ. CG_EDTYPE: not f32
+ *         or bf16, or x and weight not of one type. CG_EINVAL: f
+ * onnx    MatMul, Add, those of f, Add */
 #include "ops/check.h"
 #include "ops/dnn.h"
 #include "ops/ops.h"

@@ -27,6 +27,7 @@ struct cg_runner {
     cg_program how;
     entry kept[KEPT], *current;
     int64_t clock, runs[EMBED_TEXTS + 1];
+    int once; /* the weights are a file's: perhaps there will be a single run */
     uint64_t seed;
     int64_t stream[2]; /* the run's seed and the batch's epoch */
     /* captions as the tower reads them */
@@ -82,13 +83,13 @@ static cg_status make(cg_runner *r, entry *e) {
     return s;
 }
 
-/* Makes the plan for these sizes current, with trained parameters' gradients not yet bound. Weights
- * are laid out once, for all later runs, when embeddings are asked for a second time: for a single
- * run that would cost more than it saves. */
+/* Makes the plan for these sizes current, with trained parameters' gradients not yet bound. For
+ * embeddings weights are laid out once, for all later runs; of a model that is only used, when they
+ * are asked for a second time: for a single run that would cost more than it saves. */
 static cg_status use(cg_runner *r, purpose what, const cg_clip_build *b) {
     entry wanted = {.purpose = what, .build = *b}, *e = find(r, &wanted);
     wanted.build.training = wanted.build.loss = is_training(what);
-    wanted.frozen = !is_training(what) && r->runs[what] > 0;
+    wanted.frozen = !is_training(what) && (!r->once || r->runs[what] > 0);
     r->runs[what]++;
     if (!e || e->frozen < wanted.frozen) {
         if (!e) e = oldest(r);
@@ -128,6 +129,7 @@ static cg_status create(cg_context *ctx, const cg_clip_desc *d, const char *fold
     if (!r) return cg_error(CG_ENOMEM, "no memory for a runner");
     r->ctx = ctx;
     r->desc = *d;
+    r->once = folder != NULL;
     cg_status s = cg_params_create(&r->params);
     if (s == CG_OK) s = declare(r);
     if (s == CG_OK) s = folder ? cg_checkpoint_map(folder, r->params) : cg_params_alloc(r->params);
@@ -173,9 +175,7 @@ cg_context *cg_runner_context(const cg_runner *r) {
 
 cg_status cg_runner_set_program(cg_runner *r, cg_precision precision, cg_passes_off off,
                                 cg_pass_saving *saved) {
-    if (precision == CG_PRECISION_BF16 && !cg_context_has_bf16())
-        return cg_error(CG_EUNSUPPORTED,
-                        "bf16: this processor has no instructions for it (avx512_bf16)");
+    if (precision == CG_PRECISION_BF16) CG_TRY(cg_context_check_bf16());
     cg_exec_forget(r->exec);
     for (int i = 0; i < KEPT; i++) entry_free(&r->kept[i]);
     r->current = NULL;

@@ -135,6 +135,7 @@ static void clamp_temperature(trainer *t) {
     float *x = cg_params_find(cg_runner_params(t->r), "logit_scale")->data;
     float limit = (float)t->o->learned_limit;
     *x = *x < 0 ? 0 : *x > limit ? limit : *x;
+    cg_params_changed(cg_runner_params(t->r));
 }
 
 static cg_status step(trainer *t, const cg_batch *b, cg_train_progress *p) {

@@ -2,8 +2,9 @@
  * can. Parameters keep their f32 and are cast, once a run; sums are f32 in every kernel.
  *
  * What stays f32: statistics, softmax, losses, weight gradients; the products of embeddings, whose
- * logits are what the loss looks at; and sums of residual branches, that is results of `add`, so
- * that a small branch is not rounded away (as under PyTorch's autocast). */
+ * logits are what the loss looks at; and sums of a transformer's residual branches, that is results
+ * of `add`, so that a small branch is not rounded away. A ResNet's sums are rounded: they are
+ * operands of the next convolution. Both as under PyTorch's autocast. */
 #include "ops/passes/rewrite.h"
 
 /* The operands of matrix ops that are multiplied, as bits; 0: no matrix op. */
