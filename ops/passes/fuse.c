@@ -22,6 +22,7 @@ static cg_value *with_activation(cg_graph *g, const cg_node *n) {
     cg_epilogue f = epilogue_of(n->op);
     const cg_node *linear = f ? layer(g, n->in[0], n) : NULL;
     if (!linear || cg_linear_epilogue(linear)) return NULL;
+    if (f == CG_EPILOGUE_RELU) return NULL; /* oneDNN's turns NaN into 0, and hides it */
     return cg_linear_with(g, linear->in[0], linear->in[1], linear->n_in > 2 ? linear->in[2] : NULL,
                           f, NULL);
 }
