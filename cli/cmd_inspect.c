@@ -357,9 +357,9 @@ static json_t *layers_json(const inspected *m) {
 static json_t *account_json(const cg_account *c) {
     return json_pack(
         "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "frozen_bytes",
-        (json_int_t)c->plan.frozen_bytes, "total_bytes", (json_int_t)c->total,
-        "parameter_bytes", (json_int_t)c->params, "gradient_bytes", (json_int_t)c->gradients,
-        "moment_bytes", (json_int_t)c->moments, "batch_bytes", (json_int_t)c->inputs, "arena_bytes",
+        (json_int_t)c->plan.frozen_bytes, "total_bytes", (json_int_t)c->total, "parameter_bytes",
+        (json_int_t)c->params, "gradient_bytes", (json_int_t)c->gradients, "moment_bytes",
+        (json_int_t)c->moments, "batch_bytes", (json_int_t)c->inputs, "arena_bytes",
         (json_int_t)c->plan.arena_bytes, "arena_lower_bound", (json_int_t)c->plan.lower_bound,
         "scratch_bytes", (json_int_t)c->plan.scratch_bytes, "no_reuse_bytes",
         (json_int_t)c->plan.all_bytes, "flops", (json_int_t)c->plan.flops);

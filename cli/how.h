@@ -9,7 +9,7 @@
 #define CLI_PRECISION_DOC                                                                          \
     "fp32, or bf16 (amp_bf16): matrix products of bf16 numbers, summed in f32 (fp32)"
 #define CLI_PASSES_DOC                                                                             \
-    "rewrites of the graph: all, none, or all but some, as in -rows,-fuse (all); `clipgraph "        \
+    "rewrites of the graph: all, none, or all but some, as in -rows,-fuse (all); `clipgraph "      \
     "inspect MODEL` lists them"
 
 /* The text of an option; what is misspelt is a usage error, which exits with 2. */

@@ -125,7 +125,8 @@ cg_status cg_frozen_keep(cg_plan *p) {
 
 /* --- computing -------------------------------------------------------------------------------- */
 
-/* Addresses while frozen nodes run: of parameters, constants, entries and what is only passed on. */
+/* Addresses while frozen nodes run: of parameters, constants, entries and what is only passed on.
+ */
 typedef struct work {
     const cg_plan *p;
     uint64_t version; /* of the parameters */
@@ -140,7 +141,7 @@ static void *new_bytes(size_t bytes) {
 }
 
 static int is_fresh(const cg_derived *d, uint64_t version) {
-    return d->data && d->version == version;
+    return d && d->data && d->version == version;
 }
 
 static cg_derived *entry_of(const cg_plan *p, int value) {
@@ -156,14 +157,14 @@ static void mark_needed(work *w) {
         const cg_kept *k = &w->p->kept[i];
         const cg_value *v = viewed(g->value[k->value]);
         cg_derived *own = k->node < 0 ? NULL : entry_of(w->p, v->id);
-        if (is_fresh(k->entry, w->version) || (own && is_fresh(own, w->version))) continue;
+        if (is_fresh(k->entry, w->version) || is_fresh(own, w->version)) continue;
         if (v->node) w->needed[v->node->id] = 1;
     }
     for (int i = g->n_node - 1; i >= 0; i--)
         for (int k = 0; w->needed[i] && k < g->node[i]->n_in; k++) {
             const cg_value *v = viewed(g->node[i]->in[k]);
             cg_derived *d = entry_of(w->p, v->id);
-            if (v->node && !(d && is_fresh(d, w->version))) w->needed[v->node->id] = 1;
+            if (v->node && !is_fresh(d, w->version)) w->needed[v->node->id] = 1;
         }
 }
 
@@ -240,7 +241,7 @@ static void begin_addresses(work *w) {
         cg_derived *d = entry_of(w->p, i);
         if (v->kind == CG_VALUE_PARAM) w->address[i] = v->param->data;
         if (v->kind == CG_VALUE_CONSTANT) w->address[i] = (void *)(uintptr_t)v->data;
-        if (d && is_fresh(d, w->version)) w->address[i] = d->data;
+        if (is_fresh(d, w->version)) w->address[i] = d->data;
     }
 }
 

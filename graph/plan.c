@@ -149,7 +149,7 @@ static cg_status prepare_all(cg_plan *p) {
     for (int i = 0; i < g->n_node; i++) {
         const cg_node *n = g->node[i];
         cg_prep prep = {.ctx = p->ctx, .node = n, .pack = -1};
-        for (int k = 0; p->key && k < n->n_in; k++)
+        for (int k = 0; p->key && p->frozen && k < n->n_in; k++)
             if (p->key[n->in[k]->id] && !p->frozen[i]) prep.frozen |= 1u << k;
         if (n->op->flops && !(p->frozen && p->frozen[i])) p->report.flops += n->op->flops(n);
         if (n->op->prepare) {

@@ -12,9 +12,9 @@
  * then need not be kept.
  *   h = (x - mean) · rstd,  g = dy · gain,  dx = rstd (g - Σ g / D - h Σ (g h) / D)
  *   dgain = Σ over rows of dy h,  dbias = Σ over rows of dy
- * shapes  x, gain, mean, rstd, dy, bias where y is asked for -> dx as x, dgain [D], dbias [D],
- *         y as x or absent; x, dy f32 or bf16
- * numeric Sums over rows are taken in chunks of rows that do not depend on the number of threads. */
+ * shapes  x, gain, mean, rstd, dy, [bias] (with y) -> dx as x, dgain [D], dbias [D], [y] as x;
+ *         x, dy f32 or bf16
+ * numeric Sums over rows are taken in chunks that do not depend on the number of threads. */
 #include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/kernel.h"
