@@ -43,7 +43,15 @@ static int reads(const cg_node *n, const cg_value *v) {
     return 0;
 }
 
-/* Is `gradient` the gradient of n, and gives nothing again yet? */
+/* Can the gradient read what it lacks of n's operands? That of batch norm takes no residual unless
+ * relu follows. */
+static int takes_operands(const cg_node *n, const cg_node *gradient, int own) {
+    int lacks = 0;
+    for (int i = own + 1; i < n->n_in; i++) lacks += !reads(gradient, n->in[i]);
+    return gradient->n_in + lacks <= gradient->op->max_in;
+}
+
+/* Is `gradient` the gradient of n, can it give y again, and does not yet? */
 static int is_gradient(const cg_node *n, const cg_node *gradient) {
     const struct pair *p = pair_of(n->op, gradient->op);
     if (!p || gradient->n_out == gradient->op->n_out || reads(gradient, n->out[0])) return 0;
@@ -51,7 +59,7 @@ static int is_gradient(const cg_node *n, const cg_node *gradient) {
         if (gradient->in[i] != n->in[i]) return 0;
     for (int o = 1; o < n->n_out; o++)
         if (gradient->in[p->own + o] != n->out[o]) return 0;
-    return 1;
+    return takes_operands(n, gradient, p->own);
 }
 
 cg_node *cg_gradient_of(const cg_graph *g, const cg_node *n) {
