@@ -24,9 +24,6 @@ augmentation=(
     --aug-gain 0.3
     --aug-saturation 0.6
 )
-# Products of bf16 numbers, where the processor has them: the same quality in less time.
-precision=fp32
-! grep -qw avx512_bf16 /proc/cpuinfo 2>/dev/null || precision=bf16
 val_every=14 # epochs
 save_every=7 # epochs
 
@@ -90,7 +87,7 @@ train() {
         --train-data "$data/train.tsv" --val-data "$data/style.tsv" --val-frequency "$val_every" \
         --epochs "$epochs" --batch-size "$batch" --lr "$learning_rate" --wd "$weight_decay" \
         --warmup "$warmup" --grad-clip-norm "$clip" --save-frequency "$save_every" \
-        --precision "$precision" "${augmentation[@]}"
+        "${augmentation[@]}"
 }
 
 say "Packages and the program"
