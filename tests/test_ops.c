@@ -281,7 +281,7 @@ static void run_bf16_parts(const cg_fixture *f) {
     const unsigned *p = part[f->c->op == &cg_op_attention_qkv];
     if (cg_fixture_in_count(f, 0) > 1024) return;
     for (unsigned in = 0; in < 8; in++)
-        for (unsigned out = 0; out < 8; out++)
+        for (unsigned out = in == 0; out < 8; out++)
             run_bf16(f, (in & 1) * p[0] | (in >> 1 & 1) * p[1] | (in >> 2) * p[2], out);
 }
 
