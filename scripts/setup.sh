@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 
 # OpenCL is not used, but the CMake package of libdnnl-dev does not load without it.
 packages=(gcc g++ cmake ninja-build pkg-config git ca-certificates
-    libdnnl-dev ocl-icd-opencl-dev libprotobuf-c-dev protobuf-c-compiler libcmocka-dev libjansson-dev
-    libturbojpeg0-dev libspng-dev libwebp-dev libexif-dev libutf8proc-dev libxxhash-dev zlib1g-dev)
+    libdnnl-dev ocl-icd-opencl-dev libprotobuf-c-dev protobuf-c-compiler libonnx-dev libcmocka-dev
+    libjansson-dev libturbojpeg0-dev libspng-dev libwebp-dev libexif-dev libutf8proc-dev libxxhash-dev zlib1g-dev)
 commands=()
 for option in "$@"; do
     case $option in

@@ -40,7 +40,7 @@ static const struct {
 } libraries[] = {
     {"dnnl", {"ops/dnn.c", NULL}}, {"oneapi/", {"ops/dnn.c", NULL}}, {"turbojpeg", {"data/", NULL}},
     {"spng", {"data/", NULL}},     {"webp/", {"data/", NULL}},       {"libexif/", {"data/", NULL}},
-    {"utf8proc", {"data/", NULL}}, {"argp.h", {"cli/", NULL}},
+    {"utf8proc", {"data/", NULL}}, {"argp.h", {"cli/", NULL}},     {"onnx/", {"serialize/", NULL}},
 };
 
 static int starts(const char *s, const char *with) {
