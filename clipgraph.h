@@ -73,6 +73,7 @@
 #include "ops/ops.h"
 #include "ops/passes/passes.h"
 #include "serialize/checkpoint.h"
+#include "serialize/graph_json.h"
 #include "serialize/npy.h"
 #include "serialize/params_io.h"
 #include "serialize/safetensors.h"

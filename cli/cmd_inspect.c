@@ -1,11 +1,9 @@
 /* clipgraph inspect: what a model is made of and what it will cost, before any step is run. */
 #include "cli/cli.h"
-#include "graph/summary.h"
-#include "train/account.h"
-#include "train/program.h"
+#include "cli/inspect.h"
+#include "graph/nearest.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,22 +17,15 @@ enum {
     KEY_LAYERS,
     KEY_GRAPH,
     KEY_COLLAPSE,
+    KEY_AFTER,
+    KEY_TOWER,
+    KEY_OUT,
     KEY_GRADIENTS,
     KEY_THREADS,
     KEY_PRECISION,
     KEY_PASSES,
     KEY_JSON
 };
-
-typedef struct arguments {
-    const char *model;
-    int64_t batch, tokens; /* tokens 0: the context length */
-    int inference, layers, collapse, gradients, threads, json;
-    char graph; /* 't', 'd', or 0: none */
-    cg_precision precision;
-    cg_passes_off off;
-    int passes_given;
-} arguments;
 
 static const struct argp_option options[] = {
     {"batch-size", KEY_BATCH, "N", 0, "pairs in a batch (default 64)", 0},
@@ -43,10 +34,20 @@ static const struct argp_option options[] = {
     {"training", KEY_TRAINING, NULL, 0, "show the graph of a training step (default)", 0},
     {"inference", KEY_INFERENCE, NULL, 0, "show the graph of inference instead", 0},
     {"layers", KEY_LAYERS, NULL, 0, "list every node, not only the stages", 0},
-    {"graph", KEY_GRAPH, "text|dot", 0, "print the graph alone, as text or for Graphviz", 0},
+    {"tower", KEY_TOWER, "image|text|both", 0, "with --inference: the graph of one tower (both)",
+     0},
+    {"graph", KEY_GRAPH, "FORMAT", 0,
+     "print the graph alone: text, dot (for Graphviz), svg (a picture, drawn by Graphviz) or json",
+     0},
+    {"out", KEY_OUT, "FILE", 0, "with --graph: write it to a file, whole or not at all", 0},
     {"gradients", KEY_GRADIENTS, NULL, 0, "with --graph: the gradients' nodes too", 0},
     {"collapse", KEY_COLLAPSE, "N", 0,
-     "with --graph dot: one box for nodes whose names share N parts", 0},
+     "with --graph dot or svg: one box for nodes whose names share N parts", 0},
+    {"after", KEY_AFTER, "PASS", 0,
+     "with --graph: the graph as it is after this pass and those before it; none: as the model is "
+     "described (default); all; each: one file for each pass that changes something, in the folder "
+     "--out",
+     0},
     {"threads", KEY_THREADS, "N", 0, "threads to plan for (default: one per processor)", 0},
     {"precision", KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
     {"passes", KEY_PASSES, "LIST", 0,
@@ -57,8 +58,54 @@ static const struct argp_option options[] = {
     {0},
 };
 
+static inspect_format graph_format(const struct argp_state *state, const char *text) {
+    static const char *const names[] = {"text", "dot", "svg", "json"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(text, names[i]) == 0) return (inspect_format)(INSPECT_GRAPH_TEXT + i);
+    argp_error(state, "--graph: found \"%s\", wanted text, dot, svg or json", text);
+    return INSPECT_NO_GRAPH;
+}
+
+static void choose_tower(const struct argp_state *state, const char *text, inspect_arguments *a) {
+    int image = strcmp(text, "image") == 0, words = strcmp(text, "text") == 0;
+    if (!image && !words && strcmp(text, "both") != 0)
+        argp_error(state, "--tower: found \"%s\", wanted image, text or both", text);
+    a->images = !words;
+    a->texts = !image;
+}
+
+/* How many passes of the list run. */
+static void choose_pass(const struct argp_state *state, const char *text, inspect_arguments *a) {
+    int n;
+    const cg_pass *pass = cg_pass_list(&n);
+    a->after_given = 1;
+    a->after = strcmp(text, "each") == 0 ? INSPECT_EACH : strcmp(text, "all") == 0 ? n : 0;
+    if (a->after || strcmp(text, "none") == 0) return;
+    const char *name[CG_MAX_PASSES + 4] = {"each", "all", "none"};
+    for (int i = 0; i < n; i++) {
+        name[3 + i] = pass[i].name;
+        if (strcmp(text, pass[i].name) == 0) a->after = i + 1;
+    }
+    if (a->after) return;
+    const char *nearest = cg_nearest(text, name);
+    if (nearest)
+        argp_error(state, "--after: there is no pass \"%s\"; did you mean %s?", text, nearest);
+    argp_error(state, "--after: there is no pass \"%s\"; `clipgraph inspect MODEL` lists them",
+               text);
+}
+
+static void check_together(const struct argp_state *state, const inspect_arguments *a) {
+    if (a->gradients && a->inference) argp_error(state, "--gradients: inference has none");
+    if (!(a->images && a->texts) && !a->inference)
+        argp_error(state, "--tower goes with --inference: a training step needs both");
+    if (a->graph && a->json) argp_error(state, "--graph and --json exclude each other");
+    if ((a->gradients || a->collapse || a->after_given || a->out) && !a->graph)
+        argp_error(state, "--gradients, --collapse, --after and --out go with --graph");
+    if (a->after == INSPECT_EACH && !a->out) argp_error(state, "--after each: which folder? --out");
+}
+
 static error_t parse(int key, char *text, struct argp_state *state) {
-    arguments *a = state->input;
+    inspect_arguments *a = state->input;
     switch (key) {
     case KEY_BATCH:
         a->batch = cli_int(state, "batch-size", text, 1, 1 << 20);
@@ -95,9 +142,17 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         a->json = 1;
         return 0;
     case KEY_GRAPH:
-        if (strcmp(text, "text") != 0 && strcmp(text, "dot") != 0)
-            argp_error(state, "--graph: found \"%s\", wanted text or dot", text);
-        a->graph = text[0];
+        a->graph = graph_format(state, text);
+        return 0;
+    case KEY_TOWER:
+        choose_tower(state, text, a);
+        return 0;
+    case KEY_AFTER:
+        choose_pass(state, text, a);
+        return 0;
+    case KEY_OUT:
+        if (!text[0]) argp_error(state, "--out: the file's name is empty");
+        a->out = text;
         return 0;
     case ARGP_KEY_ARG:
         if (a->model) argp_error(state, "one argument too many: \"%s\"", text);
@@ -107,10 +162,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         argp_error(state, "which model? give a name, a JSON file or a checkpoint");
         return 0;
     case ARGP_KEY_SUCCESS:
-        if (a->gradients && a->inference) argp_error(state, "--gradients: inference has none");
-        if (a->graph && a->json) argp_error(state, "--graph and --json exclude each other");
-        if ((a->gradients || a->collapse) && !a->graph)
-            argp_error(state, "--gradients and --collapse go with --graph");
+        check_together(state, a);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -126,27 +178,13 @@ static const struct argp parser = {
     "is run."
     "\vExamples:\n"
     "  clipgraph inspect RN50-CBOW --batch-size 32\n"
-    "  clipgraph inspect tiny-resnet-cbow --graph dot --collapse 2 | dot -Tsvg",
+    "  clipgraph inspect ViT-B-32 --inference --graph svg --collapse 3 --out vit.svg\n"
+    "  clipgraph inspect RN50 --graph svg --gradients --collapse 2 --after each --out passes",
     NULL,
     NULL,
     NULL};
 
 /* --- what is inspected ------------------------------------------------------------------------ */
-
-typedef struct inspected {
-    char *path; /* the description or the checkpoint */
-    cg_clip_desc desc;
-    cg_clip_build build; /* of a training step */
-    int64_t tokens;
-    cg_context *ctx;
-    cg_params *params;
-    cg_graph *graph;
-    cg_layer *layer;
-    int n_layers;
-    cg_account_params count;
-    cg_account training, images, texts;
-    cg_pass_saving saved[2][CG_MAX_PASSES]; /* in a training step, and in inference */
-} inspected;
 
 static void inspected_free(inspected *m) {
     free(m->layer);
@@ -167,7 +205,7 @@ static cg_status load_description(const char *model, inspected *m) {
     return cg_clip_desc_load(m->path, &m->desc);
 }
 
-static cg_status choose_sizes(const arguments *a, inspected *m) {
+static cg_status choose_sizes(const inspect_arguments *a, inspected *m) {
     int64_t most = m->desc.text.context_length;
     m->tokens = a->tokens ? a->tokens : most;
     if (m->tokens > most)
@@ -180,17 +218,33 @@ static cg_status choose_sizes(const arguments *a, inspected *m) {
     return CG_OK;
 }
 
-static cg_status build_graph(const arguments *a, inspected *m) {
+cg_status inspect_build(const inspect_arguments *a, cg_passes_off off, cg_pass_saving *saved,
+                        inspected *m) {
     cg_clip_build b = m->build;
     b.training = b.loss = !a->inference;
-    CG_TRY(cg_params_create(&m->params));
-    cg_program how = {.gradients = a->gradients,
-                      .precision = a->precision,
-                      .off = a->passes_given ? a->off : CG_PASSES_NONE};
+    if (!a->images) b.images = 0;
+    if (!a->texts) b.texts = 0;
+    cg_graph_free(m->graph);
+    m->graph = NULL;
+    cg_program how = {
+        .gradients = a->gradients, .precision = a->precision, .off = off, .saved = saved};
     return cg_program_build(m->params, &m->desc, &b, &how, &m->graph);
 }
 
-static cg_status plan_all(const arguments *a, inspected *m) {
+/* Layers and graph are of the model as described, unless passes are asked for. */
+static cg_status build_graph(const inspect_arguments *a, inspected *m) {
+    cg_passes_off off = a->passes_given ? a->off : CG_PASSES_NONE;
+    if (a->after_given) off = a->off | (a->after < 0 ? 0 : CG_PASSES_NONE << a->after);
+    CG_TRY(cg_params_create(&m->params));
+    return inspect_build(a, off, NULL, m);
+}
+
+const char *inspect_program(const inspect_arguments *a) {
+    if (!a->inference) return a->gradients ? "training step" : "training step, forward";
+    return a->images && a->texts ? "inference" : a->images ? "image tower" : "text tower";
+}
+
+static cg_status plan_all(const inspect_arguments *a, inspected *m) {
     cg_program step = {
         .gradients = 1, .precision = a->precision, .off = a->off, .saved = m->saved[0]};
     cg_program use = {.precision = a->precision, .off = a->off, .saved = m->saved[1]};
@@ -202,214 +256,25 @@ static cg_status plan_all(const arguments *a, inspected *m) {
     return cg_account_plan(m->ctx, &m->desc, &texts, &use, &m->texts);
 }
 
-/* --- numbers as people read them -------------------------------------------------------------- */
-
-static const char *bytes_text(size_t bytes, char text[32]) {
-    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double x = (double)bytes;
-    int u = 0;
-    for (; x >= 999.95 && u < 4; u++) x /= 1024;
-    snprintf(text, 32, "%.*f %s", u > 0, x, unit[u]);
-    return text;
-}
-
-/* 38316896 as 38,316,896 */
-static const char *count_text(int64_t n, char text[32]) {
-    char digits[24];
-    int length = snprintf(digits, sizeof digits, "%" PRId64, n), at = 0;
-    for (int i = 0; i < length; i++) {
-        if (i && (length - i) % 3 == 0) text[at++] = ',';
-        text[at++] = digits[i];
-    }
-    text[at] = '\0';
-    return text;
-}
-
-/* --- as text ---------------------------------------------------------------------------------- */
-
-typedef struct sums {
-    int64_t params, flops;
-    size_t bytes;
-} sums;
-
-static sums add_up(const inspected *m) {
-    sums all = {0};
-    for (int i = 0; i < m->n_layers; i++) {
-        all.params += m->layer[i].params;
-        all.flops += m->layer[i].flops;
-        all.bytes += m->layer[i].activation_bytes;
-    }
-    return all;
-}
-
-static void print_row(const char *name, int width, const char *op, int op_width, const char *shape,
-                      int64_t params, double flops, size_t bytes) {
-    char p[32], b[32];
-    printf("%-*s  %-*s  %-22s  %12s  %9.2f  %11s\n", width, name, op_width, op, shape,
-           params ? count_text(params, p) : "-", flops, bytes_text(bytes, b));
-}
-
-static void print_layers(const inspected *m) {
-    sums all = add_up(m);
-    int giga = all.flops >= 1000000000, width = 5, op_width = 5;
-    double unit = giga ? 1e9 : 1e6;
-    for (int i = 0; i < m->n_layers; i++) {
-        int n = (int)strlen(m->layer[i].name), k = m->layer[i].op ? (int)strlen(m->layer[i].op) : 9;
-        width = n > width ? n : width;
-        op_width = k > op_width ? k : op_width;
-    }
-    printf("%-*s  %-*s  %-22s  %12s  %9s  %11s\n", width, "layer", op_width, "op", "output",
-           "parameters", giga ? "GFLOP" : "MFLOP", "activations");
-    for (int i = 0; i < m->n_layers; i++) {
-        const cg_layer *l = &m->layer[i];
-        char shape[CG_SHAPE_TEXT], nodes[32];
-        snprintf(nodes, sizeof nodes, "%d nodes", l->nodes);
-        print_row(l->name, width, l->op ? l->op : nodes, op_width, cg_shape_print(&l->shape, shape),
-                  l->params, (double)l->flops / unit, l->activation_bytes);
-    }
-    print_row("total", width, "", op_width, "", all.params, (double)all.flops / unit, all.bytes);
-}
-
-static void print_parameters(const inspected *m) {
-    const cg_account_params *c = &m->count;
-    char text[32];
-    printf("\nParameters            %14s  in %d tensors\n", count_text(c->all, text), c->tensors);
-    printf("  image tower         %14s\n", count_text(c->image, text));
-    printf("  text tower          %14s\n", count_text(c->text, text));
-    printf("  logit scale, bias   %14s\n", count_text(c->logits, text));
-}
-
-static void print_memory_row(const char *name, size_t a, size_t b, size_t c) {
-    char x[32], y[32], z[32];
-    printf("%-20s  %14s  %14s  %14s\n", name, a ? bytes_text(a, x) : "-",
-           b ? bytes_text(b, y) : "-", c ? bytes_text(c, z) : "-");
-}
-
-static void print_memory(const inspected *m) {
-    const cg_account *t = &m->training, *i = &m->images, *c = &m->texts;
-    printf("\n%-20s  %14s  %14s  %14s\n", "Planned memory", "training step", "embed pictures",
-           "embed texts");
-    print_memory_row("  parameters", t->params, i->params, c->params);
-    print_memory_row("  gradients", t->gradients, i->gradients, c->gradients);
-    print_memory_row("  moments", t->moments, i->moments, c->moments);
-    print_memory_row("  batch", t->inputs, i->inputs, c->inputs);
-    print_memory_row("  laid out weights", t->plan.frozen_bytes, i->plan.frozen_bytes,
-                     c->plan.frozen_bytes);
-    print_memory_row("  arena", t->plan.arena_bytes, i->plan.arena_bytes, c->plan.arena_bytes);
-    print_memory_row("peak", t->total, i->total, c->total);
-    print_memory_row("arena: lower bound", t->plan.lower_bound, i->plan.lower_bound,
-                     c->plan.lower_bound);
-    print_memory_row("arena: scratch", t->plan.scratch_bytes, i->plan.scratch_bytes,
-                     c->plan.scratch_bytes);
-    print_memory_row("arena: no reuse", t->plan.all_bytes, i->plan.all_bytes, c->plan.all_bytes);
-    printf("%-20s  %14.2f  %14.2f  %14.2f\n", "GFLOP", 1e-9 * (double)t->plan.flops,
-           1e-9 * (double)i->plan.flops, 1e-9 * (double)c->plan.flops);
-}
-
-/* What each pass changed: rewrites, useful operations, and the memory alive at once. */
-static void print_passes(const inspected *m) {
-    int n;
-    const cg_pass *pass = cg_pass_list(&n);
-    printf("\n%-12s  %28s  %28s\n", "Passes", "training step", "inference");
-    printf("%-12s  %8s %9s %9s  %8s %9s %9s\n", "", "rewrites", "GFLOP", "MiB", "rewrites", "GFLOP",
-           "MiB");
-    for (int i = 0; i < n; i++) {
-        printf("  %-10s", pass[i].name);
-        for (int k = 0; k < 2; k++) {
-            const cg_pass_saving *s = &m->saved[k][i];
-            printf("  %8d %9.2f %9.1f", s->rewrites, 0 - 1e-9 * (double)s->flops,
-                   0 - (double)s->bytes / (1 << 20));
-        }
-        printf("   %s\n", pass[i].what);
-    }
-}
-
-static void print_text(const arguments *a, const inspected *m) {
-    int64_t size = m->desc.vision.image_size;
-    printf("%s\n%s: %" PRId64 " pictures of %" PRId64 " x %" PRId64 ", %" PRId64
-           " captions of %" PRId64 " tokens, embeddings of %" PRId64 "\n\n",
-           m->path, a->inference ? "inference" : "training step, forward", m->build.images, size,
-           size, m->build.texts, m->tokens, m->desc.embed_dim);
-    print_layers(m);
-    print_parameters(m);
-    print_memory(m);
-    print_passes(m);
-}
-
-/* --- as JSON ---------------------------------------------------------------------------------- */
-
-static json_t *layers_json(const inspected *m) {
-    json_t *list = json_array();
-    for (int i = 0; i < m->n_layers; i++) {
-        const cg_layer *l = &m->layer[i];
-        json_t *shape = json_array();
-        for (int k = 0; k < l->shape.rank; k++)
-            json_array_append_new(shape, json_integer(l->shape.dim[k]));
-        json_array_append_new(list, json_pack("{s:s, s:s?, s:i, s:o, s:I, s:I, s:I}", "name",
-                                              l->name, "op", l->op, "nodes", l->nodes, "output",
-                                              shape, "parameters", (json_int_t)l->params, "flops",
-                                              (json_int_t)l->flops, "activation_bytes",
-                                              (json_int_t)l->activation_bytes));
-    }
-    return list;
-}
-
-static json_t *account_json(const cg_account *c) {
-    return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "frozen_bytes",
-        (json_int_t)c->plan.frozen_bytes, "total_bytes", (json_int_t)c->total, "parameter_bytes",
-        (json_int_t)c->params, "gradient_bytes", (json_int_t)c->gradients, "moment_bytes",
-        (json_int_t)c->moments, "batch_bytes", (json_int_t)c->inputs, "arena_bytes",
-        (json_int_t)c->plan.arena_bytes, "arena_lower_bound", (json_int_t)c->plan.lower_bound,
-        "scratch_bytes", (json_int_t)c->plan.scratch_bytes, "no_reuse_bytes",
-        (json_int_t)c->plan.all_bytes, "flops", (json_int_t)c->plan.flops);
-}
-
-static cg_status print_json(const arguments *a, const inspected *m) {
-    json_t *all =
-        json_pack("{s:s, s:s, s:o, s:I, s:I, s:o, s:{s:I, s:I, s:I, s:I, s:i}, s:{s:o, s:o, s:o}}",
-                  "path", m->path, "graph", a->inference ? "inference" : "training", "model_cfg",
-                  cg_clip_desc_json(&m->desc), "batch_size", (json_int_t)m->build.images,
-                  "caption_tokens", (json_int_t)m->tokens, "layers", layers_json(m), "parameters",
-                  "all", (json_int_t)m->count.all, "image", (json_int_t)m->count.image, "text",
-                  (json_int_t)m->count.text, "logits", (json_int_t)m->count.logits, "tensors",
-                  m->count.tensors, "memory", "training_step", account_json(&m->training),
-                  "embed_images", account_json(&m->images), "embed_texts", account_json(&m->texts));
-    char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
-    if (text) puts(text);
-    free(text);
-    json_decref(all);
-    return text ? CG_OK : cg_error(CG_EFORMAT, "%s: the path is not UTF-8", m->path);
-}
-
 /* ---------------------------------------------------------------------------------------------- */
 
-static cg_status print_graph(const arguments *a, const inspected *m) {
-    char *text;
-    CG_TRY(a->graph == 't' ? cg_graph_text(m->graph, &text)
-                           : cg_graph_dot(m->graph, a->collapse, &text));
-    fputs(text, stdout);
-    free(text);
-    return CG_OK;
-}
-
-static cg_status inspect(const arguments *a, inspected *m) {
+static cg_status inspect(const inspect_arguments *a, inspected *m) {
     if (a->precision == CG_PRECISION_BF16) CG_TRY(cg_context_check_bf16());
     CG_TRY(load_description(a->model, m));
     CG_TRY(choose_sizes(a, m));
     CG_TRY(build_graph(a, m));
-    if (a->graph) return print_graph(a, m);
+    if (a->graph) return inspect_print_graph(a, m);
     CG_TRY(cg_graph_layers(m->graph, a->layers ? 0 : 2, &m->layer, &m->n_layers));
     cg_account_count(m->params, &m->count);
     CG_TRY(cg_context_create(a->threads, &m->ctx));
     CG_TRY(plan_all(a, m));
-    if (a->json) return print_json(a, m);
-    print_text(a, m);
+    if (a->json) return inspect_print_json(a, m);
+    inspect_print_text(a, m);
     return CG_OK;
 }
 
 int cli_inspect(int argc, char **argv) {
-    arguments a = {.batch = 64};
+    inspect_arguments a = {.batch = 64, .images = 1, .texts = 1};
     inspected m = {0};
     cli_parse(&parser, argc, argv, &a);
     cg_status s = inspect(&a, &m);

@@ -174,10 +174,17 @@ int cg_pass_common(cg_graph *g);
  * The text is allocated; the caller frees it. */
 cg_status cg_graph_text(const cg_graph *g, char **text);
 
-/* Graphviz. collapse > 0 draws one box for all nodes that share the first `collapse` parts of
- * their names (those of fewer parts stand alone); gradients, named d(…), have boxes of their own.
- * Allocated as above. */
-cg_status cg_graph_dot(const cg_graph *g, int collapse, char **text);
+typedef struct cg_dot_options {
+    int collapse; /* > 0: one box for all nodes that share the first `collapse` parts of their names
+                     (those of fewer parts stand alone) */
+    const char *title; /* above the picture; NULL: none */
+} cg_dot_options;
+
+/* Graphviz: a box for each node, in frames for the scopes, with its attributes and parameters, or
+ * with collapse for many; arrows say the types of what flows, f32 where they name none. Gradients,
+ * named d(…), run upwards in frames of their own, and what they need of the rest comes by dashed
+ * arrows. Updates and outputs with modes other than KEEP stand in the boxes. Allocated as above. */
+cg_status cg_graph_dot(const cg_graph *g, const cg_dot_options *o, char **text);
 
 CG_API_END
 

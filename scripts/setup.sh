@@ -3,7 +3,7 @@
 # Repeatable: what is there already is left alone.
 #
 #   scripts/setup.sh             packages and the optimised build, in build/release
-#   scripts/setup.sh --dev       also what the checks of the code need: clang-format, clang-tidy
+#   scripts/setup.sh --dev       also clang-format and clang-tidy, to check the code, and graphviz, to draw
 #   scripts/setup.sh --fetch     also what fetching the demo's pictures needs: npm, jq
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ packages=(gcc g++ cmake ninja-build pkg-config git ca-certificates
 commands=()
 for option in "$@"; do
     case $option in
-    --dev) packages+=(clang-format clang-tidy) ;;
+    --dev) packages+=(clang-format clang-tidy graphviz) ;;
     --fetch) commands+=(npm jq) ;;
     -h | --help) sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' scripts/setup.sh && exit 0 ;;
     *)

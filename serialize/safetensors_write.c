@@ -1,7 +1,7 @@
 #include "graph/file.h"
 #include "serialize/safetensors.h"
+#include "serialize/shape_json.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,11 +42,9 @@ static cg_status add_tensor(json_t *root, const cg_tensor *t, size_t *end) {
     CG_TRY(check_tensor(t));
     if (strcmp(t->name, meta_key) == 0) return cg_error(CG_EINVAL, "the name is reserved");
     if (t->bytes > (size_t)INT64_MAX - *end) return cg_error(CG_EINVAL, "too many bytes");
-    json_t *shape = json_array();
-    for (int i = 0; i < t->shape.rank; i++)
-        json_array_append_new(shape, json_integer(t->shape.dim[i]));
-    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", file_dtype(t->dtype), "shape", shape,
-                              "data_offsets", (json_int_t)*end, (json_int_t)(*end + t->bytes));
+    json_t *entry = json_pack("{s:s, s:o, s:[I, I]}", "dtype", file_dtype(t->dtype), "shape",
+                              cg_shape_json(&t->shape), "data_offsets", (json_int_t)*end,
+                              (json_int_t)(*end + t->bytes));
     if (!entry) return cg_error(CG_ENOMEM, "no memory for the header");
     CG_TRY(add(root, t->name, entry));
     *end += t->bytes;

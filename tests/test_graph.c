@@ -222,46 +222,86 @@ static void prints_text(void **state) {
     free(text);
 }
 
-#define DOT_HEAD                                                                                   \
-    "strict digraph clipgraph {\n"                                                                 \
-    "  graph [bgcolor=white, nodesep=0.2, ranksep=0.25];\n"                                        \
-    "  node [shape=box, style=\"filled,rounded\", color=\"#666666\", fontname=\"Helvetica\", "     \
-    "fontsize=11, height=0.3, margin=\"0.12,0.04\"];\n"                                            \
-    "  edge [color=\"#444444\", arrowsize=0.7];\n"                                                 \
-    "  v0 [label=\"image\\nf32[2, 3]\", shape=ellipse, fillcolor=\"#e2f2dd\"];\n"
-#define DOT_HIGH             "  o0 [label=\"high\", shape=ellipse, fillcolor=\"#fff5c2\"];\n"
-#define DOT_NEEDED(from, to) "  " from " -> " to " [style=dashed, color=\"#999999\"];\n"
-#define VISUAL               "fillcolor=\"#dbe9f6\"];\n"
+/* The node, input, output and edge lines alone: without the head, which says how it looks. */
+static char *drawn(const cg_graph *g, int collapse, const char *title) {
+    char *text;
+    const cg_dot_options o = {.collapse = collapse, .title = title};
+    assert_ok(cg_graph_dot(g, &o, &text));
+    assert_true(strncmp(text, "strict digraph clipgraph {\n  graph [", 36) == 0);
+    if (title) assert_non_null(strstr(text, ", label=<a &lt; b &amp; c&gt;>];\n"));
+    const char *lines = strstr(text, "  edge [");
+    assert_non_null(lines);
+    lines = strchr(lines, '\n') + 1;
+    memmove(text, lines, strlen(lines) + 1);
+    return text;
+}
+
+#define GREY(text)   "<br/><font color=\"#666666\" point-size=\"10\">" text "</font>"
+#define ORANGE(text) "<br/><font color=\"#a04800\" point-size=\"10\">" text "</font>"
+#define VISUAL       ">, fillcolor=\"#dbe9f6\"];"
+#define FRAME        "  subgraph \"cluster_visual\" { "
+#define INNER        "subgraph \"cluster_visual/layer2\" { "
+#define GRADIENT     ">, fillcolor=\"#fbe3e0\"];\n"
+#define ENDS(last)                                                                                 \
+    "  v0 [label=<<b>image</b><br/>f32[2, 3]>, shape=ellipse, fillcolor=\"#e2f2dd\"];\n"           \
+    "  o0 [label=<<b>high</b>>, shape=ellipse, fillcolor=\"#fff5c2\"];\n"                          \
+    "  " last " -> o0 [label=\"f32[]\"];\n"
+#define NEEDED(from, to)                                                                           \
+    "  " from " -> " to " [minlen=0, weight=0, color=\"#bbbbbb\", arrowsize=0.5, style=dashed];\n"
 
 static void prints_dot(void **state) {
     toy_fixture *f = *state;
-    char *text;
     build_printed(f->g);
-    assert_ok(cg_graph_dot(f->g, 0, &text));
+    char *text = drawn(f->g, 0, "a < b & c>");
     assert_string_equal(
-        text, DOT_HEAD
-        "  n0 [label=\"visual/layer1\\nscale factor=0.5 times=3 shape=[4, 5]\\nf32[2, 3]\", " VISUAL
-        "  n1 [label=\"visual/layer2\\nadd\\nf32[2, 3]\", " VISUAL
-        "  n2 [label=\"visual/layer2/flat\\nflat\\nf32[6]\", " VISUAL
-        "  n3 [label=\"extremes\\nextremes\\nf32[]\", fillcolor=\"#e6e0f3\"];\n"
-        "  n4 [label=\"d(visual/layer2)\\nadd\\nf32[]\", fillcolor=\"#fbe3e0\"];\n"
-        "  n5 [label=\"add\\nadd\\nf32[2, 3]\", fillcolor=\"#eeeeee\"];\n"
-        "  v0 -> n0;\n  n0 -> n1;\n  n1 -> n2;\n  n2 -> n3;\n" DOT_NEEDED("n3", "n4") DOT_HIGH
-        "  n3 -> o0;\n}\n");
+        text, FRAME "label=<visual>; n0 [label=<<b>layer1</b><br/>scale factor=0.5 times=3 "
+                    "shape=[4, 5]" GREY("6 FLOP") VISUAL
+        " }\n" FRAME INNER
+        "label=<visual/layer2>; n1 [label=<<b>layer2</b><br/>add" ORANGE("visual.w [2, 3]") VISUAL
+        " } }\n" FRAME INNER "n2 [label=<<b>flat</b><br/>flat" VISUAL " } }\n"
+        "  n3 [label=<<b>extremes</b><br/>extremes>, fillcolor=\"#e6e0f3\"];\n"
+        "  n4 [label=<<b>d(visual/layer2)</b><br/>add" GREY("&rarr; grad") GREY("&rarr; sum")
+            GRADIENT "  n5 [label=<<b>add</b><br/>add" ORANGE("visual.w [2, 3]")
+                ORANGE("visual.w [2, 3]")
+                    GREY("&rarr; visual.w") ">, fillcolor=\"#eeeeee\"];\n" ENDS(
+                        "n3") "  v0 -> n0 [label=\"[2, 3]\"];\n"
+                              "  n0 -> n1 [label=\"[2, 3]\"];\n"
+                              "  n1 -> n2 [label=\"[2, 3]\"];\n"
+                              "  n2 -> n3 [label=\"[6]\"];\n" NEEDED("n3", "n4") "}\n");
     free(text);
-    assert_ok(cg_graph_dot(f->g, 1, &text));
-    assert_string_equal(text, DOT_HEAD
-                        "  n0 [label=\"visual\\n3 nodes\\nf32[6]\", " VISUAL
-                        "  n1 [label=\"extremes\\nextremes\\nf32[]\", fillcolor=\"#e6e0f3\"];\n"
-                        "  n2 [label=\"d(visual)\\nadd\\nf32[]\", fillcolor=\"#fbe3e0\"];\n"
-                        "  n3 [label=\"add\\nadd\\nf32[2, 3]\", fillcolor=\"#eeeeee\"];\n"
-                        "  v0 -> n0;\n  n0 -> n1;\n" DOT_NEEDED("n1", "n2") DOT_HIGH
-                        "  n1 -> o0;\n}\n");
+}
+
+static void prints_dot_collapsed(void **state) {
+    toy_fixture *f = *state;
+    build_printed(f->g);
+    char *text = drawn(f->g, 1, NULL);
+    assert_string_equal(
+        text,
+        "  n0 [label=<<b>visual</b><br/>3 nodes" ORANGE("6 in 1 parameter") GREY("6 FLOP") VISUAL
+        "\n"
+        "  n1 [label=<<b>extremes</b><br/>extremes>, fillcolor=\"#e6e0f3\"];\n"
+        "  n2 [label=<<b>d(visual)</b><br/>add" GREY("&rarr; grad") GREY("&rarr; sum") GRADIENT
+        "  n3 [label=<<b>add</b><br/>add" ORANGE("visual.w [2, 3]") ORANGE("visual.w [2, 3]")
+            GREY("&rarr; visual.w") ">, fillcolor=\"#eeeeee\"];\n" ENDS(
+                "n1") "  v0 -> n0 [label=\"[2, 3]\"];\n"
+                      "  n0 -> n1 [label=\"[6]\"];\n" NEEDED("n1", "n2") "}\n");
     free(text);
-    assert_ok(cg_graph_dot(f->g, 3, &text)); /* names of fewer parts stand alone, attributes not */
-    assert_non_null(strstr(text, "[label=\"visual/layer1\\nscale\\nf32[2, 3]\""));
-    assert_non_null(strstr(text, "[label=\"visual/layer2\\nadd\\nf32[2, 3]\""));
-    assert_non_null(strstr(text, "[label=\"visual/layer2/flat\\nflat\\nf32[6]\""));
+}
+
+/* Gradients run upwards; an input that more than three read has light edges. */
+static void prints_dot_of_gradients(void **state) {
+    toy_fixture *f = *state;
+    cg_value *x = toy_input(f), *y[4];
+    for (int i = 0; i < 4; i++) y[i] = toy_scale(f->g, x, (float)i);
+    f->g->derivative_of = "a";
+    cg_value *d = toy_add(f->g, y[0], y[1]);
+    toy_scale(f->g, d, 5);
+    f->g->derivative_of = NULL;
+    char *text = drawn(f->g, 0, NULL);
+    assert_non_null(strstr(text, "  n5 -> n4 [dir=back, label=\"[2, 3]\"];\n"));
+    assert_non_null(strstr(text, NEEDED("n1", "n4")));
+    assert_non_null(
+        strstr(text, "  v0 -> n3 [minlen=0, weight=0, color=\"#bbbbbb\", arrowsize=0.5];\n"));
     free(text);
 }
 
@@ -435,6 +475,8 @@ int main(void) {
         WITH_GRAPH(parameters_are_shared),
         WITH_GRAPH(prints_text),
         WITH_GRAPH(prints_dot),
+        WITH_GRAPH(prints_dot_collapsed),
+        WITH_GRAPH(prints_dot_of_gradients),
         WITH_GRAPH(verify_finds_a_wrong_type),
         WITH_GRAPH(verify_finds_a_wrong_order),
         WITH_GRAPH(verify_finds_lost_values),
