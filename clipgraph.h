@@ -74,6 +74,7 @@
 #include "ops/passes/passes.h"
 #include "serialize/checkpoint.h"
 #include "serialize/npy.h"
+#include "serialize/onnx/export.h"
 #include "serialize/params_io.h"
 #include "serialize/safetensors.h"
 #include "serialize/tensor.h"

@@ -4,7 +4,7 @@
  *     onnx_sample MODEL.json PREFIX [what=image|text|both|classifier] [opset=N]
  *                 [weights=f32|f16|bf16] [described=1] [external=1] [preprocess=1]
  *
- * writes PREFIX.onnx and, for k = 0 and 1, PREFIX.k.NAME.npy, NAME being an input's or output's. */
+ * writes PREFIX.onnx and, for k = 0, 1 and 2, PREFIX.k.NAME.npy, NAME being an input's or output's. */
 #include "graph/file.h"
 #include "serialize/npy.h"
 #include "serialize/onnx/export.h"
@@ -15,9 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCHES = 2, LABELS = 3 };
-static const int64_t batch_sizes[BATCHES] = {3, 2};
-static const int32_t lengths[BATCHES][3] = {{7, 12, 4}, {5, 2}};
+enum { BATCHES = 3, LABELS = 3 };
+static const int64_t batch_sizes[BATCHES] = {3, 2, 1};
+static const int32_t lengths[BATCHES][3] = {{7, 12, 4}, {5, 2}, {9}};
 
 typedef struct sample {
     const char *prefix;
@@ -137,7 +137,10 @@ int main(int argc, char **argv) {
         if (s.o.what != CG_ONNX_TEXT) images(&s, k);
         if (s.o.what == CG_ONNX_TEXT || s.o.what == CG_ONNX_BOTH) texts(&s, k);
     }
-    float t = (float)cg_runner_temperature(s.r);
+    float t = (float)cg_runner_temperature(s.r), bias = 0;
+    const cg_param *learned = cg_params_find(cg_runner_params(s.r), "logit_bias");
+    if (learned) bias = *(const float *)learned->data;
+    save(&s, 0, "bias", CG_F32, CG_SCALAR, &bias);
     save(&s, 0, "temperature", CG_F32, CG_SCALAR, &t);
     free(label);
     cg_runner_free(s.r);

@@ -90,48 +90,63 @@ static cg_onnx_tensor *input_like(cg_onnx_export *x, const char *name, const cg_
     return cg_onnx_input(x, name, cg_onnx_data_type(v->dtype), v->shape.rank, dim);
 }
 
-/* The result of a node takes the output's name, where it has none yet; all else is handed on. */
-static const char *named(cg_onnx_export *x, const char *from, const char *name) {
-    CgOnnx__NodeProto *maker = NULL;
-    for (size_t i = 0; i < x->n_node; i++)
-        for (size_t k = 0; k < x->node[i]->n_output; k++)
-            if (strcmp(x->node[i]->output[k], from) == 0) maker = x->node[i];
-    for (size_t i = 0; i < x->n_output; i++)
-        if (strcmp(x->output[i]->name, from) == 0) maker = NULL;
-    name = cg_onnx_name(x, name);
-    if (!name) return NULL;
-    if (!maker) {
-        cg_onnx_tensor t = {.name = from};
-        const char *made;
-        x->path = name;
-        if (cg_onnx_append(x, &(cg_onnx_node){"Identity", 1, {&t}, {{0}}}, 1, &made) != CG_OK)
-            return NULL;
-        maker = x->node[x->n_node - 1];
-        from = made;
-    }
+/* Every use of a name becomes one of another. */
+static void rename_all(cg_onnx_export *x, const char *from, const char *to) {
     for (size_t i = 0; i < x->n_node; i++) {
-        for (size_t k = 0; k < x->node[i]->n_input; k++)
-            if (strcmp(x->node[i]->input[k], from) == 0)
-                x->node[i]->input[k] = (char *)(uintptr_t)name;
-        for (size_t k = 0; k < x->node[i]->n_output; k++)
-            if (strcmp(x->node[i]->output[k], from) == 0)
-                x->node[i]->output[k] = (char *)(uintptr_t)name;
+        CgOnnx__NodeProto *n = x->node[i];
+        for (size_t k = 0; k < n->n_input + n->n_output; k++) {
+            char **name = k < n->n_input ? &n->input[k] : &n->output[k - n->n_input];
+            if (strcmp(*name, from) == 0) *name = (char *)(uintptr_t)to;
+        }
     }
-    return name;
 }
 
-static cg_status add_output(cg_onnx_export *x, const cg_output *o) {
-    cg_onnx_size size[CG_ONNX_RANK];
-    cg_onnx_tensor *t = cg_onnx_plain(&x->sink, cg_onnx_value(&x->sink, o->value));
-    const char *name = t ? cg_onnx_name_of(x, t) : NULL;
-    if (name) name = named(x, name, o->name);
-    if (!name) return cg_error(x->status, "%s: %s", o->name, x->message);
-    for (int i = 0; i < t->rank; i++) size[i] = t->dim[i].size;
-    if (x->n_output == sizeof x->output / sizeof *x->output)
-        return cg_error(CG_EUNSUPPORTED, "more than %zu outputs", x->n_output);
-    x->output[x->n_output++] =
-        cg_onnx_value_info(x, name, cg_onnx_data_type(o->value->dtype), t->rank, size);
+static int is_made(const cg_onnx_export *x, const char *name) {
+    for (size_t i = 0; i < x->n_node; i++)
+        for (size_t k = 0; k < x->node[i]->n_output; k++)
+            if (strcmp(x->node[i]->output[k], name) == 0) return 1;
+    return 0;
+}
+
+/* A tensor that a node makes takes the output's name; what is an input, or stored, or another
+ * output already, is handed on. */
+static cg_status name_output(cg_onnx_export *x, const char *from, const char *to) {
+    int taken = !is_made(x, from);
+    for (size_t i = 0; i < x->n_output; i++) taken |= strcmp(x->output[i]->name, from) == 0;
+    if (taken) {
+        cg_onnx_tensor t = {.name = from};
+        x->path = to;
+        CG_TRY(cg_onnx_append(x, &(cg_onnx_node){"Identity", 1, {&t}, {{0}}}, 1, &from));
+    }
+    to = cg_onnx_name(x, to);
+    if (to) rename_all(x, from, to);
     return x->status;
+}
+
+static cg_status add_outputs(cg_onnx_export *x) {
+    const cg_graph *g = x->graph;
+    enum { MOST = sizeof x->output / sizeof *x->output };
+    cg_onnx_tensor *t[MOST];
+    cg_onnx_size size[CG_ONNX_RANK];
+    if (g->n_output > MOST)
+        return cg_error(CG_EUNSUPPORTED, "%d outputs, wanted at most %d", g->n_output, MOST);
+    for (int i = 0; i < g->n_output; i++) { /* names change when all nodes are there */
+        x->path = g->output[i].name;
+        t[i] = cg_onnx_plain(&x->sink, cg_onnx_value(&x->sink, g->output[i].value));
+        if (!t[i] || !cg_onnx_name_of(x, t[i])) return cg_error_in(x->status, "%s", x->message);
+    }
+    for (int i = 0; i < g->n_output; i++) {
+        const char *name = g->output[i].name, *from = t[i]->name;
+        for (int k = 0; k < i; k++)
+            if (strcmp(t[k]->name, from) == 0) from = x->output[k]->name;
+        for (int a = 0; a < t[i]->rank; a++) size[a] = t[i]->dim[a].size;
+        CG_TRY(name_output(x, from, name));
+        CgOnnx__ValueInfoProto *v = cg_onnx_value_info(
+            x, name, cg_onnx_data_type(g->output[i].value->dtype), t[i]->rank, size);
+        if (!v) return x->status;
+        x->output[x->n_output++] = v;
+    }
+    return CG_OK;
 }
 
 /* --- an export from begin to end
@@ -147,8 +162,7 @@ static cg_status fill(cg_onnx_export *x, bind_fn bind, const void *arg) {
     if (s == CG_OK) s = x->status;
     if (s != CG_OK) return x->status == CG_OK ? s : cg_error(s, "%s", x->message);
     CG_TRY(cg_onnx_walk(x));
-    for (int i = 0; i < x->graph->n_output; i++) CG_TRY(add_output(x, &x->graph->output[i]));
-    return CG_OK;
+    return add_outputs(x);
 }
 
 static cg_status run(cg_onnx_export *x, const char *path, const cg_onnx_options *o, bind_fn bind,
