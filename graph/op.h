@@ -6,6 +6,7 @@
 
 #include "graph/context.h"
 #include "graph/graph.h"
+#include "graph/onnx.h"
 
 CG_API_BEGIN
 
@@ -90,6 +91,10 @@ struct cg_op {
     /* Useful floating-point operations of a run, two per multiply-add of matrix products and
      * convolutions; NULL: none that count. */
     int64_t (*flops)(const cg_node *n);
+
+    /* What a node becomes in an ONNX file: gives the sink its results (see graph/onnx.h). NULL: it
+     * has no such form, as ops of training have none. */
+    cg_status (*onnx)(cg_onnx_sink *s, const cg_node *n);
 
     unsigned inplace; /* bit i: output 0 may be written over operand i where types are equal */
 

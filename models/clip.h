@@ -62,6 +62,10 @@ typedef struct cg_clip_values {
 cg_status cg_clip_append(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *b,
                          cg_clip_values *out);
 
+/* Appends temperature and logits to a model that was built without a loss: v->logits from both
+ * embeddings, of any numbers of pictures and captions. */
+void cg_clip_append_logits(cg_graph *g, const cg_clip_desc *d, cg_clip_values *v);
+
 /* n rounded up to a multiple of 64, at least 64: few distinct plans serve all batches. */
 int64_t cg_clip_rows(int64_t n);
 

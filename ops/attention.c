@@ -194,6 +194,7 @@ const cg_op cg_op_attention = {
     .prepare = cg_attention_prepare,
     .run = cg_attention_run,
     .flops = cg_attention_flops,
+    .onnx = cg_attention_onnx,
     .bf16_in = 7,
     .bf16_out = 1,
 };

@@ -23,6 +23,7 @@ const cg_op cg_op_attention_qkv = {
     .prepare = cg_attention_prepare,
     .run = cg_attention_run,
     .flops = cg_attention_flops,
+    .onnx = cg_attention_onnx,
     .bf16_in = 1,
     .bf16_out = 1,
 };

@@ -143,6 +143,16 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[0] = cg_node_add1(g, &cg_op_avg_pool_grad, &a, 1, (cg_value *[]){dy[0]});
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const pool_attr *attr = n->attr;
+    cg_onnx_node pool = {"AveragePool",
+                         1,
+                         {cg_onnx_pictures(s, cg_onnx_value(s, n->in[0]))},
+                         {CG_ONNX_INTS("kernel_shape", attr->kernel, attr->kernel),
+                          CG_ONNX_INTS("strides", attr->stride, attr->stride)}};
+    return cg_onnx_give(s, n->out[0], cg_onnx_make_pictures(s, &pool, n->out[0]));
+}
+
 const cg_op cg_op_avg_pool = {
     .name = "avg_pool",
     .min_in = 1,
@@ -153,6 +163,7 @@ const cg_op cg_op_avg_pool = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
 };
 
 const cg_op cg_op_avg_pool_grad = {

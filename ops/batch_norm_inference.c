@@ -48,6 +48,23 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     for (int i = 0; i < 5; i++) dx[i] = grad->out[i];
 }
 
+/* Channels stand second there: rows of any rank become [rows, C]. */
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_batch_norm_attr *attr = n->attr;
+    const cg_value *x = n->in[0];
+    int rank = x->shape.rank, picture = rank == 4;
+    cg_onnx_size size[CG_MAX_RANK], flat[2] = {cg_onnx_fixed(1)};
+    for (int i = 0; i < rank; i++) size[i] = cg_onnx_size_of(s, x, i);
+    for (int i = 0; i + 1 < rank; i++) flat[0] = cg_onnx_times(flat[0], size[i]);
+    flat[1] = size[rank - 1];
+    cg_onnx_tensor *t = cg_onnx_value(s, x);
+    t = picture ? cg_onnx_pictures(s, t) : cg_onnx_plain(s, cg_onnx_reshape(s, t, 2, flat));
+    cg_onnx_node norm = {"BatchNormalization", 5, {t}, {CG_ONNX_FLOAT("epsilon", attr->eps)}};
+    for (int i = 1; i < 5; i++) norm.in[i] = cg_onnx_value(s, n->in[i]);
+    t = cg_onnx_like(s, &norm, t);
+    return cg_onnx_give(s, n->out[0], picture ? t : cg_onnx_reshape(s, t, rank, size));
+}
+
 const cg_op cg_op_batch_norm_inference = {
     .name = "batch_norm_inference",
     .min_in = 5,
@@ -59,6 +76,7 @@ const cg_op cg_op_batch_norm_inference = {
     .vjp = vjp,
     .prepare = prepare,
     .run = run,
+    .onnx = onnx,
     .inplace = 1u << 0,
     .bf16_in = 1u << 0,
     .bf16_out = 1u << 0,

@@ -104,6 +104,10 @@ static cg_status grad_run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    return cg_onnx_give(s, n->out[0], cg_onnx_gather(s, n->in[0], n->in[1]));
+}
+
 const cg_op cg_op_gather = {
     .name = "gather",
     .min_in = 2,
@@ -112,6 +116,7 @@ const cg_op cg_op_gather = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .selects = 1,
     .bf16_in = 1,
     .bf16_out = 1,

@@ -14,6 +14,7 @@
 #include "ops/kernel.h"
 #include "ops/ops.h"
 
+#include <float.h>
 #include <math.h>
 
 typedef struct l2norm_attr {
@@ -76,6 +77,19 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
         cg_node_add1(g, &cg_op_l2norm_grad, NULL, 3, (cg_value *[]){n->out[0], n->out[1], dy[0]});
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const l2norm_attr *attr = n->attr;
+    cg_onnx_tensor *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_tensor *r = cg_onnx_reduce(s, "ReduceSum", cg_onnx_binary(s, "Mul", x, x),
+                                       CG_SHAPE(n->in[0]->shape.rank - 1), 1);
+    if (attr->eps > 0)
+        r = cg_onnx_binary(s, "Add", r, cg_onnx_scalar(s, attr->eps));
+    else
+        r = cg_onnx_binary(s, "Max", r, cg_onnx_scalar(s, FLT_MIN));
+    r = cg_onnx_unary(s, "Sqrt", r);
+    return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, "Div", x, r));
+}
+
 const cg_op cg_op_l2norm = {
     .name = "l2norm",
     .min_in = 1,
@@ -86,6 +100,7 @@ const cg_op cg_op_l2norm = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .inplace = 1u << 0,
 };
 

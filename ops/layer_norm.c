@@ -118,6 +118,16 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     for (int i = 0; i < 3; i++) dx[i] = grad->out[i];
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const layer_norm_attr *attr = n->attr;
+    cg_onnx_tensor *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_node norm = {"LayerNormalization",
+                         3,
+                         {x, cg_onnx_value(s, n->in[1]), cg_onnx_value(s, n->in[2])},
+                         {CG_ONNX_INT("axis", -1), CG_ONNX_FLOAT("epsilon", attr->eps)}};
+    return cg_onnx_give(s, n->out[0], cg_onnx_like(s, &norm, x));
+}
+
 const cg_op cg_op_layer_norm = {
     .name = "layer_norm",
     .min_in = 3,
@@ -129,6 +139,7 @@ const cg_op cg_op_layer_norm = {
     .vjp = vjp,
     .prepare = prepare,
     .run = run,
+    .onnx = onnx,
     .inplace = 1u << 0,
     .bf16_in = 1u << 0,
     .bf16_out = 1u << 0,

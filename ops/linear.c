@@ -145,6 +145,35 @@ static int64_t flops(const cg_node *n) {
     return 2 * m.m * m.n * m.k;
 }
 
+/* What f becomes stands in the activations' own files. */
+#define X(NAME, name, from_result)                                                                 \
+    cg_onnx_tensor *cg_##name##_onnx(cg_onnx_sink *s, cg_onnx_tensor *x);
+CG_EPILOGUE_LIST(X)
+#undef X
+
+static cg_onnx_tensor *applied(cg_onnx_sink *s, cg_epilogue f, cg_onnx_tensor *x) {
+    switch (f) {
+#define X(NAME, name, from_result)                                                                 \
+    case CG_EPILOGUE_##NAME:                                                                       \
+        return cg_##name##_onnx(s, x);
+        CG_EPILOGUE_LIST(X)
+#undef X
+    case CG_EPILOGUE_NONE:
+    case CG_EPILOGUES:
+        break;
+    }
+    return x;
+}
+
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    cg_onnx_tensor *w = cg_onnx_transpose(s, cg_onnx_value(s, n->in[WEIGHT]), CG_SHAPE(1, 0));
+    cg_onnx_tensor *y = cg_onnx_product(s, cg_onnx_value(s, n->in[X]), w);
+    if (n->n_in > BIAS) y = cg_onnx_binary(s, "Add", y, cg_onnx_value(s, n->in[BIAS]));
+    y = applied(s, cg_linear_epilogue(n), y);
+    if (n->n_in > RESIDUAL) y = cg_onnx_binary(s, "Add", cg_onnx_value(s, n->in[RESIDUAL]), y);
+    return cg_onnx_give(s, n->out[0], y);
+}
+
 const cg_op cg_op_linear = {
     .name = "linear",
     .min_in = 2,
@@ -159,6 +188,7 @@ const cg_op cg_op_linear = {
     .release = release,
     .pack = pack,
     .flops = flops,
+    .onnx = onnx,
     .bf16_in = 1u << X | 1u << WEIGHT | 1u << RESIDUAL,
     .bf16_out = 1,
 };

@@ -14,4 +14,8 @@ static inline float gradient(float y, float dy) {
     return y <= 0 ? 0 : dy;
 }
 
+static cg_onnx_tensor *mapping(cg_onnx_sink *s, cg_onnx_tensor *x) {
+    return cg_onnx_unary(s, "Relu", x);
+}
+
 CG_ACTIVATION(relu, out)

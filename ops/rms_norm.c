@@ -107,6 +107,16 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[1] = grad->out[1];
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const rms_norm_attr *attr = n->attr;
+    cg_onnx_tensor *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_tensor *r = cg_onnx_reduce(s, "ReduceMean", cg_onnx_binary(s, "Mul", x, x),
+                                       CG_SHAPE(n->in[0]->shape.rank - 1), 1);
+    r = cg_onnx_binary(s, "Add", r, cg_onnx_scalar(s, attr->eps));
+    x = cg_onnx_binary(s, "Div", x, cg_onnx_unary(s, "Sqrt", r));
+    return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, "Mul", x, cg_onnx_value(s, n->in[1])));
+}
+
 const cg_op cg_op_rms_norm = {
     .name = "rms_norm",
     .min_in = 2,
@@ -118,6 +128,7 @@ const cg_op cg_op_rms_norm = {
     .vjp = vjp,
     .prepare = prepare,
     .run = run,
+    .onnx = onnx,
     .inplace = 1u << 0,
     .bf16_in = 1u << 0,
     .bf16_out = 1u << 0,

@@ -141,6 +141,11 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_transpose_attr *attr = n->attr;
+    return cg_onnx_give(s, n->out[0], cg_onnx_transpose(s, cg_onnx_value(s, n->in[0]), attr->axes));
+}
+
 const cg_op cg_op_transpose = {
     .name = "transpose",
     .min_in = 1,
@@ -151,6 +156,7 @@ const cg_op cg_op_transpose = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .bf16_in = 1,
     .bf16_out = 1,
 };

@@ -85,7 +85,7 @@ typedef struct writer {
     int context;
 } writer;
 
-/* Adds start, n - 2 words, end, as many as fit. word(i) is drawn. */
+/* Adds a caption: start, n - 2 drawn words, end; as much as fits. */
 static int32_t *begin(writer *w, int n) {
     cg_parity_captions *c = w->to;
     if (n > w->context) n = w->context;
@@ -119,7 +119,8 @@ static cg_status write_captions(writer *w, const cg_tokenizer *t) {
     begin(w, w->context - 1 > 2 ? w->context - 1 : 2);
     int32_t *ends = begin(w, 8);
     for (int i = 2; i < 7 && i < w->context - 1; i += 2) ends[i] = w->end;
-    begin(w, 6)[1] = w->vocab - 1; /* perhaps larger than the end token */
+    int32_t *large = begin(w, 6);
+    if (w->context > 2) large[1] = w->vocab - 1; /* perhaps larger than the end token */
     if (t) return add_text(w, t, text);
     begin(w, 7);
     return CG_OK;

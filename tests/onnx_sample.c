@@ -1,0 +1,149 @@
+/* Writes an ONNX file of a described model, its weights a hash of their names, and beside it inputs
+ * and what our own runtime makes of them, as .npy files, for tools/check_onnx.py.
+ *
+ *     onnx_sample MODEL.json PREFIX [what=image|text|both|classifier] [opset=N]
+ *                 [weights=f32|f16|bf16] [described=1] [external=1] [preprocess=1]
+ *
+ * writes PREFIX.onnx and, for k = 0, 1 and 2, PREFIX.k.NAME.npy, NAME being an input's or output's. */
+#include "graph/file.h"
+#include "serialize/npy.h"
+#include "serialize/onnx/export.h"
+#include "tests/support/hash.h"
+#include "train/runner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BATCHES = 3, LABELS = 3 };
+static const int64_t batch_sizes[BATCHES] = {3, 2, 1};
+static const int32_t lengths[BATCHES][3] = {{7, 12, 4}, {5, 2}, {9}};
+
+typedef struct sample {
+    const char *prefix;
+    cg_clip_desc d;
+    cg_context *ctx;
+    cg_runner *r;
+    cg_onnx_options o;
+} sample;
+
+static void need(cg_status s) {
+    if (s == CG_OK) return;
+    fprintf(stderr, "onnx_sample: %s\n", cg_error_message());
+    exit(1);
+}
+
+static void *zeroed(int64_t n, size_t size) {
+    void *p = calloc((size_t)n + 1, size);
+    if (!p) need(cg_error(CG_ENOMEM, "no memory"));
+    return p;
+}
+
+static void save(const sample *s, int k, const char *name, cg_dtype dtype, cg_shape shape,
+                 const void *data) {
+    char path[1024];
+    snprintf(path, sizeof path, "%s.%d.%s.npy", s->prefix, k, name);
+    need(cg_npy_save(path, dtype, &shape, data));
+}
+
+static void images(const sample *s, int k) {
+    int64_t n = batch_sizes[k], side = s->d.vision.image_size, pixels = side * side;
+    float *x = zeroed(n * pixels * 3, sizeof *x), *nchw = zeroed(n * pixels * 3, sizeof *nchw);
+    float *y = zeroed(n * s->d.embed_dim, sizeof *y);
+    cg_hash_image(k, n, side, x);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t p = 0; p < pixels; p++)
+            for (int64_t c = 0; c < 3; c++)
+                nchw[(i * 3 + c) * pixels + p] = x[(i * pixels + p) * 3 + c];
+    need(cg_runner_embed_images(s->r, x, n, y));
+    save(s, k, "pixel_values", CG_F32, CG_SHAPE(n, 3, side, side), nchw);
+    save(s, k, "image_embeds", CG_F32, CG_SHAPE(n, s->d.embed_dim), y);
+    free(y);
+    free(nchw);
+    free(x);
+}
+
+static void texts(const sample *s, int k) {
+    int64_t n = batch_sizes[k], t = s->d.text.context_length;
+    int32_t offset[8], *token = zeroed(n * t, sizeof *token);
+    cg_hash_captions(k, &s->d.text, n, lengths[k], token, offset);
+    if (cg_clip_text_packs(&s->d)) { /* then as long as the longest */
+        t = 0;
+        for (int64_t i = 0; i < n; i++)
+            if (offset[i + 1] - offset[i] > t) t = offset[i + 1] - offset[i];
+    }
+    int64_t *id = zeroed(n * t, sizeof *id), *mask = zeroed(n * t, sizeof *mask);
+    float *y = zeroed(n * s->d.embed_dim, sizeof *y);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < t; j++) {
+            mask[i * t + j] = j < offset[i + 1] - offset[i];
+            id[i * t + j] = mask[i * t + j] ? token[offset[i] + j] : s->d.text.pad_id;
+        }
+    need(cg_runner_embed_texts(s->r, token, offset, n, y));
+    save(s, k, "input_ids", CG_I64, CG_SHAPE(n, t), id);
+    save(s, k, "attention_mask", CG_I64, CG_SHAPE(n, t), mask);
+    save(s, k, "text_embeds", CG_F32, CG_SHAPE(n, s->d.embed_dim), y);
+    free(y);
+    free(mask);
+    free(id);
+    free(token);
+}
+
+/* Labels' embeddings that are no tower's. */
+static float *labels(const sample *s) {
+    float *x = zeroed(LABELS * s->d.embed_dim, sizeof *x);
+    for (int64_t i = 0; i < LABELS * s->d.embed_dim; i++)
+        x[i] = (float)cg_hash_unit(cg_hash_name("labels"), i) / 8;
+    save(s, 0, "labels", CG_F32, CG_SHAPE(LABELS, s->d.embed_dim), x);
+    return x;
+}
+
+static void read_option(sample *s, const char *text) {
+    static const char *const what[] = {"what=image", "what=text", "what=both", "what=classifier"};
+    for (int i = 0; i < 4; i++)
+        if (strcmp(text, what[i]) == 0) s->o.what = (cg_onnx_what)i;
+    if (strncmp(text, "opset=", 6) == 0) s->o.opset = atoi(text + 6);
+    if (strcmp(text, "weights=f16") == 0) s->o.weights = CG_F16;
+    if (strcmp(text, "weights=bf16") == 0) s->o.weights = CG_BF16;
+    if (strcmp(text, "described=1") == 0) s->o.as_described = 1;
+    if (strcmp(text, "external=1") == 0) s->o.external = 1;
+}
+
+int main(int argc, char **argv) {
+    static const cg_meta meta[] = {{"clipgraph.sample", "1"}};
+    sample s = {.o = {.meta = meta, .n_meta = 1}};
+    cg_preprocess p = cg_preprocess_default();
+    char path[1024];
+    float *label = NULL;
+    if (argc < 3)
+        need(cg_error(CG_EINVAL, "usage: onnx_sample MODEL.json PREFIX [option=value …]"));
+    s.prefix = argv[2];
+    need(cg_clip_desc_load(argv[1], &s.d));
+    p.size = (int)s.d.vision.image_size;
+    for (int i = 3; i < argc; i++) {
+        read_option(&s, argv[i]);
+        if (strcmp(argv[i], "preprocess=1") == 0) s.o.preprocess = &p;
+    }
+    need(cg_context_create(0, &s.ctx));
+    need(cg_runner_create(s.ctx, &s.d, &s.r));
+    cg_hash_params(cg_runner_params(s.r));
+    if (s.o.what == CG_ONNX_CLASSIFIER) {
+        s.o.classifier = label = labels(&s);
+        s.o.labels = LABELS;
+    }
+    snprintf(path, sizeof path, "%s.onnx", s.prefix);
+    need(cg_onnx_export_clip(s.ctx, path, cg_runner_params(s.r), &s.d, &s.o));
+    for (int k = 0; k < BATCHES; k++) {
+        if (s.o.what != CG_ONNX_TEXT) images(&s, k);
+        if (s.o.what == CG_ONNX_TEXT || s.o.what == CG_ONNX_BOTH) texts(&s, k);
+    }
+    float t = (float)cg_runner_temperature(s.r), bias = 0;
+    const cg_param *learned = cg_params_find(cg_runner_params(s.r), "logit_bias");
+    if (learned) bias = *(const float *)learned->data;
+    save(&s, 0, "bias", CG_F32, CG_SCALAR, &bias);
+    save(&s, 0, "temperature", CG_F32, CG_SCALAR, &t);
+    free(label);
+    cg_runner_free(s.r);
+    cg_context_free(s.ctx);
+    return 0;
+}
