@@ -64,8 +64,9 @@ typedef struct cg_parity_case {
 
 typedef struct cg_parity cg_parity;
 
-/* reference: its passes off (cg_runner_set_program), f32; it embeds here, and is not kept. tokenizer
- * may be NULL: the captions are then ids alone. errors  CG_ENONFINITE: the model's embeddings */
+/* reference: its passes off (cg_runner_set_program), f32; it embeds here, and is not kept.
+ * tokenizer may be NULL: the captions are then ids alone. errors  CG_ENONFINITE: the model's
+ * embeddings */
 cg_status cg_parity_create(cg_runner *reference, const cg_tokenizer *tokenizer,
                            const cg_parity_options *o, cg_parity **out);
 void cg_parity_free(cg_parity *p);

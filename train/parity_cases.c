@@ -55,7 +55,8 @@ static int64_t longest(const cg_parity_captions *c, int64_t first, int64_t n) {
  * there is one padding. */
 static void batch_captions(const cg_parity *p, batches *out) {
     const cg_parity_captions *c = &p->captions;
-    const batch some[] = {{0, 1, 0}, {0, 2, 0}, {1, 1, 0}, {3, 1, 0}, {5, c->n - 5, 0}, {0, c->n, 0}};
+    const batch some[] = {{0, 1, 0}, {0, 2, 0},        {1, 1, 0},
+                          {3, 1, 0}, {5, c->n - 5, 0}, {0, c->n, 0}};
     int64_t context = p->desc.text.context_length;
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
         batch b = some[i];

@@ -23,7 +23,8 @@ static cg_status draw(int number, int width, int height, cg_image *out) {
         }
     for (int i = 0; i < SPOTS; i++) {
         uint32_t colour = cg_rng_u32(&r);
-        int left = (int)cg_rng_below(&r, (uint64_t)width), top = (int)cg_rng_below(&r, (uint64_t)height);
+        int left = (int)cg_rng_below(&r, (uint64_t)width),
+            top = (int)cg_rng_below(&r, (uint64_t)height);
         int right = left + 1 + width / 5, bottom = top + 1 + height / 6;
         for (int y = top; y < bottom && y < height; y++)
             for (int x = left; x < right && x < width; x++)
@@ -37,9 +38,14 @@ static cg_status draw(int number, int width, int height, cg_image *out) {
 /* Sides as parts of the model's: wide and tall, larger and smaller, two of one size, one square. */
 static cg_status draw_all(cg_parity *p) {
     int s = p->o.preprocess->size;
-    const int side[DRAWN][2] = {{s + s / 3 + 1, s},     {s, 2 * s + 7},         {s / 2 + 1, s - 1},
-                                {3 * s + 1, s + 2},     {s, s},                 {s / 3 + 1, s / 2 + 2},
-                                {s + 5, s + s / 2 + 1}, {s + 5, s + s / 2 + 1}};
+    const int side[DRAWN][2] = {{s + s / 3 + 1, s},
+                                {s, 2 * s + 7},
+                                {s / 2 + 1, s - 1},
+                                {3 * s + 1, s + 2},
+                                {s, s},
+                                {s / 3 + 1, s / 2 + 2},
+                                {s + 5, s + s / 2 + 1},
+                                {s + 5, s + s / 2 + 1}};
     for (int i = 0; i < DRAWN; i++) {
         CG_TRY(draw(i, side[i][0], side[i][1], &p->pictures.image[i]));
         p->pictures.n = p->pictures.own = i + 1;
@@ -70,8 +76,8 @@ cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference) {
         CG_TRY(cg_preprocess_image(&all->image[i], p->o.preprocess, all->pixels + i * numbers));
     for (int64_t i = 0; i < all->n; i += EMBEDDED) {
         int64_t n = all->n - i < EMBEDDED ? all->n - i : EMBEDDED;
-        CG_TRY(cg_runner_embed_images(reference, all->pixels + i * numbers, n,
-                                      all->row + i * width));
+        CG_TRY(
+            cg_runner_embed_images(reference, all->pixels + i * numbers, n, all->row + i * width));
     }
     return CG_OK;
 }
@@ -109,9 +115,10 @@ static cg_status add_text(writer *w, const cg_tokenizer *t, const char *text) {
 }
 
 static cg_status write_captions(writer *w, const cg_tokenizer *t) {
-    static const char text[] = "Ein Fu\xc3\x9fg\xc3\xa4nger, \xe6\xbc\xa2\xe5\xad\x97 & "
-                               "\xf0\x9f\x99\x82\xf0\x9f\x8f\xbd \xc2\xbd na\xc3\xafve \xe2\x80\x94 "
-                               "\xd0\xb4\xd0\xbe\xd0\xbc!";
+    static const char text[] =
+        "Ein Fu\xc3\x9fg\xc3\xa4nger, \xe6\xbc\xa2\xe5\xad\x97 & "
+        "\xf0\x9f\x99\x82\xf0\x9f\x8f\xbd \xc2\xbd na\xc3\xafve \xe2\x80\x94 "
+        "\xd0\xb4\xd0\xbe\xd0\xbc!";
     begin(w, 5);
     begin(w, 2); /* no word */
     begin(w, w->context);
