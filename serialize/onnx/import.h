@@ -24,10 +24,12 @@ CG_API_BEGIN
  * file where it is f32 and aligned, else copies. f must outlive the store. */
 cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params);
 
-/* Appends the file's graph to g, an empty one over such a store, at shape[i] of input i. Inputs and
- * outputs have the file's names; integers are i32, floats f32. Outputs have mode CG_KEEP.
- * errors  CG_ESHAPE; CG_EUNSUPPORTED, CG_EFORMAT name the node */
-cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, cg_graph *g);
+/* Appends the file's graph to g, an empty one over such a store, at shape[i] of input i, as far as
+ * the wanted outputs need it: bit i is output i. An input of rank -1 is absent. Inputs and outputs
+ * have the file's names; integers are i32, floats f32. Outputs have mode CG_KEEP.
+ * errors  CG_ESHAPE; CG_EINVAL: a needed input is absent; CG_EUNSUPPORTED, CG_EFORMAT name the node
+ */
+cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted, cg_graph *g);
 
 CG_API_END
 

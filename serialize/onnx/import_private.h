@@ -33,6 +33,8 @@ typedef struct cg_importer {
     cg_item **item;
     int n_item, room;
     const cg_shape *shape; /* of inputs */
+    uint64_t wanted;       /* outputs, as bits */
+    char *needed;          /* [nodes] */
     int64_t *number;       /* that the file compares integers with */
     int n_number;
     int depth; /* of branches */
