@@ -25,6 +25,7 @@ int cli_search(int argc, char **argv);
 int cli_embed(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_check_grad(int argc, char **argv);
+int cli_run_onnx(int argc, char **argv);
 
 /* Prints "clipgraph NAME: message" (the thread's message) to stderr; returns the exit code that
  * fits: 2 for what is wrong with the command line, else 1. */

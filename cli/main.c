@@ -16,6 +16,7 @@ static const cli_command commands[] = {
     {"search", "find the pictures of a folder that fit a text", cli_search},
     {"embed", "write embeddings of pictures or texts", cli_embed},
     {"inspect", "show a model: sizes, parameters, cost, graph", cli_inspect},
+    {"run", "run an ONNX file, or say what is in it", cli_run_onnx},
     {"check-grad", "check a model's gradients against finite differences", cli_check_grad},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };

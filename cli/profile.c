@@ -29,12 +29,18 @@ static cg_status print_tables(const cg_profile *p, int threads, FILE *f) {
 }
 
 int cli_profile_end(const char *command, cli_profile *p, cg_runner *r, int json, int code) {
+    return cli_profile_end_exec(command, p, r ? cg_runner_exec(r) : NULL,
+                                r ? cg_runner_context(r)->threads : 0, json, code);
+}
+
+int cli_profile_end_exec(const char *command, cli_profile *p, cg_exec *e, int threads, int json,
+                         int code) {
     cg_status s = CG_OK;
     int64_t dropped = 0;
-    if (r) cg_exec_profile(cg_runner_exec(r), NULL);
+    if (e) cg_exec_profile(e, NULL);
     if (p->profile) cg_profile_stop(p->profile);
-    if (r && p->profile && cg_profile_runs(p->profile)) {
-        s = print_tables(p->profile, cg_runner_context(r)->threads, json ? stderr : stdout);
+    if (e && p->profile && cg_profile_runs(p->profile)) {
+        s = print_tables(p->profile, threads, json ? stderr : stdout);
         if (s == CG_OK && p->trace) s = cg_profile_trace(p->profile, p->trace, &dropped);
     }
     if (dropped)

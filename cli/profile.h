@@ -25,4 +25,8 @@ cg_status cli_profile_begin(cli_profile *p);
  * be NULL. Returns `code`, or 1 where that is 0 and something failed, having said what. */
 int cli_profile_end(const char *command, cli_profile *p, cg_runner *r, int json, int code);
 
+/* The same for an execution of that many threads; e may be NULL. */
+int cli_profile_end_exec(const char *command, cli_profile *p, cg_exec *e, int threads, int json,
+                         int code);
+
 #endif

@@ -1,9 +1,9 @@
 /* cast: the same numbers as another type, f32 or bf16; to bf16 rounds to nearest, ties to even.
  *   y = x
- * shapes  x [...] f32 or bf16 -> y [...] of type `to`
+ * shapes  x [...] f32, bf16 or, to f32, i32 -> y [...] of type `to`
  * attr    to: int, a cg_dtype, CG_F32 or CG_BF16
- * vjp     dx = cast(dy) to x's type
- * errors  CG_EDTYPE: x is neither; CG_EINVAL: `to` is neither
+ * vjp     dx = cast(dy) to x's type; none where x is i32
+ * errors  CG_EDTYPE: x is none of these; CG_EINVAL: `to` is neither
  * onnx    Cast */
 #include "ops/bf16.h"
 #include "ops/elementwise.h"
@@ -18,8 +18,10 @@ static const cg_attr_field fields[] = {CG_ATTR(cast_attr, to, INT), {NULL, 0, 0}
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cast_attr *a = n->attr;
     const cg_value *x = n->in[0];
-    if (x->dtype != CG_F32 && x->dtype != CG_BF16)
-        return cg_error(CG_EDTYPE, "x is %s, wanted f32 or bf16", cg_dtype_name(x->dtype));
+    if (x->dtype != CG_F32 && x->dtype != CG_BF16 && x->dtype != CG_I32)
+        return cg_error(CG_EDTYPE, "x is %s, wanted f32, bf16 or i32", cg_dtype_name(x->dtype));
+    if (x->dtype == CG_I32 && a->to == CG_BF16)
+        return cg_error(CG_EDTYPE, "x is i32, wanted f32 or bf16 to make bf16 of");
     if (a->to != CG_F32 && a->to != CG_BF16)
         return cg_error(CG_EINVAL, "to is %lld, wanted %d (f32) or %d (bf16)", (long long)a->to,
                         CG_F32, CG_BF16);
@@ -32,6 +34,17 @@ CG_INLINE void convert(const void *x, void *y, int64_t begin, int64_t end, int f
     for (int64_t i = begin; i < end; i++) cg_store(y, i, cg_load(x, i, from), to);
 }
 
+CG_KERNEL static void integers(const cg_task *t, int64_t begin, int64_t end) {
+    const int32_t *x = t->in[0];
+    float *y = t->out[0];
+#pragma omp simd
+    for (int64_t i = begin; i < end; i++) y[i] = (float)x[i];
+}
+
+static void integer_range(const void *arg, int64_t begin, int64_t end) {
+    integers(arg, begin, end);
+}
+
 CG_KERNEL static void cast_range(const void *arg, int64_t begin, int64_t end) {
     const cg_task *t = arg;
     int from = cg_is_bf16(t->node->in[0]), to = cg_is_bf16(t->node->out[0]);
@@ -39,12 +52,12 @@ CG_KERNEL static void cast_range(const void *arg, int64_t begin, int64_t end) {
 }
 
 static cg_status run(const cg_task *t) {
-    cg_parallel_elements(t, cast_range);
+    cg_parallel_elements(t, t->node->in[0]->dtype == CG_I32 ? integer_range : cast_range);
     return CG_OK;
 }
 
 static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
-    dx[0] = cg_cast(g, dy[0], n->in[0]->dtype);
+    if (n->in[0]->dtype != CG_I32) dx[0] = cg_cast(g, dy[0], n->in[0]->dtype);
 }
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {

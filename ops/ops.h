@@ -30,7 +30,8 @@ cg_value *cg_exp(cg_graph *g, cg_value *x);
 cg_value *cg_log(cg_graph *g, cg_value *x);
 cg_value *cg_sqrt(cg_graph *g, cg_value *x);
 cg_value *cg_clamp(cg_graph *g, cg_value *x, float low, float high);
-cg_value *cg_cast(cg_graph *g, cg_value *x, cg_dtype to); /* f32 or bf16; x itself where it is so */
+/* to f32 (of bf16 or i32) or bf16; x itself where it is so */
+cg_value *cg_cast(cg_graph *g, cg_value *x, cg_dtype to);
 
 /* --- activations ------------------------------------------------------------------------------ */
 cg_value *cg_relu(cg_graph *g, cg_value *x);
@@ -41,6 +42,7 @@ cg_value *cg_silu(cg_graph *g, cg_value *x);      /* x σ(x) */
 cg_value *cg_sigmoid(cg_graph *g, cg_value *x);
 cg_value *cg_log_sigmoid(cg_graph *g, cg_value *x);
 cg_value *cg_tanh(cg_graph *g, cg_value *x);
+cg_value *cg_erf(cg_graph *g, cg_value *x);
 cg_value *cg_softmax(cg_graph *g, cg_value *x); /* over the last axis */
 
 /* --- chance; each draws its own key from the graph -------------------------------------------- */

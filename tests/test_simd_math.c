@@ -158,6 +158,7 @@ static const struct {
     {cg_sigmoid, {{0, 1}, {0, 0}}},
     {cg_log_sigmoid, {{-INFINITY, 0}, {1, 0}}},
     {cg_tanh, {{-1, 1}, {0, 0}}},
+    {cg_erf, {{-1, 1}, {0, 0}}},
 };
 enum { SPECIALS = sizeof specials / sizeof *specials };
 

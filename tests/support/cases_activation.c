@@ -1,4 +1,4 @@
-/* Cases: gelu, gelu_tanh, quickgelu, silu, sigmoid, log_sigmoid, tanh, softmax. */
+/* Cases: gelu, gelu_tanh, quickgelu, silu, sigmoid, log_sigmoid, tanh, erf, softmax. */
 #include "tests/support/op_case.h"
 
 #include <math.h>
@@ -33,6 +33,7 @@ ACTIVATION(silu, x *sigmoid(x))
 ACTIVATION(sigmoid, sigmoid(x))
 ACTIVATION(log_sigmoid, fmin(x, 0) - log1p(exp(-fabs(x))))
 ACTIVATION(tanh, tanh(x))
+ACTIVATION(erf, erf(x))
 
 static void build_softmax(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_softmax(g, in[0]);
@@ -64,6 +65,8 @@ const cg_op_case cg_cases_activation[] = {
     CASES(sigmoid),
     CASES(log_sigmoid),
     CASES(tanh),
+    CASES(erf),
+    CASE(erf, "near 0", {CG_F32, CG_SHAPE(257), CG_FILL_UNIFORM, -0.6, 0.6, 1}),
     CASE(softmax, "vector", F32(37)),
     CASE(softmax, "one column", F32(5, 1)),
     CASE(softmax, "odd size", F32(2, 3, 19)),
@@ -86,6 +89,7 @@ const cg_bad_case cg_bad_activation[] = {
     REFUSED(sigmoid),
     REFUSED(log_sigmoid),
     REFUSED(tanh),
+    REFUSED(erf),
     REFUSED(softmax),
     {&cg_op_softmax, {F32_SCALAR}, 1, build_softmax, CG_ESHAPE, "x is a scalar"},
     {0},

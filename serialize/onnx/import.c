@@ -1,0 +1,378 @@
+#include "serialize/onnx/import_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- weights ----------------------------------------------------------------------------------- */
+
+cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
+    size_t n = f->model->graph->n_initializer, count = 0;
+    cg_param **made = calloc(n + 1, sizeof *made);
+    void **data = calloc(n + 1, sizeof *data);
+    cg_status s = made && data ? CG_OK : cg_error(CG_ENOMEM, "no memory for %zu weights", n);
+    for (size_t i = 0; i < n && s == CG_OK; i++) {
+        const cg_onnx_tensor *t = &f->tensor[i];
+        if (!cg_onnx_type_is_float(t->type)) continue;
+        s = cg_params_declare(params, t->name, t->shape, (cg_param_spec){.state = 1}, &made[i]);
+        /* mapped for this process alone: no run writes there */
+        data[count++] = (void *)(uintptr_t)cg_onnx_tensor_lies(t);
+    }
+    if (s == CG_OK) s = cg_params_borrow(params, data, NULL, NULL);
+    for (size_t i = 0; i < n && s == CG_OK; i++)
+        if (made[i] && !cg_onnx_tensor_lies(&f->tensor[i]))
+            cg_onnx_tensor_floats(&f->tensor[i], made[i]->data);
+    free(made);
+    free(data);
+    return s;
+}
+
+/* --- names ------------------------------------------------------------------------------------- */
+
+static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
+    if (!*name) return CG_OK; /* an output that nobody asks for */
+    if (m->n_item == m->room) {
+        int room = m->room ? 2 * m->room : 256;
+        cg_item **list = realloc(m->item, (size_t)room * sizeof *list);
+        if (!list) return cg_error(CG_ENOMEM, "no memory for %d values", room);
+        m->item = list;
+        m->room = room;
+    }
+    cg_item *copy = cg_arena_alloc(&m->arena, sizeof *copy);
+    if (!copy) return cg_error(CG_ENOMEM, "no memory for %d values", m->n_item);
+    *copy = *x;
+    m->item[m->n_item] = copy;
+    return cg_onnx_names_set(&m->names, name, m->n_item++);
+}
+
+static cg_item *find(const cg_importer *m, const char *name) {
+    int at = cg_onnx_names_get(&m->names, name);
+    return at < 0 ? NULL : m->item[at];
+}
+
+/* --- what a graph begins with ------------------------------------------------------------------- */
+
+/* Numbers that the file compares with: of all constants of one integer, since Equal has one. */
+static cg_status add_number(cg_importer *m, double x) {
+    if (!(x >= 0 && x <= INT32_MAX) || m->n_number == 64) return CG_OK;
+    for (int i = 0; i < m->n_number; i++)
+        if (m->number[i] == (int64_t)x) return CG_OK;
+    if (!m->number) m->number = cg_arena_alloc(&m->arena, 64 * sizeof *m->number);
+    if (!m->number) return cg_error(CG_ENOMEM, "no memory for numbers");
+    m->number[m->n_number++] = (int64_t)x;
+    return CG_OK;
+}
+
+static const CgOnnx__NodeProto *maker_of(const CgOnnx__GraphProto *g, const char *name) {
+    for (size_t i = 0; i < g->n_node; i++)
+        for (size_t k = 0; k < g->node[i]->n_output; k++)
+            if (strcmp(g->node[i]->output[k], name) == 0) return g->node[i];
+    return NULL;
+}
+
+static cg_status find_number(cg_importer *m, const char *name) {
+    const CgOnnx__GraphProto *g = m->f->model->graph;
+    double x = -1;
+    for (size_t i = 0; i < g->n_initializer; i++)
+        if (m->f->tensor[i].count == 1 && strcmp(m->f->tensor[i].name, name) == 0)
+            cg_onnx_tensor_numbers(&m->f->tensor[i], &x);
+    const CgOnnx__NodeProto *n = maker_of(g, name);
+    while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0) n = maker_of(g, n->input[0]);
+    if (n && strcmp(n->op_type, "Constant") == 0 && n->n_output > 0) {
+        cg_host h = {0};
+        if (cg_host_run(&m->arena, m->f->opset, n, NULL, 0, &h, 1) == CG_OK &&
+            cg_host_count(&h) == 1)
+            x = h.x[0];
+    }
+    return add_number(m, x);
+}
+
+static cg_status find_numbers(cg_importer *m) {
+    const CgOnnx__GraphProto *g = m->f->model->graph;
+    for (size_t i = 0, seen = 0; i < g->n_node && seen < 16; i++) {
+        if (strcmp(g->node[i]->op_type, "Equal") != 0) continue;
+        seen++;
+        for (size_t k = 0; k < g->node[i]->n_input; k++) CG_TRY(find_number(m, g->node[i]->input[k]));
+    }
+    return CG_OK;
+}
+
+static cg_status define_initializers(cg_importer *m) {
+    for (size_t i = 0; i < m->f->model->graph->n_initializer; i++) {
+        const cg_onnx_tensor *t = &m->f->tensor[i];
+        cg_item x = {.type = t->type, .shape = t->shape};
+        if (cg_onnx_type_is_float(t->type)) {
+            x.weight = t;
+        } else {
+            cg_status s = cg_host_of(&m->arena, t, &x.host);
+            if (s != CG_OK) return cg_error_in(s, "tensor %.200s", t->name);
+        }
+        CG_TRY(define(m, t->name, &x));
+    }
+    return CG_OK;
+}
+
+static cg_status check_input(const cg_onnx_port *p, const cg_shape *shape) {
+    char text[CG_SHAPE_TEXT];
+    cg_shape declared = {.rank = p->rank < 0 ? 0 : p->rank};
+    memcpy(declared.dim, p->dim, sizeof p->dim);
+    int fits = p->rank < 0 || shape->rank == p->rank;
+    for (int i = 0; fits && i < p->rank; i++) fits = p->dim[i] < 0 || p->dim[i] == shape->dim[i];
+    if (!fits) {
+        char wanted[CG_SHAPE_TEXT];
+        return cg_error(CG_ESHAPE, "input %.200s is %s, wanted %s (-1: any)", p->name,
+                        cg_shape_print(shape, text), cg_shape_print(&declared, wanted));
+    }
+    for (int i = 0; i < shape->rank; i++)
+        if (shape->dim[i] < 1)
+            return cg_error(CG_ESHAPE, "input %.200s is %s, wanted dimensions of 1 or more", p->name,
+                            cg_shape_print(shape, text));
+    return CG_OK;
+}
+
+static cg_status define_inputs(cg_importer *m) {
+    const cg_onnx_port *list;
+    int n = cg_onnx_inputs(m->f, &list);
+    for (int i = 0; i < n; i++) {
+        const cg_shape *shape = &m->shape[i];
+        if (shape->rank < 0) continue; /* absent */
+        int is_float = list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
+        CG_TRY(check_input(&list[i], shape));
+        cg_item x = {.type = is_float ? CG_ONNX_TYPE(FLOAT) : CG_ONNX_TYPE(INT64), .shape = *shape};
+        x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
+        CG_TRY(cg_graph_status(m->g));
+        x.view = cg_view_of(shape);
+        if (!is_float && i < 30 && cg_shape_count(shape) <= CG_HOST_MOST / 64)
+            CG_TRY(cg_probe_input(m, i, &x));
+        CG_TRY(define(m, list[i].name, &x));
+    }
+    return CG_OK;
+}
+
+/* --- what is needed ----------------------------------------------------------------------------- */
+
+static cg_status need(cg_onnx_names *t, const char *name) {
+    return *name ? cg_onnx_names_set(t, name, 1) : CG_OK;
+}
+
+/* Names that a branch reads may be those of the graph around it. */
+static cg_status need_inputs(cg_onnx_names *t, const CgOnnx__NodeProto *n) {
+    for (size_t i = 0; i < n->n_input; i++) CG_TRY(need(t, n->input[i]));
+    for (size_t i = 0; i < n->n_attribute; i++) {
+        const CgOnnx__GraphProto *g = n->attribute[i]->g;
+        for (size_t k = 0; g && k < g->n_node; k++) CG_TRY(need_inputs(t, g->node[k]));
+        for (size_t k = 0; g && k < g->n_output; k++)
+            if (g->output[k]->name) CG_TRY(need(t, g->output[k]->name));
+    }
+    return CG_OK;
+}
+
+static cg_status mark_needed(cg_importer *m) {
+    const CgOnnx__GraphProto *g = m->f->model->graph;
+    cg_onnx_names t = {0};
+    cg_status s = CG_OK;
+    m->needed = cg_arena_alloc(&m->arena, g->n_node + 1);
+    if (!m->needed) return cg_error(CG_ENOMEM, "no memory for %zu nodes", g->n_node);
+    for (size_t i = 0; i < g->n_output && i < 64 && s == CG_OK; i++)
+        if (m->wanted >> i & 1) s = need(&t, g->output[i]->name);
+    for (size_t i = g->n_node; i-- > 0 && s == CG_OK;) {
+        int at = m->f->order[i];
+        for (size_t k = 0; k < g->node[at]->n_output && !m->needed[at]; k++)
+            m->needed[at] = (char)(cg_onnx_names_get(&t, g->node[at]->output[k]) == 1);
+        if (m->needed[at]) s = need_inputs(&t, g->node[at]);
+    }
+    cg_onnx_names_free(&t);
+    return s;
+}
+
+/* --- nodes ------------------------------------------------------------------------------------- */
+
+static const cg_import_op *find_op(const char *name) {
+    const cg_import_op *const tables[] = {cg_import_elementwise, cg_import_shape, cg_import_matrix,
+                                          cg_import_picture, cg_import_reduce};
+    for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+        for (const cg_import_op *op = tables[i]; op->name; op++)
+            if (strcmp(op->name, name) == 0) return op;
+    return NULL;
+}
+
+static int is_one_of(const char *name, const char *const *list) {
+    for (; *list; list++)
+        if (strcmp(name, *list) == 0) return 1;
+    return 0;
+}
+
+/* Weights that are only seen otherwise stay where they are. */
+static int only_views(const cg_job *j) {
+    static const char *const list[] = {"Transpose", "Reshape", "Squeeze",  "Unsqueeze",
+                                       "Flatten",   "Cast",    "Identity", NULL};
+    return j->n_in > 0 && j->in[0] && j->in[0]->weight && is_one_of(j->node->op_type, list);
+}
+
+/* Evaluates a node whose inputs are known, or whose result depends on shapes alone. */
+static cg_status fold(cg_job *j, int *done) {
+    static const char *const shapes[] = {"Shape", "Size", NULL};
+    const cg_host *in[64] = {0};
+    cg_host out[64] = {{0}}, shape;
+    *done = 0;
+    if (j->n_in > 64 || j->n_out > 64 || only_views(j)) return CG_OK;
+    for (int i = 0; i < j->n_in; i++) {
+        if (!j->in[i]) continue;
+        if (is_one_of(j->node->op_type, shapes)) {
+            shape = (cg_host){j->in[i]->type, j->in[i]->shape, NULL};
+            in[i] = &shape;
+        } else if (j->in[i]->probed || !(in[i] = cg_item_host(j, j->in[i]))) {
+            return CG_OK;
+        }
+    }
+    CG_TRY(cg_host_run(&j->m->arena, j->m->f->opset, j->node, in, j->n_in, out, j->n_out));
+    for (int k = 0; k < j->n_out; k++)
+        if (out[k].x) j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
+    *done = 1;
+    return CG_OK;
+}
+
+/* Can all inputs be values? Those that are probed only, cannot. */
+static int has_values(const cg_job *j) {
+    for (int i = 0; i < j->n_in; i++)
+        if (j->in[i] && j->in[i]->probed && !j->in[i]->v) return 0;
+    return 1;
+}
+
+static cg_status run_op(cg_job *j) {
+    const cg_import_op *op = find_op(j->node->op_type);
+    if (!op) return cg_error(CG_EUNSUPPORTED, "this operator is not supported");
+    for (int i = 0; i < op->operands; i++)
+        if (i >= j->n_in || !j->in[i])
+            return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in, op->operands);
+    return op->run(j);
+}
+
+/* What follows from integers of a run: probed, and a value besides where it can be one. */
+static cg_status run_probed(cg_job *j, int *done) {
+    cg_item probed[8];
+    CG_TRY(cg_probe_node(j, done));
+    if (!*done || !has_values(j)) return CG_OK;
+    memcpy(probed, j->out, (size_t)j->n_out * sizeof *probed);
+    memset(j->out, 0, (size_t)j->n_out * sizeof *probed);
+    if (run_op(j) == CG_OK) {
+        for (int k = 0; k < j->n_out; k++) {
+            probed[k].v = j->out[k].v;
+            probed[k].view = j->out[k].view;
+        }
+    } else {
+        CG_TRY(cg_graph_status(j->g));
+    }
+    memcpy(j->out, probed, (size_t)j->n_out * sizeof *probed);
+    return CG_OK;
+}
+
+static cg_status run_graph(cg_importer *m, const CgOnnx__GraphProto *g, const int *order);
+
+/* A branch whose condition is known is part of the graph, as if it stood there. */
+static cg_status run_if(cg_job *j) {
+    double condition;
+    if (j->n_in != 1 || !cg_item_number(j, j->in[0], &condition))
+        return cg_error(CG_EUNSUPPORTED, "branches by what only a run knows");
+    const CgOnnx__AttributeProto *a =
+        cg_onnx_attribute(j->node, condition != 0 ? "then_branch" : "else_branch");
+    if (!a || !a->g || a->g->n_output < (size_t)j->n_out)
+        return cg_error(CG_EFORMAT, "has no such branch");
+    CG_TRY(run_graph(j->m, a->g, NULL));
+    for (int k = 0; k < j->n_out; k++) {
+        const char *name = a->g->output[k]->name;
+        const cg_item *x = name ? find(j->m, name) : NULL;
+        if (!x) return cg_error(CG_EFORMAT, "has a branch without output %d", k);
+        j->out[k] = *x;
+    }
+    return CG_OK;
+}
+
+static cg_status run_job(cg_job *j) {
+    int done = 0;
+    if (strcmp(j->node->op_type, "If") == 0) return run_if(j);
+    CG_TRY(fold(j, &done));
+    if (!done) CG_TRY(cg_import_lookup(j, &done));
+    if (!done) CG_TRY(cg_import_masked(j, &done));
+    if (!done) CG_TRY(run_probed(j, &done));
+    return done ? CG_OK : run_op(j);
+}
+
+static cg_status missing(const cg_importer *m, const char *name) {
+    const cg_onnx_port *list;
+    int n = cg_onnx_inputs(m->f, &list);
+    for (int i = 0; i < n; i++)
+        if (strcmp(list[i].name, name) == 0)
+            return cg_error(CG_EINVAL, "reads input %.200s, which is not given", name);
+    return cg_error(CG_EFORMAT, "reads %.200s, which has no value", name);
+}
+
+static cg_status run_node(cg_importer *m, const CgOnnx__NodeProto *n) {
+    cg_job j = {.m = m, .g = m->g, .node = n, .n_in = (int)n->n_input, .n_out = (int)n->n_output};
+    j.in = calloc((size_t)j.n_in + 1, sizeof *j.in);
+    j.out = calloc((size_t)j.n_out + 1, sizeof *j.out);
+    cg_status s = j.in && j.out ? CG_OK : cg_error(CG_ENOMEM, "no memory for a node");
+    while (j.n_in > 0 && !*n->input[j.n_in - 1]) j.n_in--;
+    for (int i = 0; i < j.n_in && s == CG_OK; i++) {
+        if (!*n->input[i]) continue;
+        j.in[i] = find(m, n->input[i]);
+        if (!j.in[i]) s = missing(m, n->input[i]);
+    }
+    if (s == CG_OK) s = run_job(&j);
+    if (s == CG_OK) s = cg_graph_status(m->g);
+    for (int k = 0; k < j.n_out && s == CG_OK; k++)
+        if (j.out[k].v || j.out[k].host.x || j.out[k].weight || j.out[k].probed)
+            s = define(m, n->output[k], &j.out[k]);
+    free(j.in);
+    free(j.out);
+    return s;
+}
+
+/* order NULL: as the nodes stand. */
+static cg_status run_graph(cg_importer *m, const CgOnnx__GraphProto *g, const int *order) {
+    char text[200];
+    for (size_t i = 0; i < g->n_node; i++) {
+        size_t at = order ? (size_t)order[i] : i;
+        const CgOnnx__NodeProto *n = g->node[at];
+        if (order && !m->needed[at]) continue;
+        cg_graph *graph = m->g;
+        graph->named = cg_arena_string(&graph->arena, n->name && *n->name ? n->name : n->op_type);
+        cg_status s = run_node(m, n);
+        if (s != CG_OK) return cg_error_in(s, "%s", cg_onnx_node_text(n, text));
+    }
+    m->g->named = NULL;
+    return CG_OK;
+}
+
+static cg_status declare_outputs(cg_importer *m) {
+    const CgOnnx__GraphProto *g = m->f->model->graph;
+    cg_job j = {.m = m, .g = m->g};
+    for (size_t i = 0; i < g->n_output; i++) {
+        cg_value *v;
+        if (i >= 64 || !(m->wanted >> i & 1)) continue;
+        cg_item *x = find(m, g->output[i]->name);
+        cg_status s = x ? CG_OK : missing(m, g->output[i]->name);
+        if (s == CG_OK && !cg_item_is_float(x))
+            s = cg_error(CG_EUNSUPPORTED, "is of integers, wanted floats");
+        if (s == CG_OK) s = cg_item_plain(&j, x, &v);
+        if (s != CG_OK) return cg_error_in(s, "output %.200s", g->output[i]->name);
+        if (v->kind != CG_VALUE_RESULT) v = cg_reshape(m->g, v, v->shape);
+        cg_graph_output(m->g, g->output[i]->name, v, CG_KEEP);
+    }
+    return cg_graph_status(m->g);
+}
+
+cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted,
+                         cg_graph *g) {
+    cg_importer m = {.f = f, .g = g, .shape = shape, .wanted = wanted};
+    cg_status s = mark_needed(&m);
+    if (s == CG_OK) s = find_numbers(&m);
+    if (s == CG_OK) s = define_initializers(&m);
+    if (s == CG_OK) s = define_inputs(&m);
+    if (s == CG_OK) s = run_graph(&m, f->model->graph, f->order);
+    if (s == CG_OK) s = declare_outputs(&m);
+    g->named = NULL;
+    cg_onnx_names_free(&m.names);
+    cg_arena_free(&m.arena);
+    free(m.item);
+    return s == CG_OK ? CG_OK : cg_error_in(s, "%s", f->path);
+}

@@ -1,0 +1,36 @@
+/* ONNX files as our graphs. What a file computes from shapes and constants is computed here; what
+ * remains becomes our ops. Reshapes and transpositions become views (view.h), so that pictures,
+ * which files hold as [N, C, H, W], stay [N, H, W, C], and sequences [tokens, batch, width] stay
+ * [batch, tokens, width]; elements move only where an operator needs them otherwise.
+ *
+ * Operators on integers that only a run knows are not ours. They serve two ends in CLIP's towers,
+ * and are recognised by what they do: each is evaluated for a few made-up inputs, and taken for
+ *   an attention mask   where it hides, besides what is hidden always, the keys of which an input
+ *                       i64 [batch, keys] is 0;
+ *   the end token's row where it selects, of each text, the row of the first largest id, or of the
+ *                       first id that equals a number which the file compares with.
+ * Anything else of them is refused by name.
+ *
+ * Numbers of all float types become f32. */
+#ifndef CG_ONNX_IMPORT_H
+#define CG_ONNX_IMPORT_H
+
+#include "graph/graph.h"
+#include "serialize/onnx/read.h"
+
+CG_API_BEGIN
+
+/* Declares the file's weights in an empty store, and gives them their memory: that of the mapped
+ * file where it is f32 and aligned, else copies. f must outlive the store. */
+cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params);
+
+/* Appends the file's graph to g, an empty one over such a store, at shape[i] of input i, as far as
+ * the wanted outputs need it: bit i is output i. An input of rank -1 is absent. Inputs and outputs
+ * have the file's names; integers are i32, floats f32. Outputs have mode CG_KEEP.
+ * errors  CG_ESHAPE; CG_EINVAL: a needed input is absent; CG_EUNSUPPORTED, CG_EFORMAT name the node
+ */
+cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted, cg_graph *g);
+
+CG_API_END
+
+#endif

@@ -1,0 +1,126 @@
+/* What the parts of the importer share; for serialize/onnx/import*.c only. */
+#ifndef CG_ONNX_IMPORT_PRIVATE_H
+#define CG_ONNX_IMPORT_PRIVATE_H
+
+#include "serialize/onnx/host.h"
+#include "serialize/onnx/import.h"
+#include "serialize/onnx/view.h"
+
+enum {
+    CG_PROBES = 6,       /* made-up values of integer inputs */
+    CG_PROBE_MASKS = 4,  /* the first of them are of 0 and 1; number 0 is all 1, number 1 all 0 */
+    CG_FOLD_MOST = 65536 /* elements of a weight that may be computed with before the run */
+};
+
+/* What a name stands for. Several may hold: integers of an input are a value, and probed. */
+typedef struct cg_item {
+    int type; /* CG_ONNX_TYPE(…) */
+    cg_shape shape;
+    cg_host host;                 /* x: its numbers are known; else x is NULL */
+    const cg_onnx_tensor *weight; /* an initializer of floats; or NULL */
+    cg_value *v;                  /* a value of the graph, and how it is seen; or NULL */
+    cg_view view;
+    int probed; /* it follows from integers of these inputs, as bits, and from constants; or 0 */
+    cg_host probe[CG_PROBES];
+    int is_nan; /* of the value v, whether it is NaN, element by element */
+} cg_item;
+
+typedef struct cg_importer {
+    const cg_onnx_file *f;
+    cg_graph *g;
+    cg_arena arena;
+    cg_onnx_names names;
+    cg_item **item;
+    int n_item, room;
+    const cg_shape *shape; /* of inputs */
+    uint64_t wanted;       /* outputs, as bits */
+    char *needed;          /* [nodes] */
+    int64_t *number;       /* that the file compares integers with */
+    int n_number;
+    int depth; /* of branches */
+} cg_importer;
+
+/* A node while it is imported. */
+typedef struct cg_job {
+    cg_importer *m;
+    cg_graph *g;
+    const CgOnnx__NodeProto *node;
+    cg_item **in; /* absent inputs are NULL */
+    int n_in;
+    cg_item *out; /* [n_out] zeroed */
+    int n_out;
+} cg_job;
+
+/* --- items (import_item.c) ---------------------------------------------------------------------- */
+
+int64_t cg_item_count(const cg_item *x);
+int cg_item_is_float(const cg_item *x);
+
+/* Its numbers, those of a small weight too; NULL: they are not known before the run. */
+const cg_host *cg_item_host(cg_job *j, cg_item *x);
+
+/* The one number of x. Returns 0 where it has several, or they are not known. */
+int cg_item_number(cg_job *j, cg_item *x, double *out);
+
+/* Makes x a value (a parameter, a constant) of f32; integers that are known become floats. */
+cg_status cg_item_value(cg_job *j, cg_item *x);
+
+/* The same as a value that lies as its shape says. */
+cg_status cg_item_plain(cg_job *j, cg_item *x, cg_value **out);
+
+/* x seen with its axes in another order, moved so that they lie so; axes NULL: as they are. */
+cg_status cg_item_as(cg_job *j, cg_item *x, const int *axes, cg_value **out);
+
+/* Sets an output: v as it lies, or seen through a view. errors  those of the graph */
+cg_status cg_out_plain(cg_job *j, int k, cg_value *v);
+cg_status cg_out_view(cg_job *j, int k, cg_value *v, const cg_view *view);
+
+/* x as rows [R, K] of its last axis, which must lie together: elements move where it does not.
+ * *view is how x is seen in them. */
+cg_status cg_item_rows(cg_job *j, cg_item *x, cg_value **rows, cg_view *view);
+
+/* The view of rows whose last axis has become `width`. */
+cg_view cg_view_widened(const cg_view *v, int64_t width);
+
+/* The order in which x's axes lie, as a value of that order: axis i of it is x's axes[i]. */
+cg_status cg_item_frame(cg_job *j, cg_item *x, int axes[CG_MAX_RANK], cg_value **out);
+
+/* Output k from a value whose axis i is output axis axes[i]. */
+cg_status cg_out_frame(cg_job *j, int k, cg_value *v, const int *axes);
+
+/* Does v follow from parameters and constants alone? */
+int cg_value_is_fixed(const cg_value *v);
+
+/* --- operators ---------------------------------------------------------------------------------- */
+
+typedef cg_status (*cg_import_fn)(cg_job *j);
+typedef struct cg_import_op {
+    const char *name;
+    int operands; /* at least; those are there */
+    cg_import_fn run;
+} cg_import_op;
+
+/* Each table ends with a NULL name. */
+extern const cg_import_op cg_import_elementwise[], cg_import_shape[], cg_import_matrix[],
+    cg_import_picture[], cg_import_reduce[];
+
+/* a op b, seen as the larger of the two is. */
+typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
+cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg_item *out);
+
+/* --- integers of a run (import_integer.c) -------------------------------------------------------- */
+
+/* Fills an input's probes. */
+cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);
+
+/* Evaluates the node for each probe; *done is 0 where some input is neither known nor probed. */
+cg_status cg_probe_node(cg_job *j, int *done);
+
+/* Add and Where of scores and a mask that follows from an input: *done is 0 where it is not that. */
+cg_status cg_import_masked(cg_job *j, int *done);
+
+/* Gather, GatherND and GatherElements by integers that are not known: token embeddings, the row of
+ * an end token. */
+cg_status cg_import_lookup(cg_job *j, int *done);
+
+#endif
