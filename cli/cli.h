@@ -23,6 +23,7 @@ int cli_eval(int argc, char **argv);
 int cli_classify(int argc, char **argv);
 int cli_search(int argc, char **argv);
 int cli_embed(int argc, char **argv);
+int cli_export(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_check_grad(int argc, char **argv);
 int cli_run_onnx(int argc, char **argv);

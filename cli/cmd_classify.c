@@ -22,12 +22,8 @@ typedef struct arguments {
 static const struct argp_option options[] = {
     {"checkpoint", KEY_CHECKPOINT, "FOLDER", 0, "the model: a run, a checkpoint, or a hub folder",
      0},
-    {"labels", KEY_LABELS, "A,B,C", 0,
-     "the labels, between commas (one that has a comma: in "
-     "--labels-file)",
-     0},
-    {"labels-file", KEY_FILE, "FILE", 0,
-     "the labels, one per line; also KEY<tab>NAME, as eval reads classes", 0},
+    {"labels", KEY_LABELS, "A,B,C", 0, CLI_LABELS_DOC, 0},
+    {"labels-file", KEY_FILE, "FILE", 0, CLI_LABELS_FILE_DOC, 0},
     {"top", KEY_TOP, "K", 0, "labels to print for a picture (default 5)", 0},
     {0},
 };
@@ -159,43 +155,13 @@ static cg_status classify(const arguments *a, cg_model *m, const cg_dataset *d,
     return s;
 }
 
-static int by_text(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* A file of classes (data/classes.h) names the labels, too: KEY<tab>NAME. */
-static void drop_keys(const cli_lines *labels) {
-    for (int64_t i = 0; i < labels->n; i++) {
-        char *tab = strchr(labels->line[i], '\t');
-        if (tab && tab[1]) labels->line[i] = tab + 1;
-    }
-}
-
-/* A label given twice would share its probability with itself. */
-static cg_status check_labels(const cli_lines *labels) {
-    if (labels->n == 0) return cg_error(CG_EINVAL, "no labels: the list is empty");
-    char **sorted = malloc((size_t)labels->n * sizeof *sorted);
-    if (!sorted) return cg_error(CG_ENOMEM, "no memory for %" PRId64 " labels", labels->n);
-    memcpy(sorted, labels->line, (size_t)labels->n * sizeof *sorted);
-    qsort(sorted, (size_t)labels->n, sizeof *sorted, by_text);
-    cg_status s = CG_OK;
-    for (int64_t i = 1; i < labels->n && s == CG_OK; i++)
-        if (strcmp(sorted[i - 1], sorted[i]) == 0)
-            s = cg_error(CG_EINVAL, "label \"%s\" is given twice", sorted[i]);
-    free(sorted);
-    return s;
-}
-
 int cli_classify(int argc, char **argv) {
     arguments a = {.top = 5};
     cli_lines labels = {0};
     cg_model m = {0};
     cg_dataset *d = NULL;
     cli_parse(&parser, argc, argv, &a);
-    cg_status s =
-        a.labels ? cli_lines_split(a.labels, &labels) : cli_lines_read(a.labels_file, 0, &labels);
-    if (s == CG_OK) drop_keys(&labels);
-    if (s == CG_OK) s = check_labels(&labels);
+    cg_status s = cli_labels_read(a.labels, a.labels_file, &labels);
     if (s == CG_OK) s = cli_templates_read(&a.templates);
     if (s == CG_OK) s = cli_pictures("classify", a.path, a.n_paths, &d);
     if (s == CG_OK) s = cli_model_load(a.checkpoint, &a.run, 1, &m);

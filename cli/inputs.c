@@ -59,6 +59,41 @@ cg_status cli_lines_split(const char *text, cli_lines *out) {
     return s;
 }
 
+/* --- labels ----------------------------------------------------------------------------------- */
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* A file of classes (data/classes.h) names the labels, too: KEY<tab>NAME. */
+static void drop_keys(const cli_lines *labels) {
+    for (int64_t i = 0; i < labels->n; i++) {
+        char *tab = strchr(labels->line[i], '\t');
+        if (tab && tab[1]) labels->line[i] = tab + 1;
+    }
+}
+
+/* A label given twice would share its probability with itself. */
+static cg_status check_labels(const cli_lines *labels) {
+    if (labels->n == 0) return cg_error(CG_EINVAL, "no labels: the list is empty");
+    char **sorted = malloc((size_t)labels->n * sizeof *sorted);
+    if (!sorted) return cg_error(CG_ENOMEM, "no memory for %" PRId64 " labels", labels->n);
+    memcpy(sorted, labels->line, (size_t)labels->n * sizeof *sorted);
+    qsort(sorted, (size_t)labels->n, sizeof *sorted, by_text);
+    cg_status s = CG_OK;
+    for (int64_t i = 1; i < labels->n && s == CG_OK; i++)
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            s = cg_error(CG_EINVAL, "label \"%s\" is given twice", sorted[i]);
+    free(sorted);
+    return s;
+}
+
+cg_status cli_labels_read(const char *labels, const char *file, cli_lines *out) {
+    CG_TRY(labels ? cli_lines_split(labels, out) : cli_lines_read(file, 0, out));
+    drop_keys(out);
+    return check_labels(out);
+}
+
 /* --- templates -------------------------------------------------------------------------------- */
 
 enum { KEY_TEMPLATE = 2000, KEY_TEMPLATES };

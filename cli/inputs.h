@@ -18,6 +18,12 @@ cg_status cli_lines_read(const char *path, int keep_empty, cli_lines *out);
 cg_status cli_lines_split(const char *text, cli_lines *out);
 void cli_lines_free(cli_lines *l);
 
+/* Labels, from a list with commas or a file with a label a line, or KEY<tab>NAME, of which the
+ * names are taken. errors  CG_EINVAL: there is none, or one twice; those of the file */
+#define CLI_LABELS_DOC      "the labels, between commas (one that has a comma: in --labels-file)"
+#define CLI_LABELS_FILE_DOC "the labels, one per line; also KEY<tab>NAME, as eval reads classes"
+cg_status cli_labels_read(const char *labels, const char *file, cli_lines *out);
+
 /* --template TEXT (repeatable) and --templates FILE, a template per line: an argp child,
  * {&cli_templates_argp, 0, NULL, 0}, with a cli_templates as its input. */
 enum { CLI_TEMPLATES_GIVEN = 256 };

@@ -15,6 +15,7 @@ static const cli_command commands[] = {
     {"classify", "rank labels for pictures", cli_classify},
     {"search", "find the pictures of a folder that fit a text", cli_search},
     {"embed", "write embeddings of pictures or texts", cli_embed},
+    {"export", "write a model as an ONNX file, with a certificate", cli_export},
     {"inspect", "show a model: sizes, parameters, cost, graph", cli_inspect},
     {"run", "run an ONNX file, or say what is in it", cli_run_onnx},
     {"check-grad", "check a model's gradients against finite differences", cli_check_grad},

@@ -201,7 +201,7 @@ cg_status cg_onnx_cuts(const cg_shape *x, const cg_host *const *in, int n_in,
     return CG_OK;
 }
 
-cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
+cg_status cg_onnx_lengths(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
                         int *axis, int64_t *length) {
     int64_t left;
     CG_TRY(cg_onnx_axis(cg_onnx_int(n, "axis", 0), x->rank, axis));

@@ -55,7 +55,7 @@ cg_status cg_onnx_cuts(const cg_shape *x, const cg_host *const *in, int n_in,
                        cg_onnx_cut cut[CG_MAX_RANK], int *n);
 
 /* Lengths of a Split along its axis, one for each output. */
-cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
+cg_status cg_onnx_lengths(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
                         int *axis, int64_t *length);
 
 /* --- evaluation --------------------------------------------------------------------------------- */

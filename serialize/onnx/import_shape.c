@@ -133,7 +133,7 @@ static cg_status import_split(cg_job *j) {
     if (j->node->n_output > 64) return cg_error(CG_EUNSUPPORTED, "has more than 64 outputs");
     if (j->n_in > 1 && j->in[1] && !known(j, 1))
         return cg_error(CG_EUNSUPPORTED, "has lengths that only a run knows");
-    CG_TRY(cg_onnx_split(j->node, &j->in[0]->shape, known(j, 1), &axis, length));
+    CG_TRY(cg_onnx_lengths(j->node, &j->in[0]->shape, known(j, 1), &axis, length));
     for (int k = 0; k < j->n_out; k++) {
         CG_TRY(cut(j, j->in[0], axis, begin, length[k], 0, &j->out[k]));
         begin += length[k];

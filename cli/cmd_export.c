@@ -1,0 +1,251 @@
+/* clipgraph export: a model as an ONNX file, with a certificate that it does what the model does.
+ */
+#include "cli/inputs.h"
+#include "cli/onnxruntime.h"
+#include "train/export.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    KEY_CHECKPOINT = 1,
+    KEY_WHAT,
+    KEY_OUT,
+    KEY_NAME,
+    KEY_OPSET,
+    KEY_WEIGHTS,
+    KEY_NO_OPTIMIZE,
+    KEY_EXTERNAL,
+    KEY_PREPROCESS,
+    KEY_LABELS,
+    KEY_LABELS_FILE,
+    KEY_TOLERANCE,
+    KEY_VERIFY,
+    KEY_PICTURES,
+    KEY_THREADS,
+    KEY_JSON
+};
+
+typedef struct arguments {
+    const char *checkpoint, *out, *labels, *labels_file;
+    char *pictures; /* in argv */
+    cli_templates templates;
+    cg_export_options o;
+    int what_given, threads, json;
+} arguments;
+
+static const struct argp_option options[] = {
+    {"checkpoint", KEY_CHECKPOINT, "FOLDER", 0, "the model: a run, a checkpoint, or a hub folder",
+     0},
+    {"what", KEY_WHAT, "PART", 0,
+     "image or text: a tower; both: both towers and their logits; classifier: the image tower, and "
+     "probabilities of labels",
+     0},
+    {"out", KEY_OUT, "FOLDER", 0, "where to: the folder is written whole or not at all", 0},
+    {"name", KEY_NAME, "NAME", 0, "of the file, without .onnx (model)", 0},
+    {"labels", KEY_LABELS, "A,B,C", 0, "classifier: " CLI_LABELS_DOC, 0},
+    {"labels-file", KEY_LABELS_FILE, "FILE", 0, "classifier: " CLI_LABELS_FILE_DOC, 0},
+    {"preprocess", KEY_PREPROCESS, NULL, 0,
+     "prepare pictures inside the file: its input is then pixels, whatever their number", 0},
+    {"opset", KEY_OPSET, "17..20", 0, "version of ONNX's operators (17; 18 with --preprocess)", 0},
+    {"weights", KEY_WEIGHTS, "f32|f16|bf16", 0,
+     "how matrices are stored; all is computed in f32 (f32)", 0},
+    {"no-optimize", KEY_NO_OPTIMIZE, NULL, 0, "the graph and parameters as they were trained", 0},
+    {"external-data", KEY_EXTERNAL, NULL, 0,
+     "weights in a file of their own, NAME.onnx.data (so anyway where there are 2 GiB of them)", 0},
+    {"tolerance", KEY_TOLERANCE, "X", 0,
+     "what an element of an embedding may differ by from the model's (f32: 1e-5; f16, and with "
+     "--preprocess: 2e-3; bf16: 2e-2)",
+     0},
+    {"verify-with", KEY_VERIFY, "onnxruntime", 0,
+     "hold the file against the model by this runtime, too (a package of python3)", 0},
+    {"pictures", KEY_PICTURES, "FILE|FOLDER", 0, "compare up to 64 of these pictures, too", 0},
+    {"threads", KEY_THREADS, "N", 0, "threads of the model (default: one per processor)", 0},
+    {"json", KEY_JSON, NULL, 0, "print the certificate", 0},
+    {0},
+};
+
+/* The number of a word, or a usage error. */
+static int word(const struct argp_state *state, const char *option, const char *text,
+                const char *const *words, const char *wanted) {
+    for (int i = 0; words[i]; i++)
+        if (strcmp(text, words[i]) == 0) return i;
+    argp_error(state, "--%s: found \"%s\", wanted %s", option, text, wanted);
+    return 0;
+}
+
+static void parse_what(const struct argp_state *state, const char *text, arguments *a) {
+    static const char *const words[] = {"image", "text", "both", "classifier", NULL};
+    a->o.what = (cg_onnx_what)word(state, "what", text, words, "image, text, both or classifier");
+    a->what_given = 1;
+}
+
+static void parse_weights(const struct argp_state *state, const char *text, arguments *a) {
+    static const char *const words[] = {"f32", "f16", "bf16", "fp32", "fp16", NULL};
+    static const cg_dtype dtype[] = {CG_F32, CG_F16, CG_BF16, CG_F32, CG_F16};
+    a->o.weights = dtype[word(state, "weights", text, words, "f32, f16 or bf16")];
+}
+
+static void check_together(const struct argp_state *state, const arguments *a) {
+    int labels = a->labels || a->labels_file;
+    int templates = a->templates.n_given || a->templates.path;
+    if (!a->checkpoint) argp_error(state, "no model: give --checkpoint FOLDER");
+    if (!a->what_given) argp_error(state, "which part? --what image, text, both or classifier");
+    if (!a->out || !a->out[0]) argp_error(state, "where to? --out FOLDER");
+    if (a->labels && a->labels_file) argp_error(state, "give either --labels or --labels-file");
+    if (a->o.what == CG_ONNX_CLASSIFIER && !labels)
+        argp_error(state, "a classifier of what? --labels or --labels-file");
+    if (a->o.what != CG_ONNX_CLASSIFIER && (labels || templates))
+        argp_error(state, "labels and templates go with --what classifier");
+    if (a->o.what == CG_ONNX_TEXT && (a->o.inside || a->pictures))
+        argp_error(state, "--preprocess and --pictures: the text tower reads no pictures");
+    if (a->o.inside && a->o.opset == 17)
+        argp_error(state, "--preprocess needs --opset 18 or later: Resize cannot smooth before");
+}
+
+static error_t parse(int key, char *text, struct argp_state *state) {
+    static const char *const runtimes[] = {"onnxruntime", NULL};
+    arguments *a = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->templates;
+        return 0;
+    case KEY_CHECKPOINT:
+        a->checkpoint = text;
+        return 0;
+    case KEY_WHAT:
+        parse_what(state, text, a);
+        return 0;
+    case KEY_OUT:
+        a->out = text;
+        return 0;
+    case KEY_NAME:
+        a->o.name = text;
+        return 0;
+    case KEY_OPSET:
+        a->o.opset = (int)cli_int(state, "opset", text, 17, 20);
+        return 0;
+    case KEY_WEIGHTS:
+        parse_weights(state, text, a);
+        return 0;
+    case KEY_NO_OPTIMIZE:
+        a->o.as_described = 1;
+        return 0;
+    case KEY_EXTERNAL:
+        a->o.external = 1;
+        return 0;
+    case KEY_PREPROCESS:
+        a->o.inside = 1;
+        return 0;
+    case KEY_LABELS:
+        a->labels = text;
+        return 0;
+    case KEY_LABELS_FILE:
+        a->labels_file = text;
+        return 0;
+    case KEY_TOLERANCE:
+        a->o.tolerance = cli_float(state, "tolerance", text, 1e-9, 1);
+        return 0;
+    case KEY_VERIFY:
+        word(state, "verify-with", text, runtimes, "onnxruntime");
+        a->o.check = cli_onnxruntime_check;
+        return 0;
+    case KEY_PICTURES:
+        a->pictures = text;
+        return 0;
+    case KEY_THREADS:
+        a->threads = (int)cli_int(state, "threads", text, 1, 1024);
+        return 0;
+    case KEY_JSON:
+        a->json = 1;
+        return 0;
+    case ARGP_KEY_ARG:
+        argp_error(state, "one argument too many: \"%s\"", text);
+        return 0;
+    case ARGP_KEY_SUCCESS:
+        check_together(state, a);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_child children[] = {{&cli_templates_argp, 0, NULL, 0}, {0}};
+static const struct argp parser = {
+    options,
+    parse,
+    "",
+    "Writes a trained model as an ONNX file, which other runtimes run, with what is needed beside "
+    "it: the tokenizer, how pictures are prepared, the labels. The file is read back and held "
+    "against the model, on pictures and captions that go wrong easily; NAME.json says how near it "
+    "is, and where it is too far off nothing is written."
+    "\vExamples:\n"
+    "  clipgraph export --checkpoint logs/first --what image --preprocess --out image\n"
+    "  clipgraph export --checkpoint logs/first --what classifier --labels \"cat,dog\" \\\n"
+    "      --template \"a photo of a {}.\" --weights f16 --verify-with onnxruntime --out pets",
+    children,
+    NULL,
+    NULL};
+
+/* --- what was written ------------------------------------------------------------------------- */
+
+static void print_result(const char *runtime, const cg_parity_result *r) {
+    printf("held against the model by %s: %" PRId64 " pictures, %" PRId64 " captions, %d runs\n",
+           runtime, r->pictures, r->captions, r->cases);
+    for (int i = 0; i < r->n; i++) {
+        const cg_parity_figure *f = &r->figure[i];
+        printf("  %-17s differs by %.2g at most", f->output, f->max_difference);
+        if (f->kind == CG_PARITY_LOGITS) printf(" of the temperature");
+        printf("; %" PRId64 " of %" PRId64 " have the same best match", f->agree, f->rows);
+        if (f->kind == CG_PARITY_EMBEDDINGS) printf("; cosine %.7f at least", f->min_cosine);
+        putchar('\n');
+    }
+}
+
+static void print_certificate(const arguments *a, const cg_certificate *c) {
+    if (a->json) {
+        puts(c->json);
+        return;
+    }
+    printf("wrote %s/%s.onnx, opset %d, weights in %s, %.1f MB", a->out,
+           a->o.name ? a->o.name : "model", c->opset, cg_dtype_name(c->weights),
+           1e-6 * (double)(c->bytes + c->data_bytes));
+    if (c->data_bytes) printf(" with its data");
+    printf("; what it needs stands beside it\n");
+    print_result("our runtime", &c->parity);
+    if (c->checked_by[0]) print_result(c->checked_by, &c->checked);
+    if (c->truncated)
+        fprintf(stderr,
+                "clipgraph export: %" PRId64 " texts of labels cut to the model's context\n",
+                c->truncated);
+}
+
+int cli_export(int argc, char **argv) {
+    arguments a = {0};
+    cli_lines labels = {0};
+    cg_model m = {0};
+    cg_dataset *pictures = NULL;
+    cg_certificate c = {0};
+    cli_parse(&parser, argc, argv, &a);
+    int images_only = a.o.what == CG_ONNX_IMAGE;
+    cg_status s = CG_OK;
+    if (a.o.what == CG_ONNX_CLASSIFIER) s = cli_labels_read(a.labels, a.labels_file, &labels);
+    if (s == CG_OK) s = cli_templates_read(&a.templates);
+    if (s == CG_OK && a.pictures) s = cli_pictures("export", &a.pictures, 1, &pictures);
+    if (s == CG_OK)
+        s = (images_only ? cg_model_load_pictures : cg_model_load)(a.checkpoint, a.threads, &m);
+    a.o.label = (const char *const *)labels.line;
+    a.o.labels = labels.n;
+    a.o.templates = a.templates.all;
+    a.o.pictures = pictures;
+    if (s == CG_OK) s = cg_export(&m, a.out, &a.o, &c);
+    if (s == CG_OK) print_certificate(&a, &c);
+    int code = s == CG_OK ? 0 : cli_fail("export", s);
+    cg_certificate_free(&c);
+    cg_dataset_free(pictures);
+    cg_model_free(&m);
+    cli_templates_free(&a.templates);
+    cli_lines_free(&labels);
+    return code;
+}

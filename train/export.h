@@ -1,0 +1,74 @@
+/* Exporting a trained model: an ONNX file with what its users need beside it, and a certificate
+ * that it does what the model does. A folder is written, whole or not at all:
+ *
+ *   NAME.onnx, NAME.onnx.data   the file (serialize/onnx/export.h), and its weights where external
+ *   NAME.json                   the certificate
+ *   open_clip_config.json       the model's description and how its pictures are prepared
+ *   tokenizer.json              where texts are read
+ *   labels.txt                  classifier: a label a line, as columns of `probs`
+ *
+ * The file is read back by our own session, and run beside the model (train/parity.h); above the
+ * tolerance there is no folder. Its metadata, all text, begin with "clipgraph.": version, what,
+ * model_cfg, preprocess_cfg, image_size, context_length, pad_id, embed_dim, vision_activation,
+ * text_activation, normalized (embeddings are unit rows), weights, temperature, bias, labels,
+ * templates, tokenizer_xxh64 (of tokenizer.json) and parity, the figures as JSON. */
+#ifndef CG_TRAIN_EXPORT_H
+#define CG_TRAIN_EXPORT_H
+
+#include "train/model.h"
+#include "train/parity.h"
+
+CG_API_BEGIN
+
+/* Fills `found` of every case by another runtime, and says which it was ("onnxruntime 1.20"). */
+typedef cg_status (*cg_export_check)(void *arg, const char *path, cg_parity *p, char name[64]);
+
+/* All zero: the image tower, f32, opset 17, named "model". */
+typedef struct cg_export_options {
+    cg_onnx_what what;
+    int opset;                /* 0: what is needed, 17 at least */
+    cg_dtype weights;         /* CG_F32, CG_F16 or CG_BF16 */
+    int as_described;         /* no passes */
+    int external;             /* weights in a file of their own */
+    int inside;               /* pictures are prepared inside the file */
+    const char *name;         /* of the file; NULL: "model" */
+    double tolerance;         /* 0: cg_export_tolerance */
+    const char *const *label; /* classifier: [labels] */
+    int64_t labels;
+    cg_templates templates;     /* the sentences that labels stand in */
+    const cg_dataset *pictures; /* compared, too; or NULL */
+    int64_t most;               /* of them; 0: 64 */
+    cg_export_check check;      /* by another runtime, too; or NULL */
+    void *arg;
+} cg_export_options;
+
+/* What was written, and how near to the model it is. */
+typedef struct cg_certificate {
+    cg_onnx_what what;
+    int opset;
+    cg_dtype weights;
+    int optimized, external, inside;
+    double tolerance;
+    size_t bytes, data_bytes; /* of the file, and of the one with its weights */
+    cg_parity_result parity;  /* by our session */
+    char checked_by[64];      /* the other runtime; "" : none */
+    cg_parity_result checked; /* by that */
+    int64_t truncated;        /* texts of labels that were cut to the context length */
+    char *json;               /* NAME.json; freed by cg_certificate_free */
+} cg_certificate;
+
+/* What embeddings may differ by, an element: 1e-5 with f32 weights, 2e-3 with f16, 2e-2 with bf16;
+ * and 2e-3 at least where pictures are prepared inside, because single pixels may then be one
+ * 255th apart. */
+double cg_export_tolerance(const cg_export_options *o);
+
+/* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name; CG_EFORMAT: the
+ *         file differs from the model by more than the tolerance (cg_parity_check); those of
+ *         cg_onnx_export_clip and of the check */
+cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
+                    cg_certificate *out);
+void cg_certificate_free(cg_certificate *c); /* an all-zero or freed one is allowed */
+
+CG_API_END
+
+#endif

@@ -1,0 +1,165 @@
+/* What an export says of itself: metadata in the file, the certificate beside it. */
+#include "train/export_private.h"
+
+#include "graph/version.h"
+#include "models/layers.h"
+#include "serialize/preprocess_json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *cg_export_word(cg_onnx_what what) {
+    static const char *const words[] = {"image", "text", "both", "classifier"};
+    return words[what];
+}
+
+/* --- parts ------------------------------------------------------------------------------------ */
+
+static const char *activation(cg_activation act, const cg_clip_desc *d) {
+    static const char *const words[] = {"", "gelu", "gelu_tanh", "quickgelu", "relu", "silu"};
+    return words[cg_activation_of(act, d->quick_gelu)];
+}
+
+static const char *vision_activation(const cg_clip_desc *d) {
+    return cg_vision_arch_of(&d->vision) == CG_VISION_RESNET ? "relu"
+                                                             : activation(d->vision.act, d);
+}
+
+static const char *text_activation(const cg_clip_desc *d) {
+    return d->text.text_arch == CG_TEXT_CBOW ? "none" : activation(d->text.act, d);
+}
+
+static json_t *strings(const char *const *text, int64_t n) {
+    json_t *list = json_array();
+    for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_string(text[i]));
+    return list;
+}
+
+/* Of inputs and outputs that are not finite there is no JSON number. */
+static json_t *real(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static json_t *figure_json(const cg_parity_result *r, const cg_parity_figure *f, double tolerance) {
+    json_t *j = json_pack("{s:o, s:o, s:s, s:I, s:I}", "max_difference", real(f->max_difference),
+                          "limit", real(cg_parity_limit(r, f, tolerance)), "at", f->where, "rows",
+                          (json_int_t)f->rows, "same_best_match", (json_int_t)f->agree);
+    if (f->kind == CG_PARITY_EMBEDDINGS) json_object_set_new(j, "min_cosine", real(f->min_cosine));
+    return j;
+}
+
+json_t *cg_parity_json(const cg_parity_result *r, double tolerance) {
+    json_t *j = json_pack("{s:o, s:i, s:I, s:I}", "tolerance", real(tolerance), "runs", r->cases,
+                          "pictures", (json_int_t)r->pictures, "captions", (json_int_t)r->captions);
+    for (int i = 0; i < r->n; i++)
+        json_object_set_new(j, r->figure[i].output, figure_json(r, &r->figure[i], tolerance));
+    return j;
+}
+
+/* Takes over j. */
+static char *dump(json_t *j, size_t flags) {
+    char *text = j ? json_dumps(j, flags | JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(j);
+    if (!text) cg_error(CG_EFORMAT, "a label or template is not UTF-8, or there is no memory");
+    return text;
+}
+
+/* --- metadata --------------------------------------------------------------------------------- */
+
+typedef struct metadata {
+    cg_meta *list;
+    int n, failed;
+} metadata;
+
+/* Takes over value. */
+static void add(metadata *m, const char *key, char *value) {
+    m->failed |= !value;
+    m->list[m->n++] = (cg_meta){key, value};
+}
+
+static void add_text(metadata *m, const char *key, const char *text) {
+    char *copy = malloc(strlen(text) + 1);
+    if (copy) strcpy(copy, text);
+    add(m, key, copy);
+}
+
+static void add_number(metadata *m, const char *key, double x) {
+    char text[32];
+    snprintf(text, sizeof text, "%.9g", x);
+    add_text(m, key, text);
+}
+
+static void add_model(metadata *m, const cg_exporting *e) {
+    const cg_clip_desc *d = cg_runner_desc(e->model->runner);
+    add(m, "clipgraph.model_cfg", dump(cg_clip_desc_json(d), JSON_COMPACT));
+    add(m, "clipgraph.preprocess_cfg",
+        dump(cg_preprocess_json(&e->model->preprocess), JSON_COMPACT));
+    add_number(m, "clipgraph.embed_dim", (double)d->embed_dim);
+    add_number(m, "clipgraph.image_size", (double)d->vision.image_size);
+    add_number(m, "clipgraph.context_length", (double)d->text.context_length);
+    add_number(m, "clipgraph.pad_id", (double)d->text.pad_id);
+    add_text(m, "clipgraph.vision_activation", vision_activation(d));
+    add_text(m, "clipgraph.text_activation", text_activation(d));
+    add_text(m, "clipgraph.normalized", "true");
+    add_number(m, "clipgraph.temperature", cg_runner_temperature(e->model->runner));
+    const cg_param *bias = cg_params_find(cg_runner_params(e->model->runner), "logit_bias");
+    if (bias) add_number(m, "clipgraph.bias", (double)*(const float *)bias->data);
+}
+
+cg_status cg_export_meta(const cg_exporting *e, cg_meta meta[CG_EXPORT_META], int *n) {
+    metadata m = {meta, 0, 0};
+    const cg_export_options *o = e->o;
+    add_text(&m, "clipgraph.version", CLIPGRAPH_VERSION);
+    add_text(&m, "clipgraph.what", cg_export_word(o->what));
+    add_text(&m, "clipgraph.weights", cg_dtype_name(o->weights));
+    add_model(&m, e);
+    if (e->tokenizer_hash[0]) add_text(&m, "clipgraph.tokenizer_xxh64", e->tokenizer_hash);
+    if (o->labels) add(&m, "clipgraph.labels", dump(strings(o->label, o->labels), JSON_COMPACT));
+    if (o->labels && o->templates.n)
+        add(&m, "clipgraph.templates",
+            dump(strings(o->templates.text, o->templates.n), JSON_COMPACT));
+    *n = m.n;
+    if (!m.failed) return CG_OK;
+    return cg_error(CG_EFORMAT, "the metadata cannot be written: a label or template is not UTF-8");
+}
+
+/* --- files beside it -------------------------------------------------------------------------- */
+
+cg_status cg_export_config(const cg_exporting *e, char **text) {
+    *text = dump(json_pack("{s:o, s:o}", "model_cfg",
+                           cg_clip_desc_json(cg_runner_desc(e->model->runner)), "preprocess_cfg",
+                           cg_preprocess_json(&e->model->preprocess)),
+                 JSON_INDENT(2));
+    return *text ? CG_OK : CG_EFORMAT;
+}
+
+cg_status cg_export_certificate(const cg_exporting *e, char **text) {
+    const cg_export_options *o = e->o;
+    const cg_certificate *c = e->out;
+    const cg_clip_desc *d = cg_runner_desc(e->model->runner);
+    json_t *parity = cg_parity_json(&c->parity, c->tolerance);
+    json_object_set_new(parity, "runtime", json_string("clipgraph " CLIPGRAPH_VERSION));
+    json_t *j = json_pack(
+        "{s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o}",
+        "clipgraph", CLIPGRAPH_VERSION, "what", cg_export_word(o->what), "checkpoint",
+        e->model->folder, "file", strrchr(e->path, '/') + 1, "opset", c->opset, "weights",
+        cg_dtype_name(o->weights), "optimized", c->optimized, "preprocessing_inside", c->inside,
+        "bytes", (json_int_t)c->bytes, "data_bytes", (json_int_t)c->data_bytes, "embed_dim",
+        (json_int_t)d->embed_dim, "image_size", (json_int_t)d->vision.image_size, "context_length",
+        (json_int_t)d->text.context_length, "normalized", 1, "temperature",
+        cg_runner_temperature(e->model->runner), "parity", parity);
+    if (e->tokenizer_hash[0])
+        json_object_set_new(j, "tokenizer_xxh64", json_string(e->tokenizer_hash));
+    if (o->labels) json_object_set_new(j, "labels", strings(o->label, o->labels));
+    if (o->labels) json_object_set_new(j, "templates", strings(o->templates.text, o->templates.n));
+    if (c->checked_by[0]) {
+        json_t *other = cg_parity_json(&c->checked, c->tolerance);
+        json_object_set_new(other, "runtime", json_string(c->checked_by));
+        json_object_set_new(j, "checked", other);
+    }
+    *text = dump(j, JSON_INDENT(2));
+    return *text ? CG_OK : CG_EFORMAT;
+}

@@ -1,0 +1,36 @@
+/* What the files of the export share. Only for them. */
+#ifndef CG_TRAIN_EXPORT_PRIVATE_H
+#define CG_TRAIN_EXPORT_PRIVATE_H
+
+#include "train/export.h"
+
+#include <jansson.h>
+
+enum { CG_EXPORT_PATH = 4096, CG_EXPORT_META = 24 };
+
+/* An export under way. */
+typedef struct cg_exporting {
+    cg_model *model;
+    const cg_export_options *o;
+    const char *folder; /* the temporary one */
+    char path[CG_EXPORT_PATH];
+    char tokenizer_hash[20]; /* "" : there is no tokenizer */
+    float *label;            /* [labels, embed_dim] */
+    cg_certificate *out;
+} cg_exporting;
+
+/* export_json.c. The file's metadata: values are allocated, the caller frees them. */
+cg_status cg_export_meta(const cg_exporting *e, cg_meta meta[CG_EXPORT_META], int *n);
+
+/* The figures of a parity check, as in the certificate and in the metadata. */
+json_t *cg_parity_json(const cg_parity_result *r, double tolerance);
+
+/* The certificate; allocated. */
+cg_status cg_export_certificate(const cg_exporting *e, char **text);
+
+/* The description and the preprocessing, as a checkpoint has them; allocated. */
+cg_status cg_export_config(const cg_exporting *e, char **text);
+
+const char *cg_export_word(cg_onnx_what what); /* "image" */
+
+#endif
