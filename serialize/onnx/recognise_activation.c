@@ -3,6 +3,7 @@
  * compared with gelu, gelu_tanh, quickgelu and silu. */
 #include "ops/passes/rewrite.h"
 #include "serialize/onnx/recognise.h"
+#include "serialize/onnx/view.h"
 
 #include <math.h>
 
@@ -108,15 +109,11 @@ static int rewrite(cg_graph *g, cg_node *curve) {
     for (int down = 0; last && down < FOLLOWED; down++) {
         cg_value *x = cg_unshaped(curve->in[0]);
         for (int steps = 0; x && steps < FOLLOWED; steps++, x = up(x)) {
-            if (!cg_shape_equal(&x->shape, &last->out[0]->shape) &&
-                cg_shape_count(&x->shape) != cg_shape_count(&last->out[0]->shape))
-                continue;
+            if (cg_shape_count(&x->shape) != cg_shape_count(&last->out[0]->shape)) continue;
             builder build = down ? compare(last->out[0], x) : NULL;
             if (!build) continue;
             g->named = last->name;
-            cg_value *y = build(g, x);
-            if (y && !cg_shape_equal(&y->shape, &last->out[0]->shape))
-                y = cg_reshape(g, y, last->out[0]->shape);
+            cg_value *y = cg_shaped(g, build(g, x), last->out[0]->shape);
             if (!y) return 0;
             cg_value_replace(g, last->out[0], y);
             last->dead = 1;

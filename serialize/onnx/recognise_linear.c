@@ -2,6 +2,7 @@
  * layer's bias. */
 #include "ops/passes/rewrite.h"
 #include "serialize/onnx/recognise.h"
+#include "serialize/onnx/view.h"
 
 static int is_fixed(cg_value *v) {
     const cg_value *x = cg_unshaped(v);
@@ -21,8 +22,7 @@ static int rewrite(cg_graph *g, cg_node *add) {
         int64_t width = n->in[1]->shape.dim[0];
         if (!is_row(add->in[1 - k], width)) continue;
         g->named = n->name;
-        cg_value *bias = cg_unshaped(add->in[1 - k]);
-        if (bias->shape.rank != 1) bias = cg_reshape(g, bias, CG_SHAPE(width));
+        cg_value *bias = cg_shaped(g, cg_unshaped(add->in[1 - k]), CG_SHAPE(width));
         cg_value *y = cg_linear(g, n->in[0], n->in[1], bias);
         if (!y || !cg_shape_equal(&y->shape, &add->out[0]->shape)) return 0;
         cg_value_replace(g, add->out[0], y);

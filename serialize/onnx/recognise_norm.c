@@ -4,6 +4,7 @@
  * over the last K elements. */
 #include "ops/passes/rewrite.h"
 #include "serialize/onnx/recognise.h"
+#include "serialize/onnx/view.h"
 
 #include <string.h>
 
@@ -79,18 +80,17 @@ static cg_value *row_behind(cg_graph *g, cg_value *v, const cg_op *op, int64_t k
 }
 
 static cg_value *rows(cg_graph *g, cg_value *x, int64_t k) {
-    cg_shape shape = CG_SHAPE(cg_shape_count(&x->shape) / k, k);
-    return cg_shape_equal(&x->shape, &shape) ? x : cg_reshape(g, x, shape);
+    return cg_shaped(g, x, CG_SHAPE(cg_shape_count(&x->shape) / k, k));
 }
 
 static cg_value *vector(cg_graph *g, cg_value *v, int64_t k) {
-    v = cg_unshaped(v);
-    return v->shape.rank == 1 ? v : cg_reshape(g, v, CG_SHAPE(k));
+    return cg_shaped(g, cg_unshaped(v), CG_SHAPE(k));
 }
 
 static int replace(cg_graph *g, cg_node *last, cg_value *y) {
+    if (y) y = cg_shaped(g, y, last->out[0]->shape);
     if (!y) return 0;
-    cg_value_replace(g, last->out[0], cg_reshape(g, y, last->out[0]->shape));
+    cg_value_replace(g, last->out[0], y);
     last->dead = 1;
     return 1;
 }
