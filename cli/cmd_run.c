@@ -110,7 +110,11 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         if (text && !text[0]) argp_error(state, "--profile: the file's name is empty");
         a->profile = (cli_profile){.on = 1, .trace = text};
         return 0;
-    case ARGP_KEY_ARG:
+    case ARGP_KEY_ARG: /* --random's, where a space stands before it */
+        if (a->random && a->model && strchr(text, '=')) {
+            add(state, "random", text, a->size, &a->n_size);
+            return 0;
+        }
         if (a->model) argp_error(state, "one model only, found \"%s\" too", text);
         a->model = text;
         return 0;

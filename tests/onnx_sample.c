@@ -2,9 +2,10 @@
  * and what our own runtime makes of them, as .npy files, for tools/check_onnx.py.
  *
  *     onnx_sample MODEL.json PREFIX [what=image|text|both|classifier] [opset=N]
- *                 [weights=f32|f16|bf16] [described=1] [external=1] [preprocess=1]
+ *                 [weights=f32|f16|bf16] [described=1] [external=1] [preprocess=1] [initial=1]
  *
- * writes PREFIX.onnx and, for k = 0, 1 and 2, PREFIX.k.NAME.npy, NAME being an input's or output's. */
+ * writes PREFIX.onnx and, for k = 0, 1 and 2, PREFIX.k.NAME.npy, NAME being an input's or output's.
+ */
 #include "graph/file.h"
 #include "serialize/npy.h"
 #include "serialize/onnx/export.h"
@@ -65,8 +66,9 @@ static void images(const sample *s, int k) {
 
 static void texts(const sample *s, int k) {
     int64_t n = batch_sizes[k], t = s->d.text.context_length;
-    int32_t offset[8], *token = zeroed(n * t, sizeof *token);
-    cg_hash_captions(k, &s->d.text, n, lengths[k], token, offset);
+    int32_t offset[8], length[3], *token = zeroed(n * t, sizeof *token);
+    for (int i = 0; i < 3; i++) length[i] = lengths[k][i] < t - 2 ? lengths[k][i] : (int32_t)t - 2;
+    cg_hash_captions(k, &s->d.text, n, length, token, offset);
     if (cg_clip_text_packs(&s->d)) { /* then as long as the longest */
         t = 0;
         for (int64_t i = 0; i < n; i++)
@@ -98,6 +100,19 @@ static float *labels(const sample *s) {
     return x;
 }
 
+/* As a new model has them, vectors aside, which would be all alike: hashed weights grow too large
+ * in a hundred layers. */
+static void initialise(cg_params *p) {
+    cg_params_init(p, 1);
+    for (int i = 0; i < cg_params_count(p); i++) {
+        cg_param *t = cg_params_at(p, i);
+        float *x = t->data;
+        for (int64_t k = 0; t->dtype == CG_F32 && t->shape.rank == 1 && k < t->count; k++)
+            x[k] += 0.1f * (float)cg_hash_unit(cg_hash_name(t->name), k);
+    }
+    cg_params_changed(p);
+}
+
 static void read_option(sample *s, const char *text) {
     static const char *const what[] = {"what=image", "what=text", "what=both", "what=classifier"};
     for (int i = 0; i < 4; i++)
@@ -115,6 +130,7 @@ int main(int argc, char **argv) {
     cg_preprocess p = cg_preprocess_default();
     char path[1024];
     float *label = NULL;
+    int initial = 0;
     if (argc < 3)
         need(cg_error(CG_EINVAL, "usage: onnx_sample MODEL.json PREFIX [option=value …]"));
     s.prefix = argv[2];
@@ -123,10 +139,14 @@ int main(int argc, char **argv) {
     for (int i = 3; i < argc; i++) {
         read_option(&s, argv[i]);
         if (strcmp(argv[i], "preprocess=1") == 0) s.o.preprocess = &p;
+        if (strcmp(argv[i], "initial=1") == 0) initial = 1;
     }
     need(cg_context_create(0, &s.ctx));
     need(cg_runner_create(s.ctx, &s.d, &s.r));
-    cg_hash_params(cg_runner_params(s.r));
+    if (initial)
+        initialise(cg_runner_params(s.r));
+    else
+        cg_hash_params(cg_runner_params(s.r));
     if (s.o.what == CG_ONNX_CLASSIFIER) {
         s.o.classifier = label = labels(&s);
         s.o.labels = LABELS;

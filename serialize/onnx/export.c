@@ -258,6 +258,7 @@ static cg_status append(cg_graph *g, const job *j, const cg_clip_build *b) {
     return cg_graph_status(g);
 }
 
+/* Passes of the model alone: what those of the whole graph fuse is taken apart again in a file. */
 static cg_status build(cg_params *params, const job *j, const cg_clip_build *b, cg_graph **out) {
     cg_passes_off off = j->o->as_described ? CG_PASSES_NONE : 0;
     CG_TRY(cg_graph_create(params, out));
@@ -265,7 +266,7 @@ static cg_status build(cg_params *params, const job *j, const cg_clip_build *b, 
     CG_TRY(cg_passes_run(*out, CG_STAGE_MODEL, off, NULL));
     cg_pass_common(*out);
     cg_pass_dead(*out);
-    return cg_passes_run(*out, CG_STAGE_WHOLE, off, NULL);
+    return cg_graph_status(*out);
 }
 
 /* Sizes at which graphs are built. Batches are small primes, for which no size of a model stands by

@@ -1,6 +1,7 @@
 /* What is known at export: parameters, values made of them, and numbers that mappings want. */
 #include "serialize/onnx/export_private.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,19 +67,21 @@ static const char *root(const cg_value *v) {
     return NULL;
 }
 
-/* Numbers of a small constant: "constant/1.702", "constant/[0,-1,12,64]". */
+/* Numbers of a small constant: "constant/1.702", "constant/1.0", "constant/[0,-1,12,64]". */
 static const char *spelled(cg_onnx_export *x, const cg_onnx_tensor *t) {
     char text[256];
     int at = 0, n = 1;
     for (int i = 0; i < t->n_from; i++) n *= (int)t->from[i];
     if (n > 8 || (t->dtype != CG_F32 && t->dtype != CG_I64)) return "constant";
     for (int i = 0; i < n; i++) {
-        if (t->dtype == CG_F32)
-            at += snprintf(text + at, sizeof text - (size_t)at, "%s%.9g", i ? "," : "",
-                           (double)((const float *)t->data)[i]);
-        else
+        if (t->dtype == CG_F32) {
+            double v = ((const float *)t->data)[i];
+            at += snprintf(text + at, sizeof text - (size_t)at, "%s%.9g%s", i ? "," : "", v,
+                           v == rint(v) && fabs(v) < 1e9 ? ".0" : "");
+        } else {
             at += snprintf(text + at, sizeof text - (size_t)at, "%s%lld", i ? "," : "",
                            (long long)((const int64_t *)t->data)[i]);
+        }
     }
     return cg_onnx_format(x, t->n_from ? "constant/[%s]" : "constant/%s", text);
 }

@@ -89,12 +89,10 @@ static cg_onnx_tensor *resize(cg_onnx_export *x, cg_onnx_tensor *t, int axis, cg
                       {CG_ONNX_TEXT("mode", filter == CG_BICUBIC ? "cubic" : "linear"),
                        CG_ONNX_TEXT("coordinate_transformation_mode", "half_pixel"),
                        CG_ONNX_INT("antialias", 1),
+                       CG_ONNX_INT("exclude_outside", 1),
                        CG_ONNX_INTS("axes", axis),
                        {.name = NULL}}};
-    if (filter == CG_BICUBIC) {
-        n.attr[4] = (cg_onnx_attr)CG_ONNX_FLOAT("cubic_coeff_a", -0.5f);
-        n.attr[5] = (cg_onnx_attr)CG_ONNX_INT("exclude_outside", 1);
-    }
+    if (filter == CG_BICUBIC) n.attr[5] = (cg_onnx_attr)CG_ONNX_FLOAT("cubic_coeff_a", -0.5f);
     t = add2(x, "Add", add(x, &n), cg_onnx_scalar(s, 0.5f));
     t = add(x, &(cg_onnx_node){"Floor", 1, {t}, {{0}}});
     return add(

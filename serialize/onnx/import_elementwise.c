@@ -93,16 +93,24 @@ static cg_value *moved(cg_graph *g, cg_value *other, const match *m, cg_shape sh
     return cg_shaped(g, cg_view_move(g, other, &view), without_leading_ones(shape));
 }
 
+/* Rows of the last axis, where sequences lie so: passes work on matrices. Else as they are. */
+static cg_shape preferred(const cg_item *x) {
+    int last = x->shape.rank - 1;
+    if (last < 1 || last > 2 || x->shape.dim[last] == 1 || cg_view_stride(&x->view, last) != 1)
+        return x->v->shape;
+    return CG_SHAPE(cg_item_count(x) / x->shape.dim[last], x->shape.dim[last]);
+}
+
 /* Both as they lie, beside one another; 0: they do not fit so. */
 static int beside(cg_graph *g, cg_item *lead, cg_item *other, cg_value **a, cg_value **b) {
     match m;
-    cg_shape own, parts;
+    cg_shape own, shape = preferred(lead);
     if (!find_match(lead->view, other->view, &m)) return 0;
-    *a = lead->v;
-    if (!fits_own(&m, &lead->v->shape, &own)) {
-        if (!fits_parts(&m, &parts, &own)) return 0;
-        *a = cg_shaped(g, lead->v, parts);
+    if (!fits_own(&m, &shape, &own)) {
+        shape = lead->v->shape;
+        if (!fits_own(&m, &shape, &own) && !fits_parts(&m, &shape, &own)) return 0;
     }
+    *a = cg_shaped(g, lead->v, shape);
     *b = moved(g, other->v, &m, own);
     return 1;
 }

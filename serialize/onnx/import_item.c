@@ -96,11 +96,39 @@ static int is_rows(const cg_view *view) {
     return view->shape.dim[last] == 1 || cg_view_stride(view, last) == 1;
 }
 
+/* x's elements so that the last axis lies innermost, the others in the order in which they lay: a
+ * batch in front of its tokens stays there, whatever the order of axes. */
+static cg_status move_to_rows(cg_job *j, cg_item *x) {
+    int last = x->shape.rank - 1, n = 0;
+    int64_t width = x->shape.dim[last], stride = 1;
+    cg_view view = {.shape = CG_SHAPE(cg_item_count(x) / width, width)};
+    for (int i = 0; i < x->view.n; i++)
+        if (x->view.atom[i].axis != last) view.atom[n++] = x->view.atom[i];
+    for (int i = 1; i < n; i++)
+        for (int k = i; k > 0 && view.atom[k - 1].stride < view.atom[k].stride; k--) {
+            cg_atom swap = view.atom[k];
+            view.atom[k] = view.atom[k - 1];
+            view.atom[k - 1] = swap;
+        }
+    for (; n < x->view.n; n++) view.atom[n] = x->view.atom[n]; /* the last axis is last there, too */
+    view.n = n;
+    cg_view then = x->view; /* how x is seen in what is made */
+    for (int i = view.n - 1; i >= 0; i--) {
+        for (int k = 0; k < then.n; k++)
+            if (x->view.atom[k].stride == view.atom[i].stride) then.atom[k].stride = stride;
+        stride *= view.atom[i].size;
+    }
+    for (int i = 0; i < view.n; i++) view.atom[i].axis = view.atom[i].axis == last;
+    x->v = cg_view_move(j->g, x->v, &view);
+    cg_view_join(&then);
+    x->view = then;
+    return of_graph(j, x->v);
+}
+
 cg_status cg_item_rows(cg_job *j, cg_item *x, cg_value **rows, cg_view *view) {
-    cg_value *moved;
     CG_TRY(cg_item_value(j, x));
     if (x->shape.rank < 1) return cg_error(CG_EFORMAT, "has an operand of rank 0");
-    if (!is_rows(&x->view)) CG_TRY(cg_item_plain(j, x, &moved));
+    if (!is_rows(&x->view)) CG_TRY(move_to_rows(j, x));
     int64_t width = x->shape.dim[x->shape.rank - 1];
     *view = x->view;
     *rows = cg_shaped(j->g, x->v, CG_SHAPE(cg_item_count(x) / width, width));

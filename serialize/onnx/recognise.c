@@ -1,9 +1,50 @@
 #include "serialize/onnx/recognise.h"
 
+#include "ops/passes/rewrite.h"
+
+#include <string.h>
+
+cg_value *cg_unshaped(cg_value *v) {
+    while (v->node && v->node->op == &cg_op_reshape) v = v->node->in[0];
+    return v;
+}
+
+cg_node *cg_made_by(cg_value *v, const cg_op *op) {
+    v = cg_unshaped(v);
+    return v->node && v->node->op == op && v->index == 0 ? v->node : NULL;
+}
+
+const float *cg_numbers(const cg_value *v) {
+    while (v->node && v->node->op == &cg_op_reshape) v = v->node->in[0];
+    if (v->dtype != CG_F32) return NULL;
+    if (v->kind == CG_VALUE_CONSTANT) return v->data;
+    return v->kind == CG_VALUE_PARAM ? v->param->data : NULL;
+}
+
+int cg_one_number(const cg_value *v, float *out) {
+    const float *x = cg_shape_count(&v->shape) == 1 ? cg_numbers(v) : NULL;
+    if (x) *out = *x;
+    return x != NULL;
+}
+
+cg_value *cg_with_number(const cg_node *n, float *c) {
+    if (n->op == &cg_op_scale) {
+        *c = *(const float *)n->attr; /* its only attribute */
+        return n->in[0];
+    }
+    if (n->n_in != 2) return NULL;
+    for (int i = 0; i < 2; i++)
+        if (cg_one_number(n->in[i], c)) return n->in[1 - i];
+    return NULL;
+}
+
 typedef int (*recognise_fn)(cg_graph *g);
 
 cg_status cg_recognise(cg_graph *g) {
-    static const recognise_fn list[] = {NULL};
+    static const recognise_fn list[] = {cg_recognise_views,      cg_recognise_linear,
+                                        cg_recognise_norm,       cg_recognise_activation,
+                                        cg_recognise_attention,  cg_recognise_views,
+                                        cg_recognise_conv,       NULL};
     for (size_t i = 0; list[i]; i++) {
         list[i](g);
         g->named = NULL;

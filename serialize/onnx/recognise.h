@@ -7,13 +7,31 @@
 #include "graph/graph.h"
 
 /* Each returns the number of rewrites; errors stay with the graph. */
+int cg_recognise_views(cg_graph *g);      /* transpositions and reshapes that undo one another */
 int cg_recognise_linear(cg_graph *g);     /* a product with a weight, and the bias behind it */
 int cg_recognise_norm(cg_graph *g);       /* layer norm, and rows of unit length */
 int cg_recognise_activation(cg_graph *g); /* gelu, gelu_tanh, quickgelu, silu */
 int cg_recognise_attention(cg_graph *g);  /* attention, causal or not, with a mask of keys or not */
 int cg_recognise_conv(cg_graph *g);       /* a convolution, residual and relu */
 
-/* All of them, in that order; equal and dead nodes go before and after. errors  the graph's */
+/* All of them, and views again; equal and dead nodes go behind each. errors  the graph's */
 cg_status cg_recognise(cg_graph *g);
+
+/* --- what they share ---------------------------------------------------------------------------- */
+
+/* v, or what it is another shape of: the same elements in the same order. */
+cg_value *cg_unshaped(cg_value *v);
+
+/* The node that makes v, or of which v is another shape, if it is of that op; or NULL. */
+cg_node *cg_made_by(cg_value *v, const cg_op *op);
+
+/* The one number of a constant. Returns 0 where v is none. */
+int cg_one_number(const cg_value *v, float *out);
+
+/* The op's other operand where one is a number: x + c, x · c (also a scale). Returns NULL else. */
+cg_value *cg_with_number(const cg_node *n, float *c);
+
+/* Numbers of a constant or parameter, also of another shape; NULL: it is none, or not f32. */
+const float *cg_numbers(const cg_value *v);
 
 #endif
