@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- weights ----------------------------------------------------------------------------------- */
+/* --- weights -----------------------------------------------------------------------------------
+ */
 
 cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     size_t n = f->model->graph->n_initializer, count = 0;
@@ -26,7 +27,8 @@ cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     return s;
 }
 
-/* --- names ------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------
+ */
 
 static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     if (!*name) return CG_OK; /* an output that nobody asks for */
@@ -49,7 +51,8 @@ static cg_item *find(const cg_importer *m, const char *name) {
     return at < 0 ? NULL : m->item[at];
 }
 
-/* --- what a graph begins with ------------------------------------------------------------------- */
+/* --- what a graph begins with -------------------------------------------------------------------
+ */
 
 /* Numbers that the file compares with: of all constants of one integer, since Equal has one. */
 static cg_status add_number(cg_importer *m, double x) {
@@ -76,7 +79,8 @@ static cg_status find_number(cg_importer *m, const char *name) {
         if (m->f->tensor[i].count == 1 && strcmp(m->f->tensor[i].name, name) == 0)
             cg_onnx_tensor_numbers(&m->f->tensor[i], &x);
     const CgOnnx__NodeProto *n = maker_of(g, name);
-    while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0) n = maker_of(g, n->input[0]);
+    while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0)
+        n = maker_of(g, n->input[0]);
     if (n && strcmp(n->op_type, "Constant") == 0 && n->n_output > 0) {
         cg_host h = {0};
         if (cg_host_run(&m->arena, m->f->opset, n, NULL, 0, &h, 1) == CG_OK &&
@@ -91,7 +95,8 @@ static cg_status find_numbers(cg_importer *m) {
     for (size_t i = 0, seen = 0; i < g->n_node && seen < 16; i++) {
         if (strcmp(g->node[i]->op_type, "Equal") != 0) continue;
         seen++;
-        for (size_t k = 0; k < g->node[i]->n_input; k++) CG_TRY(find_number(m, g->node[i]->input[k]));
+        for (size_t k = 0; k < g->node[i]->n_input; k++)
+            CG_TRY(find_number(m, g->node[i]->input[k]));
     }
     return CG_OK;
 }
@@ -124,8 +129,8 @@ static cg_status check_input(const cg_onnx_port *p, const cg_shape *shape) {
     }
     for (int i = 0; i < shape->rank; i++)
         if (shape->dim[i] < 1)
-            return cg_error(CG_ESHAPE, "input %.200s is %s, wanted dimensions of 1 or more", p->name,
-                            cg_shape_print(shape, text));
+            return cg_error(CG_ESHAPE, "input %.200s is %s, wanted dimensions of 1 or more",
+                            p->name, cg_shape_print(shape, text));
     return CG_OK;
 }
 
@@ -135,20 +140,23 @@ static cg_status define_inputs(cg_importer *m) {
     for (int i = 0; i < n; i++) {
         const cg_shape *shape = &m->shape[i];
         if (shape->rank < 0) continue; /* absent */
-        int is_float = list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
+        int is_float =
+            list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
         CG_TRY(check_input(&list[i], shape));
         cg_item x = {.type = is_float ? CG_ONNX_TYPE(FLOAT) : CG_ONNX_TYPE(INT64), .shape = *shape};
         x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
         CG_TRY(cg_graph_status(m->g));
         x.view = cg_view_of(shape);
-        if (!is_float && i < 30 && cg_shape_count(shape) <= CG_HOST_MOST / 64)
+        /* ids and masks; pictures are integers, too */
+        if (!is_float && shape->rank <= 2 && i < 30 && cg_shape_count(shape) <= CG_HOST_MOST / 64)
             CG_TRY(cg_probe_input(m, i, &x));
         CG_TRY(define(m, list[i].name, &x));
     }
     return CG_OK;
 }
 
-/* --- what is needed ----------------------------------------------------------------------------- */
+/* --- what is needed -----------------------------------------------------------------------------
+ */
 
 static cg_status need(cg_onnx_names *t, const char *name) {
     return *name ? cg_onnx_names_set(t, name, 1) : CG_OK;
@@ -184,11 +192,13 @@ static cg_status mark_needed(cg_importer *m) {
     return s;
 }
 
-/* --- nodes ------------------------------------------------------------------------------------- */
+/* --- nodes -------------------------------------------------------------------------------------
+ */
 
 static const cg_import_op *find_op(const char *name) {
-    const cg_import_op *const tables[] = {cg_import_elementwise, cg_import_shape, cg_import_matrix,
-                                          cg_import_picture, cg_import_reduce};
+    const cg_import_op *const tables[] = {
+        cg_import_elementwise, cg_import_shape,    cg_import_matrix,     cg_import_picture,
+        cg_import_reduce,      cg_import_resizing, cg_import_comparisons};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         for (const cg_import_op *op = tables[i]; op->name; op++)
             if (strcmp(op->name, name) == 0) return op;
@@ -226,7 +236,8 @@ static cg_status fold(cg_job *j, int *done) {
     }
     CG_TRY(cg_host_run(&j->m->arena, j->m->f->opset, j->node, in, j->n_in, out, j->n_out));
     for (int k = 0; k < j->n_out; k++)
-        if (out[k].x) j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
+        if (out[k].x)
+            j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
     *done = 1;
     return CG_OK;
 }
@@ -243,7 +254,8 @@ static cg_status run_op(cg_job *j) {
     if (!op) return cg_error(CG_EUNSUPPORTED, "this operator is not supported");
     for (int i = 0; i < op->operands; i++)
         if (i >= j->n_in || !j->in[i])
-            return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in, op->operands);
+            return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in,
+                            op->operands);
     return op->run(j);
 }
 

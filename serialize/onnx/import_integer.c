@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-/* --- probes ------------------------------------------------------------------------------------ */
+/* --- probes ------------------------------------------------------------------------------------
+ */
 
 static double made_up(const cg_importer *m, int number, int probe, int64_t i) {
     uint64_t r = cg_mix64(((uint64_t)number << 40) + ((uint64_t)probe << 32) + (uint64_t)i + 1);
@@ -21,8 +22,7 @@ cg_status cg_probe_input(cg_importer *m, int number, cg_item *x) {
     x->probed = 1 << number;
     for (int p = 0; p < CG_PROBES; p++) {
         CG_TRY(cg_host_new(&m->arena, x->type, x->shape, &x->probe[p]));
-        for (int64_t i = 0; i < cg_item_count(x); i++)
-            x->probe[p].x[i] = made_up(m, number, p, i);
+        for (int64_t i = 0; i < cg_item_count(x); i++) x->probe[p].x[i] = made_up(m, number, p, i);
     }
     return CG_OK;
 }
@@ -64,12 +64,12 @@ static cg_item *source(cg_job *j, const cg_item *x) {
     const cg_onnx_port *list;
     int n = cg_onnx_inputs(j->m->f, &list);
     for (int i = 0; i < n; i++)
-        if (x->probed == 1 << i)
-            return j->m->item[cg_onnx_names_get(&j->m->names, list[i].name)];
+        if (x->probed == 1 << i) return j->m->item[cg_onnx_names_get(&j->m->names, list[i].name)];
     return NULL;
 }
 
-/* --- masks -------------------------------------------------------------------------------------- */
+/* --- masks --------------------------------------------------------------------------------------
+ */
 
 /* Is the key seen, under probe p? A mask is added, or chooses the scores where it is true. */
 static int sees(const cg_item *mask, int is_choice, int seen_if, int p, int64_t i) {
@@ -159,7 +159,8 @@ cg_status cg_import_masked(cg_job *j, int *done) {
     return CG_OK;
 }
 
-/* --- rows --------------------------------------------------------------------------------------- */
+/* --- rows ---------------------------------------------------------------------------------------
+ */
 
 /* Rows of a table by an input's ids. */
 static cg_status embed(cg_job *j) {
@@ -209,7 +210,8 @@ static int selects_end(const cg_host *selected, const cg_item *from, int64_t wid
     int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
     for (int p = 0; p < CG_PROBES; p++)
         for (int64_t i = 0; i < texts * width; i++)
-            if (selected[p].x[i] != (double)end_of(&from->probe[p], i / width, tokens, eos)) return 0;
+            if (selected[p].x[i] != (double)end_of(&from->probe[p], i / width, tokens, eos))
+                return 0;
     return 1;
 }
 
@@ -218,8 +220,8 @@ static cg_value *offsets(cg_graph *g, int64_t texts, int64_t tokens) {
     for (int i = 0; i < g->n_value; i++) {
         const cg_value *v = g->value[i];
         const int32_t *x = v->data;
-        int same = v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 &&
-                   cg_shape_equal(&v->shape, &shape);
+        int same =
+            v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 && cg_shape_equal(&v->shape, &shape);
         for (int64_t t = 0; same && t <= texts; t++) same = x[t] == t * tokens;
         if (same) return g->value[i];
     }
@@ -262,6 +264,46 @@ static cg_status import_end(cg_job *j) {
     }
     return cg_error(CG_EUNSUPPORTED,
                     "selects rows by integers of a run, and not those of end tokens");
+}
+
+/* Is the place that the node finds, under each probe, that of each text's end token? */
+static cg_status finds_end(cg_job *j, const cg_item *from, int64_t eos, int *yes) {
+    int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
+    *yes = 1;
+    for (int p = 0; p < CG_PROBES && *yes; p++) {
+        cg_host place;
+        const cg_host *in[] = {&j->in[0]->probe[p]};
+        CG_TRY(cg_host_run(&j->m->arena, j->m->f->opset, j->node, in, 1, &place, 1));
+        *yes = cg_host_count(&place) == texts;
+        for (int64_t i = 0; i < texts && *yes; i++)
+            *yes = (double)(i * tokens) + place.x[i] ==
+                   (double)end_of(&from->probe[p], i, tokens, eos);
+    }
+    return CG_OK;
+}
+
+cg_status cg_import_argmax(cg_job *j) {
+    const cg_item *from = j->in[0]->probed ? source(j, j->in[0]) : NULL;
+    cg_value *ids;
+    if (!from || from->shape.rank != 2)
+        return cg_error(CG_EUNSUPPORTED, "finds the largest of what is not an input of ids");
+    int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
+    for (int i = -1; i < j->m->n_number; i++) {
+        int64_t eos = i < 0 ? -1 : j->m->number[i];
+        int yes;
+        CG_TRY(finds_end(j, from, eos, &yes));
+        if (!yes) continue;
+        cg_item ids_item = *from;
+        CG_TRY(cg_item_plain(j, &ids_item, &ids));
+        cg_value *start = offsets(j->g, texts, tokens);
+        cg_value *row =
+            cg_end_token(j->g, cg_shaped(j->g, ids, CG_SHAPE(texts * tokens)), start, eos);
+        cg_value *first = cg_slice(j->g, cg_cast(j->g, start, CG_F32), 0, 0, texts);
+        int keep = cg_onnx_int(j->node, "keepdims", 1) != 0;
+        row = cg_sub(j->g, cg_cast(j->g, row, CG_F32), first);
+        return cg_out_plain(j, 0, keep ? cg_shaped(j->g, row, CG_SHAPE(texts, 1)) : row);
+    }
+    return cg_error(CG_EUNSUPPORTED, "finds the place of what are not end tokens");
 }
 
 cg_status cg_import_lookup(cg_job *j, int *done) {

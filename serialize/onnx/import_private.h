@@ -51,7 +51,8 @@ typedef struct cg_job {
     int n_out;
 } cg_job;
 
-/* --- items (import_item.c) ---------------------------------------------------------------------- */
+/* --- items (import_item.c) ----------------------------------------------------------------------
+ */
 
 int64_t cg_item_count(const cg_item *x);
 int cg_item_is_float(const cg_item *x);
@@ -64,6 +65,9 @@ int cg_item_number(cg_job *j, cg_item *x, double *out);
 
 /* Makes x a value (a parameter, a constant) of f32; integers that are known become floats. */
 cg_status cg_item_value(cg_job *j, cg_item *x);
+
+/* x for arithmetic: integers of a run become f32. *out is a copy of the item. */
+cg_status cg_item_real(cg_job *j, cg_item *x, cg_item *out);
 
 /* The same as a value that lies as its shape says. */
 cg_status cg_item_plain(cg_job *j, cg_item *x, cg_value **out);
@@ -91,7 +95,8 @@ cg_status cg_out_frame(cg_job *j, int k, cg_value *v, const int *axes);
 /* Does v follow from parameters and constants alone? */
 int cg_value_is_fixed(const cg_value *v);
 
-/* --- operators ---------------------------------------------------------------------------------- */
+/* --- operators ----------------------------------------------------------------------------------
+ */
 
 typedef cg_status (*cg_import_fn)(cg_job *j);
 typedef struct cg_import_op {
@@ -102,13 +107,14 @@ typedef struct cg_import_op {
 
 /* Each table ends with a NULL name. */
 extern const cg_import_op cg_import_elementwise[], cg_import_shape[], cg_import_matrix[],
-    cg_import_picture[], cg_import_reduce[];
+    cg_import_picture[], cg_import_reduce[], cg_import_resizing[], cg_import_comparisons[];
 
 /* a op b, seen as the larger of the two is. */
 typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
 cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg_item *out);
 
-/* --- integers of a run (import_integer.c) -------------------------------------------------------- */
+/* --- integers of a run (import_integer.c) --------------------------------------------------------
+ */
 
 /* Fills an input's probes. */
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);
@@ -116,8 +122,12 @@ cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);
 /* Evaluates the node for each probe; *done is 0 where some input is neither known nor probed. */
 cg_status cg_probe_node(cg_job *j, int *done);
 
-/* Add and Where of scores and a mask that follows from an input: *done is 0 where it is not that. */
+/* Add and Where of scores and a mask that follows from an input: *done is 0 where it is not that.
+ */
 cg_status cg_import_masked(cg_job *j, int *done);
+
+/* ArgMax of ids, where it is the place of an end token: f32 [texts]. */
+cg_status cg_import_argmax(cg_job *j);
 
 /* Gather, GatherND and GatherElements by integers that are not known: token embeddings, the row of
  * an end token. */
