@@ -55,8 +55,8 @@ static const struct argp_option options[] = {
     {"external-data", KEY_EXTERNAL, NULL, 0,
      "weights in a file of their own, NAME.onnx.data (so anyway where there are 2 GiB of them)", 0},
     {"tolerance", KEY_TOLERANCE, "X", 0,
-     "what an element of an embedding may differ by from the model's (f32: 1e-5; f16, and with "
-     "--preprocess: 2e-3; bf16: 2e-2)",
+     "what an element of an embedding may differ by from the model's (weights in f32: 1e-5, with "
+     "--preprocess 2e-4; f16: 2e-3; bf16: 2e-2)",
      0},
     {"verify-with", KEY_VERIFY, "onnxruntime", 0,
      "hold the file against the model by this runtime, too (a package of python3)", 0},

@@ -16,7 +16,7 @@ enum { MOST_PICTURES = 64 };
 
 double cg_export_tolerance(const cg_export_options *o) {
     double weights = o->weights == CG_F32 ? 1e-5 : o->weights == CG_F16 ? 2e-3 : 2e-2;
-    return o->inside && weights < 2e-3 ? 2e-3 : weights;
+    return o->inside && weights < 2e-4 ? 2e-4 : weights;
 }
 
 /* --- what may be asked for -------------------------------------------------------------------- */

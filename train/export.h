@@ -58,7 +58,7 @@ typedef struct cg_certificate {
 } cg_certificate;
 
 /* What embeddings may differ by, an element: 1e-5 with f32 weights, 2e-3 with f16, 2e-2 with bf16;
- * and 2e-3 at least where pictures are prepared inside, because single pixels may then be one
+ * and 2e-4 at least where pictures are prepared inside, because single pixels may then be one
  * 255th apart. */
 double cg_export_tolerance(const cg_export_options *o);
 
