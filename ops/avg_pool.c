@@ -6,7 +6,7 @@
  * vjp     dx = avg_pool_grad(dy): each pixel the sum of dy / kernel² of the windows it is in
  * errors  CG_ESHAPE: rank, a picture smaller than the kernel. CG_EDTYPE: not f32.
  *         CG_EINVAL: kernel or stride < 1
- * onnx    Transpose, AveragePool, Transpose
+ * onnx    AveragePool, of [N, C, H, W]
  *
  * avg_pool_grad: its gradient, dx [N, height, width, C] from dy. */
 #include "ops/check.h"

@@ -4,12 +4,17 @@
  *     onnx_sample MODEL.json PREFIX [what=image|text|both|classifier] [opset=N]
  *                 [weights=f32|f16|bf16] [described=1] [external=1] [preprocess=1] [initial=1]
  *
- * writes PREFIX.onnx and, for k = 0, 1 and 2, PREFIX.k.NAME.npy, NAME being an input's or output's.
+ *     onnx_sample ops FOLDER [opset=N]
+ *
+ * The first writes PREFIX.onnx and, for k = 0, 1 and 2, PREFIX.k.NAME.npy, NAME being an input's or
+ * output's.
  */
 #include "graph/file.h"
 #include "serialize/npy.h"
 #include "serialize/onnx/export.h"
 #include "tests/support/hash.h"
+#include "tests/support/onnx_cases.h"
+#include "tests/support/op_run.h"
 #include "train/runner.h"
 
 #include <stdio.h>
@@ -124,6 +129,63 @@ static void read_option(sample *s, const char *text) {
     if (strcmp(text, "external=1") == 0) s->o.external = 1;
 }
 
+/* --- ops ----------------------------------------------------------------------------------------
+ */
+
+/* Numbers as a file has them: f32 or i64. */
+static void save_numbers(const char *path, const double *x, cg_dtype dtype, const cg_shape *shape) {
+    int64_t n = cg_shape_count(shape);
+    cg_dtype to = dtype == CG_F32 ? CG_F32 : CG_I64;
+    void *numbers = zeroed(n, 8);
+    for (int64_t i = 0; i < n; i++)
+        if (to == CG_F32)
+            ((float *)numbers)[i] = (float)x[i];
+        else
+            ((int64_t *)numbers)[i] = (int64_t)x[i];
+    need(cg_npy_save(path, to, shape, numbers));
+    free(numbers);
+}
+
+static void export_case(cg_context *ctx, const cg_op_case *c, const char *prefix, int opset) {
+    char path[1024];
+    cg_graph *g = cg_onnx_case_graph(c);
+    snprintf(path, sizeof path, "%s.onnx", prefix);
+    cg_status s = cg_onnx_export_graph(ctx, path, g, &(cg_onnx_options){.opset = opset});
+    if (s != CG_OK) {
+        printf("%s: %s: %s\n", c->op->name, c->label, cg_error_message());
+        cg_graph_free(g);
+        return;
+    }
+    cg_fixture f = cg_fixture_make(c);
+    cg_case_run r = {.ctx = ctx};
+    cg_case_run_do(&f, &r);
+    for (int i = 0; i < c->n_in; i++) {
+        snprintf(path, sizeof path, "%s.in%d.npy", prefix, i);
+        save_numbers(path, f.in[i], c->in[i].dtype, &c->in[i].shape);
+    }
+    for (int i = 0; i < c->n_out; i++) {
+        const cg_value *v = g->output[i].value;
+        snprintf(path, sizeof path, "%s.out%d.npy", prefix, i);
+        save_numbers(path, r.out[i], v->dtype, &v->shape);
+    }
+    cg_case_run_free(&r);
+    cg_fixture_free(&f);
+    cg_graph_free(g);
+}
+
+static int all_cases(const char *folder, int opset) {
+    cg_context *ctx;
+    char prefix[512];
+    need(cg_context_create(0, &ctx));
+    for (int i = 0; cg_onnx_case(i); i++) {
+        const cg_op_case *c = cg_onnx_case(i);
+        snprintf(prefix, sizeof prefix, "%s/%d.%s", folder, i, c->op->name);
+        if (c->op->onnx && c->op != &cg_op_cast) export_case(ctx, c, prefix, opset);
+    }
+    cg_context_free(ctx);
+    return 0;
+}
+
 int main(int argc, char **argv) {
     static const cg_meta meta[] = {{"clipgraph.sample", "1"}};
     sample s = {.o = {.meta = meta, .n_meta = 1}};
@@ -133,6 +195,8 @@ int main(int argc, char **argv) {
     int initial = 0;
     if (argc < 3)
         need(cg_error(CG_EINVAL, "usage: onnx_sample MODEL.json PREFIX [option=value …]"));
+    if (strcmp(argv[1], "ops") == 0)
+        return all_cases(argv[2], argc > 3 ? atoi(argv[3] + strlen("opset=")) : 17);
     s.prefix = argv[2];
     need(cg_clip_desc_load(argv[1], &s.d));
     p.size = (int)s.d.vision.image_size;

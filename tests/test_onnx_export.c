@@ -61,7 +61,8 @@ static void expect_dims(const CgOnnx__ModelProto *m, const char *name, const cha
     assert_string_equal(cg_test_onnx_dims(m, name, text), wanted);
 }
 
-/* --- inputs and outputs ------------------------------------------------------------------------- */
+/* --- inputs and outputs -------------------------------------------------------------------------
+ */
 
 static void test_interface(void **state) {
     (void)state;
@@ -90,9 +91,9 @@ static void test_interface(void **state) {
                 expect_dims(m, "logits_per_text", both ? "texts,images" : "");
                 expect_dims(m, "text_embeds", both ? "texts,32" : text ? "batch,32" : "");
                 expect_dims(m, "image_embeds",
-                            both                     ? "images,32"
+                            both                    ? "images,32"
                             : what == CG_ONNX_IMAGE ? "batch,32"
-                                                     : "");
+                                                    : "");
                 expect_dims(m, "probs", what == CG_ONNX_CLASSIFIER ? "batch,2" : "");
                 assert_int_equal(m->opset_import[0]->version, 17);
                 cg_test_onnx_close(m);
@@ -131,7 +132,8 @@ static void test_metadata(void **state) {
     cg_runner_free(r);
 }
 
-/* --- nodes ------------------------------------------------------------------------------------------ */
+/* --- nodes
+ * ------------------------------------------------------------------------------------------ */
 
 /* A ResNet reads as one: no node stands between its convolutions that turns pictures around. */
 static void test_resnet(void **state) {
@@ -160,7 +162,8 @@ static void test_resnet(void **state) {
     cg_runner_free(r);
 }
 
-/* --- weights ---------------------------------------------------------------------------------------- */
+/* --- weights
+ * ---------------------------------------------------------------------------------------- */
 
 /* As described, every parameter that the tower reads is there under its own name, bit by bit. */
 static void test_parameters(void **state) {
@@ -219,8 +222,7 @@ static void test_external(void **state) {
     cg_clip_desc d;
     cg_runner *r = model("tiny-vit-transformer", &d);
     CgOnnx__ModelProto *inside = export(r, &d, &(cg_onnx_options){.what = CG_ONNX_BOTH});
-    CgOnnx__ModelProto *m =
-        export(r, &d, &(cg_onnx_options){.what = CG_ONNX_BOTH, .external = 1});
+    CgOnnx__ModelProto *m = export(r, &d, &(cg_onnx_options){.what = CG_ONNX_BOTH, .external = 1});
     char data[600];
     cg_map map;
     int n = 0;
@@ -248,7 +250,8 @@ static void test_external(void **state) {
     cg_runner_free(r);
 }
 
-/* --- halves ------------------------------------------------------------------------------------------ */
+/* --- halves
+ * ------------------------------------------------------------------------------------------ */
 
 /* Matrices are halves that a Cast widens, vectors are not. */
 static void test_halves(void **state) {
@@ -265,12 +268,10 @@ static void test_halves(void **state) {
         if (half && wide < 2) fail_msg("%s is a vector, and half", t->name);
         halves += half;
     }
-    assert_int_equal(
-        cg_test_onnx_initializer(m, "ln_final.weight")->data_type,
-        CG_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
-    assert_int_equal(
-        cg_test_onnx_initializer(m, "token_embedding.weight")->data_type,
-        CG_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16);
+    assert_int_equal(cg_test_onnx_initializer(m, "ln_final.weight")->data_type,
+                     CG_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT);
+    assert_int_equal(cg_test_onnx_initializer(m, "token_embedding.weight")->data_type,
+                     CG_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16);
     assert_int_equal(cg_test_onnx_count(m, "Cast") >= halves, 1);
     cg_test_onnx_close(m);
     cg_runner_free(r);
@@ -298,8 +299,8 @@ static void store(const float *x, int64_t n, cg_dtype weights, uint16_t *out) {
 
 static void test_rounding(void **state) {
     (void)state;
-    const float x[] = {1,          -2,          65504,      65519.9f,   65520,     INFINITY,
-                       -INFINITY,  0x1p-14f,    0x1p-24f,   0x1p-25f,   0x1.8p-25f, 0x1.002p0f,
+    const float x[] = {1,          -2,           65504,        65519.9f, 65520,      INFINITY,
+                       -INFINITY,  0x1p-14f,     0x1p-24f,     0x1p-25f, 0x1.8p-25f, 0x1.002p0f,
                        0x1.006p0f, 0x1.00201p0f, 0x1.ffep-15f, -0.0f};
     const uint16_t half[] = {0x3c00, 0xc000, 0x7bff, 0x7bff, 0x7c00, 0x7c00, 0xfc00, 0x0400,
                              0x0001, 0x0000, 0x0001, 0x3c00, 0x3c02, 0x3c01, 0x0400, 0x8000};
@@ -317,7 +318,8 @@ static void test_rounding(void **state) {
             fail_msg("%a as bf16 is %04x, wanted %04x", (double)y[i], found[i], bf16[i]);
 }
 
-/* --- refusals ---------------------------------------------------------------------------------------- */
+/* --- refusals
+ * ---------------------------------------------------------------------------------------- */
 
 static void refused(cg_status found, cg_status wanted, const char *fragment) {
     assert_int_equal(found, wanted);
@@ -389,12 +391,12 @@ static void test_packed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_interface), cmocka_unit_test(test_fixed_length),
-        cmocka_unit_test(test_metadata),  cmocka_unit_test(test_resnet),
+        cmocka_unit_test(test_interface),  cmocka_unit_test(test_fixed_length),
+        cmocka_unit_test(test_metadata),   cmocka_unit_test(test_resnet),
         cmocka_unit_test(test_parameters), cmocka_unit_test(test_folded),
-        cmocka_unit_test(test_external),  cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_rounding),  cmocka_unit_test(test_options),
-        cmocka_unit_test(test_training),  cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_external),   cmocka_unit_test(test_halves),
+        cmocka_unit_test(test_rounding),   cmocka_unit_test(test_options),
+        cmocka_unit_test(test_training),   cmocka_unit_test(test_packed),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -1,6 +1,7 @@
 /* labels: unit */
-/* Every op's form in ONNX files: each case of the op tables is exported and must be sound as a file;
- * ops that have no form are those of training. What the nodes compute, tools/check_onnx.py says. */
+/* Every op's form in ONNX files: each case of the op tables is exported and must be sound as a
+ * file; ops that have no form are those of training. What the nodes compute, tools/check_onnx.py
+ * says. */
 #include "graph/file.h"
 #include "serialize/onnx/export.h"
 #include "tests/support/onnx_cases.h"
@@ -16,8 +17,8 @@
 
 /* Ops that no graph for inference has. */
 static const char *const of_training[] = {
-    "batch_norm",          "contrastive_cross_entropy", "dropout", "patch_dropout",
-    "sigmoid_cross_entropy", "softmax_cross_entropy"};
+    "batch_norm",    "contrastive_cross_entropy", "dropout",
+    "patch_dropout", "sigmoid_cross_entropy",     "softmax_cross_entropy"};
 
 static int trains(const char *name) {
     size_t n = strlen(name);
@@ -58,8 +59,7 @@ static void test_cases(void **state) {
         if (!c->op->onnx) continue;
         for (int opset = 17; opset <= 20; opset++) {
             cg_graph *g = cg_onnx_case_graph(c);
-            cg_status s =
-                cg_onnx_export_graph(ctx, path, g, &(cg_onnx_options){.opset = opset});
+            cg_status s = cg_onnx_export_graph(ctx, path, g, &(cg_onnx_options){.opset = opset});
             cg_graph_free(g);
             if (s == CG_EUNSUPPORTED && may_be_refused()) continue;
             if (s != CG_OK) fail_msg("%s: %s: %s", c->op->name, c->label, cg_error_message());

@@ -42,11 +42,12 @@ static void causal(cg_graph *g, cg_value *const *in, cg_value **out) {
 }
 
 static void self_attention(cg_graph *g, cg_value *const *in, cg_value **out) {
-    out[0] = cg_attention_qkv(g, in[0], offsets(g, in[0]),
-                              (cg_attention_options){2, 0.25f, 1, in[1]});
+    out[0] =
+        cg_attention_qkv(g, in[0], offsets(g, in[0]), (cg_attention_options){2, 0.25f, 1, in[1]});
 }
 
-/* --- rows and segments ------------------------------------------------------------------------- */
+/* --- rows and segments -------------------------------------------------------------------------
+ */
 
 static void mean(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_segment_mean(g, in[0], offsets(g, in[0]));
@@ -71,7 +72,8 @@ static void seen_tokens(cg_graph *g, cg_value *const *in, cg_value **out) {
 }
 
 static void seen_rows(cg_graph *g, cg_value *const *in, cg_value **out) {
-    cg_value *mask = cg_segment_prefix(g, rows(g, SEQUENCES, 1, 5), rows(g, SEQUENCES + 1, 0, 5), 15);
+    cg_value *mask =
+        cg_segment_prefix(g, rows(g, SEQUENCES, 1, 5), rows(g, SEQUENCES + 1, 0, 5), 15);
     out[0] = cg_mul(g, in[0], mask);
 }
 
@@ -121,10 +123,10 @@ static const cg_op_case uniform[] = {
 
 const cg_op_case *cg_onnx_case(int i) {
     static const cg_op_case *const tables[] = {
-        uniform,          cg_cases_elementwise,   cg_cases_activation, cg_cases_shape,
-        cg_cases_reduce,  cg_cases_matrix,        cg_cases_picture,    cg_cases_max_pool,
-        cg_cases_norm,    cg_cases_batch_norm,    cg_cases_attention,  cg_cases_attention_qkv,
-        cg_cases_loss,    cg_cases_chance};
+        uniform,         cg_cases_elementwise, cg_cases_activation, cg_cases_shape,
+        cg_cases_reduce, cg_cases_matrix,      cg_cases_picture,    cg_cases_max_pool,
+        cg_cases_norm,   cg_cases_batch_norm,  cg_cases_attention,  cg_cases_attention_qkv,
+        cg_cases_loss,   cg_cases_chance};
     for (size_t t = 0; t < sizeof tables / sizeof *tables; t++)
         for (const cg_op_case *c = tables[t]; c->op; c++)
             if (i-- == 0) return c;
@@ -142,6 +144,7 @@ cg_graph *cg_onnx_case_graph(const cg_op_case *c) {
         snprintf(name, sizeof name, "out%d", i);
         cg_graph_output(g, name, out[i], CG_KEEP);
     }
-    if (cg_graph_status(g) != CG_OK) fail_msg("%s: %s: %s", c->op->name, c->label, cg_error_message());
+    if (cg_graph_status(g) != CG_OK)
+        fail_msg("%s: %s: %s", c->op->name, c->label, cg_error_message());
     return g;
 }

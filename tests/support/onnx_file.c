@@ -51,7 +51,8 @@ static void check_names(const CgOnnx__GraphProto *g) {
     free(known.name);
 }
 
-/* --- initializers ------------------------------------------------------------------------------- */
+/* --- initializers -------------------------------------------------------------------------------
+ */
 
 static size_t element_size(int type) {
     switch (type) {
@@ -108,7 +109,8 @@ static void check_initializers(const char *path, const CgOnnx__GraphProto *g) {
     cg_file_unmap(&map);
 }
 
-/* --- the file ------------------------------------------------------------------------------------- */
+/* --- the file
+ * ------------------------------------------------------------------------------------- */
 
 CgOnnx__ModelProto *cg_test_onnx_open(const char *path) {
     cg_map map;
@@ -137,8 +139,7 @@ const CgOnnx__TensorProto *cg_test_onnx_initializer(const CgOnnx__ModelProto *m,
 
 int cg_test_onnx_count(const CgOnnx__ModelProto *m, const char *op) {
     int n = 0;
-    for (size_t i = 0; i < m->graph->n_node; i++)
-        n += strcmp(m->graph->node[i]->op_type, op) == 0;
+    for (size_t i = 0; i < m->graph->n_node; i++) n += strcmp(m->graph->node[i]->op_type, op) == 0;
     return n;
 }
 
