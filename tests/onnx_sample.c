@@ -2,7 +2,8 @@
  * and what our own runtime makes of them, as .npy files, for tools/check_onnx.py.
  *
  *     onnx_sample MODEL.json PREFIX [what=image|text|both|classifier] [opset=N]
- *                 [weights=f32|f16|bf16] [described=1] [external=1] [preprocess=1] [initial=1]
+ *                 [weights=f32|f16|bf16] [described=1] [external=1] [initial=1]
+ *                 [preprocess=shortest|longest|squash] [filter=linear]
  *
  *     onnx_sample ops FOLDER [opset=N]
  *
@@ -96,6 +97,34 @@ static void texts(const sample *s, int k) {
     free(token);
 }
 
+/* A picture of its own size, and what our preprocessing makes of it: "pixel_values" [S, S, 3]. */
+static void picture(const sample *s, int k) {
+    static const int size[BATCHES][2] = {{100, 61}, {47, 213}, {33, 32}};
+    int width = size[k][0], height = size[k][1];
+    int64_t n = 3 * (int64_t)width * height, side = s->d.vision.image_size;
+    uint8_t *rgb = zeroed(n, 1);
+    float *x = zeroed(n, sizeof *x), *y = zeroed(s->d.embed_dim, sizeof *y);
+    float *ready = zeroed(side * side * 3, sizeof *ready);
+    uint64_t key = cg_hash_name("picture");
+    for (int64_t i = 0; i < n; i++) { /* blocks of noise, and slopes between them */
+        int64_t column = i / 3 % width, row = i / 3 / width;
+        int noise = (column / 9 + row / 7 + i) % 2;
+        rgb[i] = (uint8_t)(noise ? 127.5 + 127.5 * cg_hash_unit(key, i)
+                                 : (double)(3 * column + 2 * row));
+        x[i] = rgb[i];
+    }
+    need(cg_preprocess_image(&(cg_image){.rgb = rgb, .width = width, .height = height},
+                             s->o.preprocess, ready));
+    need(cg_runner_embed_images(s->r, ready, 1, y));
+    save(s, k, "pixels", CG_F32, CG_SHAPE(1, height, width, 3), x);
+    save(s, k, "pixel_values", CG_F32, CG_SHAPE(side, side, 3), ready);
+    save(s, k, "image_embeds", CG_F32, CG_SHAPE(1, s->d.embed_dim), y);
+    free(ready);
+    free(y);
+    free(x);
+    free(rgb);
+}
+
 /* Labels' embeddings that are no tower's. */
 static float *labels(const sample *s) {
     float *x = zeroed(LABELS * s->d.embed_dim, sizeof *x);
@@ -116,6 +145,18 @@ static void initialise(cg_params *p) {
             x[k] += 0.1f * (float)cg_hash_unit(cg_hash_name(t->name), k);
     }
     cg_params_changed(p);
+}
+
+static int read_preprocess(cg_preprocess *p, const char *text) {
+    static const char *const mode[] = {"preprocess=shortest", "preprocess=longest",
+                                       "preprocess=squash"};
+    if (strcmp(text, "filter=linear") == 0) p->interpolation = CG_BILINEAR;
+    for (int i = 0; i < 3; i++)
+        if (strcmp(text, mode[i]) == 0) {
+            p->resize_mode = (cg_resize_mode)i;
+            return 1;
+        }
+    return 0;
 }
 
 static void read_option(sample *s, const char *text) {
@@ -202,7 +243,7 @@ int main(int argc, char **argv) {
     p.size = (int)s.d.vision.image_size;
     for (int i = 3; i < argc; i++) {
         read_option(&s, argv[i]);
-        if (strcmp(argv[i], "preprocess=1") == 0) s.o.preprocess = &p;
+        if (read_preprocess(&p, argv[i])) s.o.preprocess = &p;
         if (strcmp(argv[i], "initial=1") == 0) initial = 1;
     }
     need(cg_context_create(0, &s.ctx));
@@ -218,7 +259,10 @@ int main(int argc, char **argv) {
     snprintf(path, sizeof path, "%s.onnx", s.prefix);
     need(cg_onnx_export_clip(s.ctx, path, cg_runner_params(s.r), &s.d, &s.o));
     for (int k = 0; k < BATCHES; k++) {
-        if (s.o.what != CG_ONNX_TEXT) images(&s, k);
+        if (s.o.preprocess)
+            picture(&s, k);
+        else if (s.o.what != CG_ONNX_TEXT)
+            images(&s, k);
         if (s.o.what == CG_ONNX_TEXT || s.o.what == CG_ONNX_BOTH) texts(&s, k);
     }
     float t = (float)cg_runner_temperature(s.r), bias = 0;

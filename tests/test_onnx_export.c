@@ -391,12 +391,13 @@ static void test_packed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_interface),  cmocka_unit_test(test_fixed_length),
-        cmocka_unit_test(test_metadata),   cmocka_unit_test(test_resnet),
-        cmocka_unit_test(test_parameters), cmocka_unit_test(test_folded),
-        cmocka_unit_test(test_external),   cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_rounding),   cmocka_unit_test(test_options),
-        cmocka_unit_test(test_training),   cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_interface), cmocka_unit_test(test_fixed_length),
+        cmocka_unit_test(test_metadata),  cmocka_unit_test(test_preprocess),
+        cmocka_unit_test(test_resnet),    cmocka_unit_test(test_parameters),
+        cmocka_unit_test(test_folded),    cmocka_unit_test(test_external),
+        cmocka_unit_test(test_halves),    cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_options),   cmocka_unit_test(test_training),
+        cmocka_unit_test(test_packed),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

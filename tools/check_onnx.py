@@ -4,6 +4,7 @@
     python tools/check_onnx.py [--build build/release] [NAME …]    small models, or those named
     python tools/check_onnx.py --full [NAME …]                     the paper's, with random weights
     python tools/check_onnx.py --ops                               every case of the op tables
+    python tools/check_onnx.py --preprocess                        pictures prepared inside the file
 
 needs onnx, onnxruntime and NumPy. tests/onnx_sample writes each file, and inputs and embeddings of
 three batches beside it. Small models are those of tools/golden/configs.py, which have every block
@@ -106,6 +107,41 @@ def run(args, name, config, what, options, folder):
     return bad, worst
 
 
+def prepared(prefix):
+    """How far prepared pixels are, in steps of a byte, which share of them is, and the embeddings."""
+    model = onnx.load(f"{prefix}.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    made = [n for n in model.graph.node if n.name.startswith("preprocess/")][-1].output[0]
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(made))
+    session = onnxruntime.InferenceSession(model.SerializeToString(),
+                                           providers=["CPUExecutionProvider"])
+    std = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+    steps, share, worst = 0, 0, 0
+    for k in range(3):
+        pixels = np.load(f"{prefix}.{k}.pixels.npy").astype(np.uint8)
+        y, x = session.run(None, {"pixels": pixels})
+        apart = np.rint(np.abs(x[0].transpose(1, 2, 0) - np.load(f"{prefix}.{k}.pixel_values.npy"))
+                        * std * 255)
+        steps, share = max(steps, int(apart.max())), max(share, float((apart > 0).mean()))
+        worst = max(worst, float(np.abs(y - np.load(f"{prefix}.{k}.image_embeds.npy")).max()))
+    return steps, share, worst
+
+
+def check_preprocess(args):
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("vit_cbow", "resnet_transformer"):
+            for mode in ("shortest", "longest", "squash"):
+                for filter in ("cubic", "linear"):
+                    sample(args, SMALL[name][1], Path(folder) / "model", "image",
+                           [f"preprocess={mode}", f"filter={filter}"])
+                    steps, share, worst = prepared(Path(folder) / "model")
+                    bad += steps > 1 or share > 0.04
+                    print(f"{name:20} {mode:9} {filter:7} {steps} of 255 apart in"
+                          f" {100 * share:.2f} % of values; embeddings {worst:.2e}")
+    sys.exit(bad != 0)
+
+
 def session_of(path, rewrites=True):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
@@ -160,7 +196,10 @@ def main():
     parser.add_argument("--ops", action="store_true")
     parser.add_argument("--verbose", "-v", action="store_true")
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--preprocess", action="store_true")
     args = parser.parse_args()
+    if args.preprocess:
+        check_preprocess(args)
     if args.ops:
         check_ops(args)
     small = {name: config for name, (_, config) in SMALL.items()} | more_models()

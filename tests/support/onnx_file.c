@@ -51,6 +51,23 @@ static void check_names(const CgOnnx__GraphProto *g) {
     free(known.name);
 }
 
+static int is_read(const CgOnnx__GraphProto *g, const char *name) {
+    for (size_t i = 0; i < g->n_output; i++)
+        if (strcmp(g->output[i]->name, name) == 0) return 1;
+    for (size_t i = 0; i < g->n_node; i++)
+        for (size_t k = 0; k < g->node[i]->n_input; k++)
+            if (strcmp(g->node[i]->input[k], name) == 0) return 1;
+    return 0;
+}
+
+static void check_readers(const CgOnnx__GraphProto *g) {
+    for (size_t i = 0; i < g->n_initializer; i++)
+        if (!is_read(g, g->initializer[i]->name))
+            fail_msg("nothing reads %s", g->initializer[i]->name);
+    for (size_t i = 0; i < g->n_node; i++)
+        if (!is_read(g, g->node[i]->output[0])) fail_msg("nothing reads %s", g->node[i]->name);
+}
+
 /* --- initializers -------------------------------------------------------------------------------
  */
 
@@ -123,6 +140,7 @@ CgOnnx__ModelProto *cg_test_onnx_open(const char *path) {
     assert_true(m->has_ir_version && m->ir_version >= 8);
     assert_non_null(m->graph);
     check_names(m->graph);
+    check_readers(m->graph);
     check_initializers(path, m->graph);
     return m;
 }
