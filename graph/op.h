@@ -106,6 +106,12 @@ struct cg_op {
     int selects; /* of operand 0 no more bytes are read than output 0 has: for the profile */
 };
 
+/* The value whose bytes v is: v itself, or what it is a view of. */
+static inline const cg_value *cg_value_root(const cg_value *v) {
+    while (v->node && v->node->op->view && v->index == 0) v = v->node->in[0];
+    return v;
+}
+
 /* Whether operand i may be bf16; those that no bit stands for may not. */
 static inline int cg_op_reads_bf16(const cg_op *op, int i) {
     return i < 32 && (op->bf16_in >> i & 1);

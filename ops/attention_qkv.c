@@ -5,6 +5,7 @@
  * attr    heads: int; scale: float; causal: int
  * vjp     attention_qkv_grad, below, for qkv
  * errors  CG_ESHAPE, CG_EDTYPE; CG_EINVAL: heads; a run: offsets that fall or leave the rows
+ * onnx    Split, and those of attention
  * source  Vaswani et al., arXiv:1706.03762, eq. 1
  *
  * attention_qkv_grad: its gradient, as attention_grad, written as one matrix.

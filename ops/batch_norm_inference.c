@@ -4,6 +4,7 @@
  * attr    eps: float, 0 or more
  * vjp     batch_norm_inference_grad, below, for all five operands
  * errors  as batch_norm
+ * onnx    BatchNormalization, of [N, C, H, W] or [rows, C]
  * source  Ioffe and Szegedy, arXiv:1502.03167
  *
  * batch_norm_inference_grad: its gradient; statistics are operands, so they have one too.

@@ -2,7 +2,7 @@
  * shapes  x f32, bf16 or i32 -> y [shape]
  * vjp     dx = dy summed over what was repeated (by autodiff)
  * errors  CG_ESHAPE: x does not broadcast to the shape. CG_EDTYPE: x is not f32, bf16 or i32
- * onnx    Expand */
+ * onnx    Expand, where a reader wants it */
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"

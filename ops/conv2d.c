@@ -10,7 +10,7 @@
  *         larger than the padded picture, an empty kernel. CG_EDTYPE: not f32. CG_EINVAL: stride,
  *         dilation or groups < 1; padding < 0 or ≥ (dilated) kernel
  * flops   of taps inside the picture only
- * onnx    Transpose, Conv, Transpose
+ * onnx    Conv, of [N, C, H, W], Add, Relu
  *
  * conv2d_grad_data and conv2d_grad_weights: its gradients, for an x or a weight of the attributes'
  * height and width.

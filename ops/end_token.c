@@ -7,6 +7,7 @@
  * vjp     none
  * errors  CG_ESHAPE: token is not of rank 1; offset is not, or empty. CG_EDTYPE. CG_EINVAL:
  *         eos_id; a run: offsets that fall or leave the rows, an empty segment
+ * onnx    of segments of one length: Cast (i32), ArgMax; with eos_id Equal before them
  * source  CLIP's text.argmax(dim=-1); open_clip's text_global_pool, "argmax" and "eos" */
 #include "ops/elementwise.h"
 #include "ops/ops.h"

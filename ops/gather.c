@@ -6,7 +6,7 @@
  *         the order of additions is that of r for any number of threads
  * errors  CG_ESHAPE: table is not of rank 2 or index not of rank 1. CG_EDTYPE.
  *         A run: CG_EINVAL: an index outside 0 … V-1
- * onnx    Gather */
+ * onnx    Gather; of one row of each sequence GatherND, or Gather along the sequence */
 #include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"

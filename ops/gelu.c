@@ -5,7 +5,7 @@
  * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy (Φ(x) + x φ(x)),  φ(x) = e^(-x²/2) / √(2π) (op gelu_grad)
  * errors  CG_EDTYPE: x is not f32 or bf16
- * onnx    Gelu (opset 20); before it Div, Erf, Add, Mul
+ * onnx    Gelu (opset 20); before it Div, Erf, Add, Mul, Mul
  * source  Gaussian error linear units, arXiv:1606.08415 */
 #include "ops/activation.h"
 

@@ -4,7 +4,7 @@
  * shapes  x [...] f32 or bf16 -> y [...]
  * vjp     dx = dy (σ(u) + x u' σ'(u)) (op gelu_tanh_grad)
  * errors  CG_EDTYPE: x is not f32 or bf16
- * onnx    Gelu (opset 20, approximate = "tanh"); before it Mul, Add, Tanh
+ * onnx    Gelu (opset 20, approximate = "tanh"); before it Mul, Add, Tanh, Add, Mul
  * source  Gaussian error linear units, arXiv:1606.08415, section 2 */
 #include "ops/activation.h"
 

@@ -6,6 +6,7 @@
  * attr    eps: float, 0 or more
  * vjp     l2norm_grad, below
  * errors  CG_ESHAPE: x is a scalar, or D is 0. CG_EDTYPE: x is not f32. CG_EINVAL: eps is negative
+ * onnx    Mul, ReduceSum, Add (eps), Sqrt, Div
  * source  CLIP, arXiv:2103.00020, fig. 3
  *
  * l2norm_grad: its gradient.

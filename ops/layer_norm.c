@@ -6,6 +6,7 @@
  * vjp     layer_norm_grad, below
  * errors  CG_ESHAPE: x is a scalar, D is 0, or gain or bias is not [D]. CG_EDTYPE: not f32
  *         or bf16. CG_EINVAL: eps is negative
+ * onnx    LayerNormalization
  * source  Ba, Kiros, Hinton, arXiv:1607.06450
  *
  * layer_norm_grad: its gradient, x and dy read once; and y again where that is asked for, which

@@ -6,7 +6,7 @@
  *         dweight = duᵀ · x, dbias = sum of du, dresidual = dy; where f is given, u is made again
  * errors  CG_ESHAPE: x is a scalar or has no columns, ranks, sizes that differ. CG_EDTYPE: not f32
  *         or bf16, or x and weight not of one type. CG_EINVAL: f
- * onnx    MatMul, Add, those of f, Add */
+ * onnx    MatMul by the transposed weight, Add, those of f, Add */
 #include "ops/check.h"
 #include "ops/dnn.h"
 #include "ops/ops.h"

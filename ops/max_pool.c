@@ -7,7 +7,7 @@
  * vjp     dx = max_pool_grad(dy, x, y)
  * errors  CG_ESHAPE: rank, a kernel larger than the padded picture, a picture without pixels.
  *         CG_EDTYPE: not f32. CG_EINVAL: kernel or stride < 1; padding < 0 or ≥ kernel
- * onnx    Transpose, MaxPool, Transpose
+ * onnx    MaxPool, of [N, C, H, W]
  *
  * max_pool_grad: its gradient, dx [N, H, W, C] from dy, x, y. A window's dy goes to its first
  * maximum, row by row. That is the first pixel of x equal to y: both are kept for the layers on

@@ -2,7 +2,7 @@
  * shapes  x [...] of any type -> y [shape], as many elements
  * vjp     dx = reshape(dy, shape of x)
  * errors  CG_ESHAPE: another number of elements, or a -1 that no number solves
- * onnx    Reshape */
+ * onnx    Reshape, where a reader wants it */
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"

@@ -5,6 +5,7 @@
  * vjp     rms_norm_grad, below
  * errors  CG_ESHAPE: x is a scalar, D is 0, or gain is not [D]. CG_EDTYPE: not f32.
  *         CG_EINVAL: eps is negative
+ * onnx    Mul, ReduceMean, Add (eps), Sqrt, Div, Mul
  * source  Zhang and Sennrich, arXiv:1910.07467
  *
  * rms_norm_grad: its gradient, x and dy read once; and, where it is asked for, y again, which then

@@ -5,7 +5,7 @@
  * vjp     dx_r = dy_s / n_s for a row of segment s, else 0 (op segment_mean_grad)
  * errors  CG_ESHAPE: x is not of rank 2, offset not of rank 1 or empty. CG_EDTYPE.
  *         A run: CG_EINVAL: offsets that fall or leave the rows
- * onnx    ReduceMean (of the uniform layout) */
+ * onnx    of segments of one length: ReduceMean */
 #include "ops/bf16.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"

@@ -4,7 +4,8 @@
  * attr    rows: int, 0 or more
  * vjp     none
  * errors  CG_ESHAPE: offset is not of rank 1, or empty. CG_EDTYPE. CG_EINVAL: rows.
- *         A run: CG_EINVAL: offsets that fall or leave the rows */
+ *         A run: CG_EINVAL: offsets that fall or leave the rows
+ * onnx    of segments of one length: Range, or the first rows of the table that it selects */
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 #include "ops/segment.h"

@@ -6,7 +6,8 @@
  * vjp     none
  * errors  CG_ESHAPE: row or offset is not of rank 1, or not one row for each segment. CG_EDTYPE.
  *         CG_EINVAL: rows. A run: CG_EINVAL: offsets that fall or leave the rows, a row that is not
- *         of its segment */
+ *         of its segment
+ * onnx    of segments of one length: LessOrEqual, Cast */
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 #include "ops/segment.h"

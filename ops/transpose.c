@@ -2,7 +2,7 @@
  * shapes  x [d0, d1, …] f32, bf16 or i32 -> y [d(axes0), d(axes1), …]
  * vjp     dx = transpose(dy, inverse of axes)
  * errors  CG_EINVAL: axes are not a permutation of x's. CG_EDTYPE: x is not f32, bf16 or i32
- * onnx    Transpose */
+ * onnx    Transpose, where a reader wants it */
 #include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"

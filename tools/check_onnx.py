@@ -3,6 +3,8 @@
 
     python tools/check_onnx.py [--build build/release] [NAME …]    small models, or those named
     python tools/check_onnx.py --full [NAME …]                     the paper's, with random weights
+    python tools/check_onnx.py --ops                               every case of the op tables
+    python tools/check_onnx.py --preprocess                        pictures prepared inside the file
 
 needs onnx, onnxruntime and NumPy. tests/onnx_sample writes each file, and inputs and embeddings of
 three batches beside it. Small models are those of tools/golden/configs.py, which have every block
@@ -77,9 +79,7 @@ def check(args, prefix):
     model = onnx.load(path, load_external_data=False)
     if model.ByteSize() < 2**30:
         onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = session_of(path)
     names = [o.name for o in session.get_outputs()]
     worst = 0
     for k in range(3):
@@ -107,13 +107,101 @@ def run(args, name, config, what, options, folder):
     return bad, worst
 
 
+def prepared(prefix):
+    """How far prepared pixels are, in steps of a byte, which share of them is, and the embeddings."""
+    model = onnx.load(f"{prefix}.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    made = [n for n in model.graph.node if n.name.startswith("preprocess/")][-1].output[0]
+    model.graph.output.append(onnx.helper.make_empty_tensor_value_info(made))
+    session = onnxruntime.InferenceSession(model.SerializeToString(),
+                                           providers=["CPUExecutionProvider"])
+    std = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+    steps, share, worst = 0, 0, 0
+    for k in range(3):
+        pixels = np.load(f"{prefix}.{k}.pixels.npy").astype(np.uint8)
+        y, x = session.run(None, {"pixels": pixels})
+        apart = np.rint(np.abs(x[0].transpose(1, 2, 0) - np.load(f"{prefix}.{k}.pixel_values.npy"))
+                        * std * 255)
+        steps, share = max(steps, int(apart.max())), max(share, float((apart > 0).mean()))
+        worst = max(worst, float(np.abs(y - np.load(f"{prefix}.{k}.image_embeds.npy")).max()))
+    return steps, share, worst
+
+
+def check_preprocess(args):
+    bad = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("vit_cbow", "resnet_transformer"):
+            for mode in ("shortest", "longest", "squash"):
+                for filter in ("cubic", "linear"):
+                    sample(args, SMALL[name][1], Path(folder) / "model", "image",
+                           [f"preprocess={mode}", f"filter={filter}"])
+                    steps, share, worst = prepared(Path(folder) / "model")
+                    bad += steps > 1 or share > 0.04
+                    print(f"{name:20} {mode:9} {filter:7} {steps} of 255 apart in"
+                          f" {100 * share:.2f} % of values; embeddings {worst:.2e}")
+    sys.exit(bad != 0)
+
+
+def session_of(path, rewrites=True):
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if not rewrites:  # which fail where a picture is empty
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def check_op(path):
+    """What is wrong with a case's file, or None."""
+    onnx.checker.check_model(str(path), full_check=True)
+    session, prefix = session_of(path, rewrites=False), str(path)[:-5]
+    feed = {i.name: np.load(f"{prefix}.{i.name}.npy") for i in session.get_inputs()}
+    names = [o.name for o in session.get_outputs()]
+    wants = [np.load(f"{prefix}.{name}.npy") for name in names]
+    if "max_pool" in path.name and (wants[0].size == 0 or np.isnan(wants[0]).any()):
+        return None  # ONNX Runtime's takes no empty picture, and NaN for the least of numbers
+    for name, want, found in zip(names, wants, session.run(names, feed)):
+        if found.shape != want.shape:
+            return f"{name} is {found.shape}, wanted {want.shape}"
+        scale = max(1, float(np.abs(want).max(initial=0)))
+        if not np.allclose(found, want, rtol=0, atol=1e-5 * scale, equal_nan=True):
+            return f"{name} is too far: {np.nanmax(np.abs(found - want)):.2e} of {scale:.2e}"
+    return None
+
+
+def check_ops(args):
+    """Each op case by itself, against what our kernel gives."""
+    count, bad = 0, 0
+    for opset in (17, 18, 20):
+        with tempfile.TemporaryDirectory() as folder:
+            refused = subprocess.run([f"{args.build}/tests/onnx_sample", "ops", folder,
+                                      f"opset={opset}"], check=True, capture_output=True, text=True)
+            if args.verbose:
+                print(refused.stdout, end="")
+            for path in sorted(Path(folder).glob("*.onnx")):
+                try:
+                    wrong = check_op(path)
+                except Exception as error:
+                    wrong = str(error).splitlines()[0]
+                count, bad = count + 1, bad + bool(wrong)
+                if wrong:
+                    print(f"{path.name}, opset {opset}: {wrong}")
+    print(f"{count} cases of ops, {bad} wrong")
+    sys.exit(bad != 0)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build/release")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--ops", action="store_true")
     parser.add_argument("--verbose", "-v", action="store_true")
     parser.add_argument("names", nargs="*")
+    parser.add_argument("--preprocess", action="store_true")
     args = parser.parse_args()
+    if args.preprocess:
+        check_preprocess(args)
+    if args.ops:
+        check_ops(args)
     small = {name: config for name, (_, config) in SMALL.items()} | more_models()
     models = PUBLISHED if args.full else small
     variants = [["initial=1"], ["initial=1", "described=1"]] if args.full else VARIANTS

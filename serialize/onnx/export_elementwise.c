@@ -152,7 +152,7 @@ cg_onnx_tensor *cg_onnx_form_reduce(cg_onnx_sink *s, const char *op, cg_onnx_ten
                                     const cg_shape *axes, int keep) {
     cg_onnx_export *x = cg_onnx_of(s);
     t = cg_onnx_expand(x, t);
-    if (!t) return NULL;
+    if (!t || axes->rank == 0) return t; /* there, no axis means all */
     cg_shape place = {.rank = 0};
     cg_onnx_dim dim[CG_ONNX_RANK];
     int n = 0;

@@ -122,6 +122,8 @@ cg_onnx_tensor *cg_onnx_redim(cg_onnx_export *x, cg_onnx_tensor *t, int n, const
         return r;
     }
     cg_onnx_node reshape = {"Reshape", 2, {t, target(x, n_from, from, n_to, to)}, {{0}}};
+    for (int i = 0; i < n_to; i++) /* of an empty tensor, 0 is a size */
+        if (cg_onnx_is(to[i], 0)) reshape.attr[0] = (cg_onnx_attr)CG_ONNX_INT("allowzero", 1);
     return cg_onnx_result(x, &reshape, t->rank, n, dim);
 }
 
