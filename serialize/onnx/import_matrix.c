@@ -19,7 +19,7 @@ static cg_status import_rows(cg_job *j, cg_item *x, cg_item *w, cg_item *out) {
     (void)cg_view_reshape(&turned, &matrix); /* drops axes of 1 */
     cg_view_permute(&turned, (int[]){1, 0});
     int lies_turned = cg_view_is_plain(&turned);
-    if (cg_value_is_fixed(w->v)) {
+    if (cg_value_is_fixed(j->m, w->v)) {
         weight = cg_view_move(j->g, w->v, &turned);
         y = cg_linear(j->g, rows, weight, NULL);
     } else if (lies_turned) {

@@ -231,6 +231,7 @@ static cg_status import_concat(cg_job *j) {
     while (axes[at] != axis) at++;
     for (int k = 0; k < j->n_in; k++)
         if (j->in[k]->shape.dim[axis] > 0) CG_TRY(cg_item_as(j, j->in[k], axes, &v[n++]));
+    if (n == 0) return cg_error(CG_EUNSUPPORTED, "joins operands without elements");
     return cg_out_frame(j, 0, n == 1 ? v[0] : cg_concat(j->g, n, v, at), axes);
 }
 
@@ -244,6 +245,8 @@ static cg_status import_expand(cg_job *j) {
     for (int i = 0; i < shape.rank; i++) shape.dim[i] = list[i];
     CG_TRY(cg_shape_check(&shape, CG_F32));
     CG_TRY(cg_shape_broadcast(&j->in[0]->shape, &shape, &shape));
+    CG_TRY(cg_shape_check(&shape, CG_F32));
+    if (cg_shape_count(&shape) == 0) return cg_error(CG_EUNSUPPORTED, "makes nothing");
     CG_TRY(cg_item_value(j, j->in[0]));
     if (cg_shape_count(&shape) == cg_item_count(j->in[0])) {
         cg_view view = j->in[0]->view;
