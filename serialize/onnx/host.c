@@ -3,19 +3,21 @@
 #include <math.h>
 #include <string.h>
 
-cg_status cg_host_new(cg_arena *a, int type, cg_shape shape, cg_host *out) {
+cg_status cg_host_new(cg_host_room *a, int type, cg_shape shape, cg_host *out) {
     CG_TRY(cg_shape_check(&shape, CG_I64));
     int64_t n = cg_shape_count(&shape);
-    if (n > CG_HOST_MOST) {
+    if (n > CG_HOST_MOST || a->used + n > CG_HOST_ROOM) {
         char text[CG_SHAPE_TEXT];
-        return cg_error(CG_EUNSUPPORTED, "computes %s before the run, wanted at most %d elements",
-                        cg_shape_print(&shape, text), CG_HOST_MOST);
+        return cg_error(CG_EUNSUPPORTED,
+                        "computes %s before the run, wanted at most %d elements, and %d together",
+                        cg_shape_print(&shape, text), CG_HOST_MOST, CG_HOST_ROOM);
     }
-    *out = (cg_host){type, shape, cg_arena_alloc(a, (size_t)(n + 1) * sizeof(double))};
+    a->used += n;
+    *out = (cg_host){type, shape, cg_arena_alloc(&a->arena, (size_t)(n + 1) * sizeof(double))};
     return out->x ? CG_OK : cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n);
 }
 
-cg_status cg_host_of(cg_arena *a, const cg_onnx_tensor *t, cg_host *out) {
+cg_status cg_host_of(cg_host_room *a, const cg_onnx_tensor *t, cg_host *out) {
     CG_TRY(cg_host_new(a, t->type, t->shape, out));
     cg_onnx_tensor_numbers(t, out->x);
     return CG_OK;
@@ -222,7 +224,7 @@ cg_status cg_onnx_lengths(const CgOnnx__NodeProto *n, const cg_shape *x, const c
 
 /* --- running ----------------------------------------------------------------------------------- */
 
-cg_status cg_host_run(cg_arena *a, int64_t opset, const CgOnnx__NodeProto *n,
+cg_status cg_host_run(cg_host_room *a, int64_t opset, const CgOnnx__NodeProto *n,
                       const cg_host *const *in, int n_in, cg_host *out, int n_out) {
     cg_host_job j = {a, n, in, n_in, out, n_out, opset};
     int known = 0;

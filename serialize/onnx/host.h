@@ -15,12 +15,18 @@ typedef struct cg_host {
 
 #define CG_ONNX_TYPE(name) CG_ONNX__TENSOR_PROTO__DATA_TYPE__##name
 
-/* Elements that a tensor on the host may have. */
-enum { CG_HOST_MOST = 1 << 24 };
+/* Elements that a tensor on the host may have, and all of an import together. */
+enum { CG_HOST_MOST = 1 << 24, CG_HOST_ROOM = 1 << 27 };
+
+/* Memory for tensors; all zero: empty. */
+typedef struct cg_host_room {
+    cg_arena arena;
+    int64_t used; /* elements */
+} cg_host_room;
 
 /* A tensor without numbers yet. errors  CG_EUNSUPPORTED: too large; CG_ENOMEM */
-cg_status cg_host_new(cg_arena *a, int type, cg_shape shape, cg_host *out);
-cg_status cg_host_of(cg_arena *a, const cg_onnx_tensor *t, cg_host *out);
+cg_status cg_host_new(cg_host_room *a, int type, cg_shape shape, cg_host *out);
+cg_status cg_host_of(cg_host_room *a, const cg_onnx_tensor *t, cg_host *out);
 
 int64_t cg_host_count(const cg_host *h);
 int64_t cg_host_int(double x); /* nearest within int64_t */
@@ -62,12 +68,12 @@ cg_status cg_onnx_lengths(const CgOnnx__NodeProto *n, const cg_shape *x, const c
 
 /* Results of n from its inputs, of which absent ones are NULL; results are in the arena.
  * errors  CG_EUNSUPPORTED: no such operator here; CG_EFORMAT */
-cg_status cg_host_run(cg_arena *a, int64_t opset, const CgOnnx__NodeProto *n,
+cg_status cg_host_run(cg_host_room *a, int64_t opset, const CgOnnx__NodeProto *n,
                       const cg_host *const *in, int n_in, cg_host *out, int n_out);
 
 /* The families that cg_host_run asks in turn: *known is 0 where the operator is of another. */
 typedef struct cg_host_job {
-    cg_arena *arena;
+    cg_host_room *arena;
     const CgOnnx__NodeProto *node;
     const cg_host *const *in;
     int n_in;

@@ -32,14 +32,14 @@ cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
 
 static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     if (!*name) return CG_OK; /* an output that nobody asks for */
-    if (m->n_item == m->room) {
-        int room = m->room ? 2 * m->room : 256;
+    if (m->n_item == m->cap_item) {
+        int room = m->cap_item ? 2 * m->cap_item : 256;
         cg_item **list = realloc(m->item, (size_t)room * sizeof *list);
         if (!list) return cg_error(CG_ENOMEM, "no memory for %d values", room);
         m->item = list;
-        m->room = room;
+        m->cap_item = room;
     }
-    cg_item *copy = cg_arena_alloc(&m->arena, sizeof *copy);
+    cg_item *copy = cg_arena_alloc(&m->room.arena, sizeof *copy);
     if (!copy) return cg_error(CG_ENOMEM, "no memory for %d values", m->n_item);
     *copy = *x;
     m->item[m->n_item] = copy;
@@ -59,7 +59,7 @@ static cg_status add_number(cg_importer *m, double x) {
     if (!(x >= 0 && x <= INT32_MAX) || m->n_number == 64) return CG_OK;
     for (int i = 0; i < m->n_number; i++)
         if (m->number[i] == (int64_t)x) return CG_OK;
-    if (!m->number) m->number = cg_arena_alloc(&m->arena, 64 * sizeof *m->number);
+    if (!m->number) m->number = cg_arena_alloc(&m->room.arena, 64 * sizeof *m->number);
     if (!m->number) return cg_error(CG_ENOMEM, "no memory for numbers");
     m->number[m->n_number++] = (int64_t)x;
     return CG_OK;
@@ -83,7 +83,7 @@ static cg_status find_number(cg_importer *m, const char *name) {
         n = maker_of(g, n->input[0]);
     if (n && strcmp(n->op_type, "Constant") == 0 && n->n_output > 0) {
         cg_host h = {0};
-        if (cg_host_run(&m->arena, m->f->opset, n, NULL, 0, &h, 1) == CG_OK &&
+        if (cg_host_run(&m->room, m->f->opset, n, NULL, 0, &h, 1) == CG_OK &&
             cg_host_count(&h) == 1)
             x = h.x[0];
     }
@@ -108,7 +108,7 @@ static cg_status define_initializers(cg_importer *m) {
         if (cg_onnx_type_is_float(t->type)) {
             x.weight = t;
         } else {
-            cg_status s = cg_host_of(&m->arena, t, &x.host);
+            cg_status s = cg_host_of(&m->room, t, &x.host);
             if (s != CG_OK) return cg_error_in(s, "tensor %.200s", t->name);
         }
         CG_TRY(define(m, t->name, &x));
@@ -178,7 +178,7 @@ static cg_status mark_needed(cg_importer *m) {
     const CgOnnx__GraphProto *g = m->f->model->graph;
     cg_onnx_names t = {0};
     cg_status s = CG_OK;
-    m->needed = cg_arena_alloc(&m->arena, g->n_node + 1);
+    m->needed = cg_arena_alloc(&m->room.arena, g->n_node + 1);
     if (!m->needed) return cg_error(CG_ENOMEM, "no memory for %zu nodes", g->n_node);
     for (size_t i = 0; i < g->n_output && i < 64 && s == CG_OK; i++)
         if (m->wanted >> i & 1) s = need(&t, g->output[i]->name);
@@ -234,7 +234,7 @@ static cg_status fold(cg_job *j, int *done) {
             return CG_OK;
         }
     }
-    CG_TRY(cg_host_run(&j->m->arena, j->m->f->opset, j->node, in, j->n_in, out, j->n_out));
+    CG_TRY(cg_host_run(&j->m->room, j->m->f->opset, j->node, in, j->n_in, out, j->n_out));
     for (int k = 0; k < j->n_out; k++)
         if (out[k].x)
             j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
@@ -242,10 +242,16 @@ static cg_status fold(cg_job *j, int *done) {
     return CG_OK;
 }
 
-/* Can all inputs be values? Those that are probed only, cannot. */
+/* Can all inputs be values? Those that are probed only, cannot; and integers, only to be seen
+ * otherwise. */
 static int has_values(const cg_job *j) {
-    for (int i = 0; i < j->n_in; i++)
-        if (j->in[i] && j->in[i]->probed && !j->in[i]->v) return 0;
+    static const char *const views[] = {"Transpose", "Reshape", "Squeeze",  "Unsqueeze",
+                                        "Flatten",   "Cast",    "Identity", NULL};
+    int is_view = is_one_of(j->node->op_type, views);
+    for (int i = 0; i < j->n_in; i++) {
+        if (!j->in[i] || !j->in[i]->probed) continue;
+        if (!j->in[i]->v || (j->in[i]->v->dtype != CG_F32 && !is_view)) return 0;
+    }
     return 1;
 }
 
@@ -384,7 +390,8 @@ cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t 
     if (s == CG_OK) s = declare_outputs(&m);
     g->named = NULL;
     cg_onnx_names_free(&m.names);
-    cg_arena_free(&m.arena);
+    cg_arena_free(&m.room.arena);
+    free(m.fixed);
     free(m.item);
     return s == CG_OK ? CG_OK : cg_error_in(s, "%s", f->path);
 }

@@ -121,11 +121,11 @@ static void set(cg_item *out, cg_value *v, const cg_view *view) {
 }
 
 /* Prefers the operand that is computed: what is fixed is moved once. */
-static int leads(const cg_item *a, const cg_item *b) {
+static int leads(cg_job *j, const cg_item *a, const cg_item *b) {
     int64_t n = cg_item_count(a), k = cg_item_count(b);
     if (n != k) return n > k;
     return a->shape.rank > b->shape.rank ||
-           (a->shape.rank == b->shape.rank && !cg_value_is_fixed(a->v));
+           (a->shape.rank == b->shape.rank && !cg_value_is_fixed(j->m, a->v));
 }
 
 cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg_item *out) {
@@ -141,7 +141,7 @@ cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg
         a = &real[0];
         b = &real[1];
     }
-    int a_leads = leads(a, b);
+    int a_leads = leads(j, a, b);
     cg_item *lead = a_leads ? a : b, *other = a_leads ? b : a;
     cg_view view = lead->view;
     if (cg_shape_equal(&lead->shape, &shape) && beside(j->g, lead, other, &x, &y)) {
@@ -309,7 +309,7 @@ static cg_status import_where(cg_job *j) {
     cg_item mask[2], part[2];
     for (int k = 0; k < 2; k++) {
         mask[k] = (cg_item){.type = CG_ONNX_TYPE(FLOAT), .shape = choice->shape};
-        CG_TRY(cg_host_new(&j->m->arena, CG_ONNX_TYPE(FLOAT), choice->shape, &mask[k].host));
+        CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), choice->shape, &mask[k].host));
         for (int64_t i = 0; i < cg_host_count(choice); i++)
             mask[k].host.x[i] = (choice->x[i] != 0) == (k == 0);
     }

@@ -21,7 +21,7 @@ static double made_up(const cg_importer *m, int number, int probe, int64_t i) {
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x) {
     x->probed = 1 << number;
     for (int p = 0; p < CG_PROBES; p++) {
-        CG_TRY(cg_host_new(&m->arena, x->type, x->shape, &x->probe[p]));
+        CG_TRY(cg_host_new(&m->room, x->type, x->shape, &x->probe[p]));
         for (int64_t i = 0; i < cg_item_count(x); i++) x->probe[p].x[i] = made_up(m, number, p, i);
     }
     return CG_OK;
@@ -44,7 +44,7 @@ cg_status cg_probe_node(cg_job *j, int *done) {
         for (int i = 0; i < j->n_in; i++)
             if (j->in[i]) in[i] = j->in[i]->probed ? &j->in[i]->probe[p] : &j->in[i]->host;
         memset(out[p], 0, sizeof out[p]);
-        CG_TRY(cg_host_run(&j->m->arena, j->m->f->opset, j->node, in, j->n_in, out[p], j->n_out));
+        CG_TRY(cg_host_run(&j->m->room, j->m->f->opset, j->node, in, j->n_in, out[p], j->n_out));
         for (int k = 0; k < j->n_out; k++) {
             if (!out[p][k].x) return CG_OK;
             if (!cg_shape_equal(&out[p][k].shape, &out[0][k].shape))
@@ -101,7 +101,7 @@ static cg_status add_mask(cg_job *j, cg_item *scores, const cg_item *mask, cg_it
                           int is_choice, int seen_if) {
     int64_t batch = from->shape.dim[0], keys = from->shape.dim[1], hidden = 0;
     cg_item always = {.type = CG_ONNX_TYPE(FLOAT), .shape = mask->shape}, key = {0}, sum;
-    CG_TRY(cg_host_new(&j->m->arena, CG_ONNX_TYPE(FLOAT), mask->shape, &always.host));
+    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), mask->shape, &always.host));
     for (int64_t i = 0; i < cg_item_count(mask); i++) {
         int seen = sees(mask, is_choice, seen_if, 0, i);
         always.host.x[i] = seen ? 0 : -INFINITY;
@@ -185,11 +185,11 @@ static cg_status embed(cg_job *j) {
 static cg_status rows_selected(cg_job *j, int p, cg_host *out) {
     const cg_item *x = j->in[0];
     cg_host numbers;
-    CG_TRY(cg_host_new(&j->m->arena, CG_ONNX_TYPE(INT64), x->shape, &numbers));
+    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(INT64), x->shape, &numbers));
     int64_t width = x->shape.dim[x->shape.rank - 1];
     for (int64_t i = 0; i < cg_item_count(x); i++) numbers.x[i] = (double)(i / width);
     const cg_host *in[2] = {&numbers, &j->in[1]->probe[p]};
-    return cg_host_run(&j->m->arena, j->m->f->opset, j->node, in, 2, out, 1);
+    return cg_host_run(&j->m->room, j->m->f->opset, j->node, in, 2, out, 1);
 }
 
 static int64_t end_of(const cg_host *ids, int64_t text, int64_t tokens, int64_t eos) {
@@ -273,7 +273,7 @@ static cg_status finds_end(cg_job *j, const cg_item *from, int64_t eos, int *yes
     for (int p = 0; p < CG_PROBES && *yes; p++) {
         cg_host place;
         const cg_host *in[] = {&j->in[0]->probe[p]};
-        CG_TRY(cg_host_run(&j->m->arena, j->m->f->opset, j->node, in, 1, &place, 1));
+        CG_TRY(cg_host_run(&j->m->room, j->m->f->opset, j->node, in, 1, &place, 1));
         *yes = cg_host_count(&place) == texts;
         for (int64_t i = 0; i < texts && *yes; i++)
             *yes = (double)(i * tokens) + place.x[i] ==

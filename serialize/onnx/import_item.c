@@ -14,7 +14,7 @@ int cg_item_is_float(const cg_item *x) {
 const cg_host *cg_item_host(cg_job *j, cg_item *x) {
     if (!x) return NULL;
     if (!x->host.x && x->weight && x->weight->count <= CG_FOLD_MOST)
-        if (cg_host_of(&j->m->arena, x->weight, &x->host) != CG_OK) x->host.x = NULL;
+        if (cg_host_of(&j->m->room, x->weight, &x->host) != CG_OK) x->host.x = NULL;
     return x->host.x ? &x->host : NULL;
 }
 
@@ -40,6 +40,7 @@ static cg_value *constant(cg_job *j, const cg_host *h) {
 }
 
 cg_status cg_item_value(cg_job *j, cg_item *x) {
+    if (x->is_nan) return cg_error(CG_EUNSUPPORTED, "uses IsNaN other than to replace NaN by 0");
     if (x->v) return CG_OK;
     if (cg_item_count(x) == 0) return cg_error(CG_EUNSUPPORTED, "has an operand without elements");
     if (x->weight)
@@ -83,6 +84,8 @@ cg_status cg_item_plain(cg_job *j, cg_item *x, cg_value **out) {
 
 cg_status cg_out_view(cg_job *j, int k, cg_value *v, const cg_view *view) {
     CG_TRY(of_graph(j, v));
+    if (cg_shape_count(&v->shape) == 0)
+        return cg_error(CG_EUNSUPPORTED, "has a result without elements");
     j->out[k] = (cg_item){.type = v->dtype == CG_F32 ? CG_ONNX_TYPE(FLOAT) : CG_ONNX_TYPE(INT64),
                           .shape = view->shape,
                           .v = v,
@@ -196,9 +199,18 @@ cg_status cg_out_frame(cg_job *j, int k, cg_value *v, const int *axes) {
     return cg_out_view(j, k, v, &view);
 }
 
-int cg_value_is_fixed(const cg_value *v) {
-    if (v->kind != CG_VALUE_RESULT) return v->kind != CG_VALUE_INPUT;
-    for (int i = 0; i < v->node->n_in; i++)
-        if (!cg_value_is_fixed(v->node->in[i])) return 0;
-    return v->node->n_in > 0;
+/* Values come in an order in which they can be computed. */
+int cg_value_is_fixed(cg_importer *m, const cg_value *v) {
+    if (v->id >= m->n_fixed) {
+        char *list = realloc(m->fixed, (size_t)m->g->cap_value + 1);
+        if (!list) return 0;
+        m->fixed = list;
+        for (; m->n_fixed < m->g->n_value; m->n_fixed++) {
+            const cg_value *x = m->g->value[m->n_fixed];
+            int fixed = x->kind == CG_VALUE_PARAM || x->kind == CG_VALUE_CONSTANT || x->node;
+            for (int i = 0; x->node && i < x->node->n_in; i++) fixed &= list[x->node->in[i]->id];
+            list[m->n_fixed] = (char)fixed;
+        }
+    }
+    return m->fixed[v->id];
 }

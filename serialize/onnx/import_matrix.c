@@ -19,7 +19,7 @@ static cg_status import_rows(cg_job *j, cg_item *x, cg_item *w, cg_item *out) {
     (void)cg_view_reshape(&turned, &matrix); /* drops axes of 1 */
     cg_view_permute(&turned, (int[]){1, 0});
     int lies_turned = cg_view_is_plain(&turned);
-    if (cg_value_is_fixed(w->v)) {
+    if (cg_value_is_fixed(j->m, w->v)) {
         weight = cg_view_move(j->g, w->v, &turned);
         y = cg_linear(j->g, rows, weight, NULL);
     } else if (lies_turned) {
@@ -63,7 +63,8 @@ static cg_shape leading(const cg_shape *s) {
 static cg_status import_matmul(cg_job *j) {
     cg_item *a = j->in[0], *b = j->in[1];
     if (a->shape.rank < 1 || b->shape.rank < 2)
-        return cg_error(CG_EUNSUPPORTED, "multiplies ranks %d and %d", a->shape.rank, b->shape.rank);
+        return cg_error(CG_EUNSUPPORTED, "multiplies ranks %d and %d", a->shape.rank,
+                        b->shape.rank);
     cg_shape b_lead = leading(&b->shape), lead, shape;
     if (cg_shape_count(&b_lead) == 1 && a->shape.rank >= b->shape.rank)
         return import_rows(j, a, b, &j->out[0]);

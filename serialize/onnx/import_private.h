@@ -28,16 +28,17 @@ typedef struct cg_item {
 typedef struct cg_importer {
     const cg_onnx_file *f;
     cg_graph *g;
-    cg_arena arena;
+    cg_host_room room; /* of tensors, and of all else */
     cg_onnx_names names;
     cg_item **item;
-    int n_item, room;
+    int n_item, cap_item;
     const cg_shape *shape; /* of inputs */
     uint64_t wanted;       /* outputs, as bits */
     char *needed;          /* [nodes] */
     int64_t *number;       /* that the file compares integers with */
     int n_number;
-    int depth; /* of branches */
+    char *fixed; /* [n_fixed] of the graph's values, by id */
+    int n_fixed;
 } cg_importer;
 
 /* A node while it is imported. */
@@ -93,7 +94,7 @@ cg_status cg_item_frame(cg_job *j, cg_item *x, int axes[CG_MAX_RANK], cg_value *
 cg_status cg_out_frame(cg_job *j, int k, cg_value *v, const int *axes);
 
 /* Does v follow from parameters and constants alone? */
-int cg_value_is_fixed(const cg_value *v);
+int cg_value_is_fixed(cg_importer *m, const cg_value *v);
 
 /* --- operators ----------------------------------------------------------------------------------
  */

@@ -80,10 +80,12 @@ static builder compare(cg_value *y, const cg_value *x) {
     for (int i = 0; i < POINTS; i++) {
         double u = 0.25 * (i - POINTS / 2), found;
         if (!value_at(y, x, u, 0, &found)) return NULL;
+        int any = 0;
         for (int k = 0; k < 4; k++) {
             double wanted = known[k].f(u);
-            fits[k] &= fabs(found - wanted) <= 2e-6 * (1 + fabs(wanted));
+            any |= fits[k] &= fabs(found - wanted) <= 2e-6 * (1 + fabs(wanted));
         }
+        if (!any) return NULL;
     }
     for (int k = 0; k < 4; k++)
         if (fits[k]) return known[k].build;

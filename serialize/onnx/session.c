@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { KEPT = 8, MOST_OUT = 64 };
 
@@ -63,11 +64,22 @@ static cg_status build(cg_onnx_session *s, cg_graph *g, uint64_t wanted) {
     return cg_graph_verify(g);
 }
 
+/* Sizes in a file, or of an input, can ask for any memory: what the machine has not is refused before
+ * it is touched. */
+static cg_status check_memory(const cg_plan *p) {
+    cg_plan_report r;
+    cg_plan_get_report(p, &r);
+    size_t bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    if (r.arena_bytes <= bytes && r.frozen_bytes <= bytes - r.arena_bytes) return CG_OK;
+    return cg_error(CG_ENOMEM, "a run needs %zu bytes, the machine has %zu", r.arena_bytes, bytes);
+}
+
 static cg_status plan(cg_onnx_session *s, entry *e) {
     cg_plan_free(e->plan);
     e->plan = NULL;
-    return e->frozen ? cg_plan_create_frozen(s->ctx, e->graph, &e->plan)
-                     : cg_plan_create(s->ctx, e->graph, &e->plan);
+    CG_TRY(e->frozen ? cg_plan_create_frozen(s->ctx, e->graph, &e->plan)
+                     : cg_plan_create(s->ctx, e->graph, &e->plan));
+    return check_memory(e->plan);
 }
 
 static cg_status make(cg_onnx_session *s, entry *e, uint64_t wanted) {

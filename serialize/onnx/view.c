@@ -5,7 +5,7 @@
 cg_view cg_view_of(const cg_shape *shape) {
     cg_view v = {.shape = *shape};
     int64_t stride = cg_shape_count(shape);
-    for (int i = 0; i < shape->rank; i++) {
+    for (int i = 0; i < shape->rank && stride > 0; i++) {
         stride /= shape->dim[i];
         if (shape->dim[i] > 1) v.atom[v.n++] = (cg_atom){shape->dim[i], stride, i};
     }

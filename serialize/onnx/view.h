@@ -21,7 +21,7 @@ typedef struct cg_view {
     cg_atom atom[CG_VIEW_ATOMS]; /* in the order of axes */
 } cg_view;
 
-/* A tensor that lies as its shape says. No dimension is 0. */
+/* A tensor that lies as its shape says; of no use where a dimension is 0. */
 cg_view cg_view_of(const cg_shape *shape);
 
 /* Both leave v as it was where they return 0: it cannot be done without moving elements. */
