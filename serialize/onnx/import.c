@@ -243,14 +243,17 @@ static cg_status fold(cg_job *j, int *done) {
 }
 
 /* Can all inputs be values? Those that are probed only, cannot; and integers, only to be seen
- * otherwise. */
+ * otherwise, compared and counted. */
 static int has_values(const cg_job *j) {
-    static const char *const views[] = {"Transpose", "Reshape", "Squeeze",  "Unsqueeze",
-                                        "Flatten",   "Cast",    "Identity", NULL};
-    int is_view = is_one_of(j->node->op_type, views);
+    static const char *const some[] = {
+        "Transpose",      "Reshape", "Squeeze", "Unsqueeze", "Flatten",     "Cast",
+        "Identity",       "Add",     "Sub",     "Less",      "LessOrEqual", "Greater",
+        "GreaterOrEqual", "Equal",   "And",     "Or",        "Not",         "ReduceSum",
+        "ArgMax",         NULL};
+    int takes_integers = is_one_of(j->node->op_type, some);
     for (int i = 0; i < j->n_in; i++) {
         if (!j->in[i] || !j->in[i]->probed) continue;
-        if (!j->in[i]->v || (j->in[i]->v->dtype != CG_F32 && !is_view)) return 0;
+        if (!j->in[i]->v || (j->in[i]->v->dtype != CG_F32 && !takes_integers)) return 0;
     }
     return 1;
 }
