@@ -79,8 +79,8 @@ static cg_status find_number(cg_importer *m, const char *name) {
     while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0) n = maker_of(g, n->input[0]);
     if (n && strcmp(n->op_type, "Constant") == 0 && n->n_output > 0) {
         cg_host h = {0};
-        if (cg_host_run(&m->room, m->f->opset, n, NULL, 0, &h, 1) == CG_OK &&
-            cg_host_count(&h) == 1)
+        int known;
+        if (cg_host_run(&m->room, n, NULL, 0, &h, 1, &known) == CG_OK && h.x && cg_host_count(&h) == 1)
             x = h.x[0];
     }
     return add_number(m, x);
@@ -224,10 +224,9 @@ static cg_status fold(cg_job *j, int *done) {
             return CG_OK;
         }
     }
-    CG_TRY(cg_host_run(&j->m->room, j->m->f->opset, j->node, in, j->n_in, out, j->n_out));
+    CG_TRY(cg_host_run(&j->m->room, j->node, in, j->n_in, out, j->n_out, done));
     for (int k = 0; k < j->n_out; k++)
         if (out[k].x) j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
-    *done = 1;
     return CG_OK;
 }
 

@@ -44,7 +44,9 @@ cg_status cg_probe_node(cg_job *j, int *done) {
         for (int i = 0; i < j->n_in; i++)
             if (j->in[i]) in[i] = j->in[i]->probed ? &j->in[i]->probe[p] : &j->in[i]->host;
         memset(out[p], 0, sizeof out[p]);
-        CG_TRY(cg_host_run(&j->m->room, j->m->f->opset, j->node, in, j->n_in, out[p], j->n_out));
+        int known;
+        CG_TRY(cg_host_run(&j->m->room, j->node, in, j->n_in, out[p], j->n_out, &known));
+        if (!known) return CG_OK;
         for (int k = 0; k < j->n_out; k++) {
             if (!out[p][k].x) return CG_OK;
             if (!cg_shape_equal(&out[p][k].shape, &out[0][k].shape))
@@ -188,7 +190,8 @@ static cg_status rows_selected(cg_job *j, int p, cg_host *out) {
     int64_t width = x->shape.dim[x->shape.rank - 1];
     for (int64_t i = 0; i < cg_item_count(x); i++) numbers.x[i] = (double)(i / width);
     const cg_host *in[2] = {&numbers, &j->in[1]->probe[p]};
-    return cg_host_run(&j->m->room, j->m->f->opset, j->node, in, 2, out, 1);
+    int known;
+    return cg_host_run(&j->m->room, j->node, in, 2, out, 1, &known);
 }
 
 static int64_t end_of(const cg_host *ids, int64_t text, int64_t tokens, int64_t eos) {
