@@ -13,7 +13,8 @@ set(PUBLIC_HEADERS
   models/clip.h models/desc.h
   data/classes.h data/dataset.h data/image.h data/loader.h data/tokenizer.h
   data/transform.h
-  serialize/checkpoint.h serialize/npy.h serialize/params_io.h serialize/safetensors.h
+  serialize/checkpoint.h serialize/npy.h serialize/onnx/import.h serialize/onnx/read.h
+  serialize/onnx/session.h serialize/params_io.h serialize/safetensors.h
   serialize/tensor.h
   train/account.h train/check.h train/embed.h train/evaluate.h train/match.h train/model.h
   train/optimizer.h train/program.h train/runner.h train/schedule.h train/train.h train/zero_shot.h)

@@ -3,7 +3,7 @@
  * that is right. */
 #include "serialize/onnx/session.h"
 #include "tests/support/golden.h"
-#include "tests/support/onnx_file.h"
+#include "tests/support/onnx_tiny.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -313,7 +313,7 @@ static void test_changes(void **state) {
         tiny t;
         tiny_make(&t);
         list[i].change(&t);
-        onnx_save(&t.model, PATH);
+        tiny_save(&t.model, PATH);
         if (list[i].status == CG_OK) {
             ok(open_and_run(PATH));
             continue;
@@ -372,9 +372,9 @@ static void test_external(void **state) {
     };
     static const char zeros[64];
     mkdir(FOLDER "/below", 0777);
-    onnx_write(FOLDER "/data.bin", zeros, sizeof zeros);
-    onnx_write(FOLDER "/below/data.bin", zeros, sizeof zeros);
-    onnx_write("secret.bin", zeros, sizeof zeros);
+    tiny_write(FOLDER "/data.bin", zeros, sizeof zeros);
+    tiny_write(FOLDER "/below/data.bin", zeros, sizeof zeros);
+    tiny_write("secret.bin", zeros, sizeof zeros);
     (void)unlink(FOLDER "/link.bin");
     (void)unlink(FOLDER "/linked");
     assert_int_equal(symlink("../secret.bin", FOLDER "/link.bin"), 0);
@@ -383,7 +383,7 @@ static void test_external(void **state) {
         tiny t;
         tiny_make(&t);
         external(&t, list[i].location, list[i].offset, list[i].length);
-        onnx_save(&t.model, PATH);
+        tiny_save(&t.model, PATH);
         if (list[i].status == CG_OK)
             ok(open_and_run(PATH));
         else
@@ -413,7 +413,7 @@ static void test_nesting(void **state) {
         memcpy(at, head, (size_t)n);
         bytes += (size_t)n;
     }
-    onnx_write(PATH, at, bytes);
+    tiny_write(PATH, at, bytes);
     free(data);
     refused("nesting", CG_EFORMAT, "messages nested more than 24 deep");
 }
@@ -430,7 +430,7 @@ static void test_many_empty_messages(void **state) {
         *to++ = 1 << 3 | 2; /* node */
         *to++ = 0;
     }
-    onnx_write(PATH, data, (size_t)(to - data));
+    tiny_write(PATH, data, (size_t)(to - data));
     free(data);
     refused("empty messages", CG_EFORMAT, "unpacks to too much memory");
 }
@@ -440,10 +440,10 @@ static void test_no_model(void **state) {
     static const unsigned char bad[][12] = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
                                             {7 << 3 | 2, 100, 1}, {7 << 3 | 3, 0}, {0, 1, 2}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        onnx_write(PATH, bad[i], sizeof bad[i]);
+        tiny_write(PATH, bad[i], sizeof bad[i]);
         refused("no model", CG_EFORMAT, "not an ONNX file, or cut short");
     }
-    onnx_write(PATH, "", 0);
+    tiny_write(PATH, "", 0);
     refused("an empty file", CG_EUNSUPPORTED, "IR version 0");
     (void)unlink(PATH);
     refused("no file", CG_ENOTFOUND, "model.onnx");
@@ -473,7 +473,7 @@ static void test_many_paths(void **state) {
     }
     t.graph.node = list;
     t.graph.n_node = N;
-    onnx_save(&t.model, PATH);
+    tiny_save(&t.model, PATH);
     ok(open_and_run(PATH));
 }
 

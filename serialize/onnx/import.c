@@ -1,4 +1,5 @@
 #include "serialize/onnx/import_private.h"
+#include "serialize/onnx/integers.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,7 @@ static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     cg_item *copy = cg_arena_alloc(&m->room.arena, sizeof *copy);
     if (!copy) return cg_error(CG_ENOMEM, "no memory for %d values", m->n_item);
     *copy = *x;
+    copy->self = copy;
     m->item[m->n_item] = copy;
     return cg_onnx_names_set(&m->names, name, m->n_item++);
 }
@@ -311,6 +313,14 @@ static cg_status missing(const cg_importer *m, const char *name) {
     return cg_error(CG_EFORMAT, "reads %.200s, which has no value", name);
 }
 
+/* A node that was probed, for runs. */
+static cg_status take_down(cg_importer *m, const cg_job *j) {
+    cg_item *out[8] = {0};
+    for (int k = 0; k < j->n_out && k < 8; k++)
+        out[k] = *j->node->output[k] ? find(m, j->node->output[k]) : NULL;
+    return cg_tape_add(m, j->node, j->in, j->n_in, out, j->n_out);
+}
+
 static cg_status run_node(cg_importer *m, const CgOnnx__NodeProto *n) {
     cg_job j = {.m = m, .g = m->g, .node = n, .n_in = (int)n->n_input, .n_out = (int)n->n_output};
     j.in = calloc((size_t)j.n_in + 1, sizeof *j.in);
@@ -327,6 +337,8 @@ static cg_status run_node(cg_importer *m, const CgOnnx__NodeProto *n) {
     for (int k = 0; k < j.n_out && s == CG_OK; k++)
         if (j.out[k].v || j.out[k].host.x || j.out[k].weight || j.out[k].probed)
             s = define(m, n->output[k], &j.out[k]);
+    if (s == CG_OK && j.n_out && j.out[0].probed && strcmp(n->op_type, "If") != 0)
+        s = take_down(m, &j);
     free(j.in);
     free(j.out);
     return s;
@@ -366,19 +378,33 @@ static cg_status declare_outputs(cg_importer *m) {
     return cg_graph_status(m->g);
 }
 
-cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted,
-                         cg_graph *g) {
-    cg_importer m = {.f = f, .g = g, .shape = shape, .wanted = wanted};
-    cg_status s = mark_needed(&m);
-    if (s == CG_OK) s = find_numbers(&m);
-    if (s == CG_OK) s = define_initializers(&m);
-    if (s == CG_OK) s = define_inputs(&m);
-    if (s == CG_OK) s = run_graph(&m, f->model->graph, f->order);
-    if (s == CG_OK) s = declare_outputs(&m);
+void cg_importer_end(cg_importer *m) {
+    for (int i = 0; i < m->n_computed; i++) free(m->computed[i].data);
+    cg_onnx_names_free(&m->names);
+    cg_arena_free(&m->room.arena);
+    free(m->fixed);
+    free(m->tape);
+    free(m->item);
+    free(m);
+}
+
+cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted, cg_graph *g,
+                         cg_onnx_integers **integers) {
+    *integers = NULL;
+    cg_importer *m = calloc(1, sizeof *m);
+    if (!m) return cg_error(CG_ENOMEM, "no memory to import %s", f->path);
+    m->f = f;
+    m->g = g;
+    m->shape = shape;
+    m->wanted = wanted;
+    cg_status s = mark_needed(m);
+    if (s == CG_OK) s = find_numbers(m);
+    if (s == CG_OK) s = define_initializers(m);
+    if (s == CG_OK) s = define_inputs(m);
+    if (s == CG_OK) s = run_graph(m, f->model->graph, f->order);
+    if (s == CG_OK) s = declare_outputs(m);
+    if (s == CG_OK) s = cg_onnx_integers_make(m, integers);
     g->named = NULL;
-    cg_onnx_names_free(&m.names);
-    cg_arena_free(&m.room.arena);
-    free(m.fixed);
-    free(m.item);
+    if (!*integers) cg_importer_end(m);
     return s == CG_OK ? CG_OK : cg_error_in(s, "%s", f->path);
 }

@@ -47,9 +47,7 @@ cg_status cg_item_value(cg_job *j, cg_item *x) {
     else if (x->host.x)
         x->v = constant(j, &x->host);
     else
-        return cg_error(CG_EUNSUPPORTED,
-                        "computes with integers of a run, and is neither an attention mask nor the "
-                        "choice of an end token's row");
+        CG_TRY(cg_item_compute(j, x, CG_F32, &x->v));
     x->view = cg_view_of(&x->shape);
     return cg_graph_status(j->g);
 }

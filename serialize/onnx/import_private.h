@@ -22,8 +22,28 @@ typedef struct cg_item {
     cg_view view;
     int probed; /* it follows from integers of these inputs, as bits, and from constants; or 0 */
     cg_host probe[CG_PROBES];
+    cg_host now;          /* in a run */
+    struct cg_item *self; /* of a copy: what the tape has */
     int is_nan; /* of the value v, whether it is NaN, element by element */
 } cg_item;
+
+/* A node on integers of a run, to be evaluated again. */
+typedef struct cg_tape {
+    const CgOnnx__NodeProto *node;
+    cg_item **in, **out;
+    int n_in, n_out;
+    int needed;
+} cg_tape;
+
+/* An input of the graph that is computed of integers. */
+typedef struct cg_computed {
+    const char *name;
+    cg_item *item;
+    cg_dtype dtype;
+    void *data;
+} cg_computed;
+
+enum { CG_MOST_COMPUTED = 64 };
 
 typedef struct cg_importer {
     const cg_onnx_file *f;
@@ -37,6 +57,10 @@ typedef struct cg_importer {
     char *needed;          /* [nodes] */
     int64_t *number;       /* that the file compares integers with */
     int n_number;
+    cg_tape **tape; /* in the order in which they were evaluated */
+    int n_tape, cap_tape;
+    cg_computed computed[CG_MOST_COMPUTED];
+    int n_computed;
     char *fixed; /* [n_fixed] of the graph's values, by id */
     int n_fixed;
 } cg_importer;
@@ -113,6 +137,17 @@ cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg
 
 /* Fills an input's probes. */
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);
+
+/* Makes x, which is only probed, an input of the graph that is computed before each run: f32, or i32
+ * for indices. */
+cg_status cg_item_compute(cg_job *j, cg_item *x, cg_dtype dtype, cg_value **out);
+
+/* Takes the node down for runs, in and out being those of the importer. errors  CG_ENOMEM */
+cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
+                      cg_item *const *out, int n_out);
+
+/* Frees all that an import has made but the graph. */
+void cg_importer_end(cg_importer *m);
 
 /* Evaluates the node for each probe; *done is 0 where some input is neither known nor probed. */
 cg_status cg_probe_node(cg_job *j, int *done);

@@ -1,6 +1,6 @@
 /* ONNX files made and changed by tests: a small model to begin with, and files as messages. */
-#ifndef CG_TEST_ONNX_FILE_H
-#define CG_TEST_ONNX_FILE_H
+#ifndef CG_TEST_ONNX_TINY_H
+#define CG_TEST_ONNX_TINY_H
 
 #include "onnx/onnx.pb-c.h"
 
@@ -28,10 +28,10 @@ typedef struct tiny {
 void tiny_make(tiny *t);
 
 /* Writes bytes, or a model, to a file; fails the running test where that cannot be done. */
-void onnx_write(const char *path, const void *data, size_t bytes);
-void onnx_save(const CgOnnx__ModelProto *model, const char *path);
+void tiny_write(const char *path, const void *data, size_t bytes);
+void tiny_save(const CgOnnx__ModelProto *model, const char *path);
 
 /* A whole file; allocated. */
-unsigned char *onnx_bytes(const char *path, size_t *bytes);
+unsigned char *tiny_read(const char *path, size_t *bytes);
 
 #endif

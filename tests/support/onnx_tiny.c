@@ -1,4 +1,4 @@
-#include "tests/support/onnx_file.h"
+#include "tests/support/onnx_tiny.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -102,21 +102,21 @@ void tiny_make(tiny *t) {
     t->model.graph = &t->graph;
 }
 
-void onnx_write(const char *path, const void *data, size_t bytes) {
+void tiny_write(const char *path, const void *data, size_t bytes) {
     FILE *f = fopen(path, "wb");
     if (!f || fwrite(data, 1, bytes, f) != bytes || fclose(f) != 0) fail_msg("%s", path);
 }
 
-void onnx_save(const CgOnnx__ModelProto *model, const char *path) {
+void tiny_save(const CgOnnx__ModelProto *model, const char *path) {
     size_t bytes = cg_onnx__model_proto__get_packed_size(model);
     unsigned char *data = malloc(bytes + 1);
     assert_non_null(data);
     assert_int_equal(cg_onnx__model_proto__pack(model, data), bytes);
-    onnx_write(path, data, bytes);
+    tiny_write(path, data, bytes);
     free(data);
 }
 
-unsigned char *onnx_bytes(const char *path, size_t *bytes) {
+unsigned char *tiny_read(const char *path, size_t *bytes) {
     FILE *f = fopen(path, "rb");
     if (!f || fseek(f, 0, SEEK_END) != 0) fail_msg("%s", path);
     *bytes = (size_t)ftell(f);
