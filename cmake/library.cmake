@@ -13,10 +13,12 @@ set(PUBLIC_HEADERS
   models/clip.h models/desc.h
   data/classes.h data/dataset.h data/image.h data/loader.h data/tokenizer.h
   data/transform.h
-  serialize/checkpoint.h serialize/graph_json.h serialize/npy.h serialize/onnx/export.h
-  serialize/onnx/metadata.h serialize/params_io.h serialize/safetensors.h serialize/tensor.h
-  train/account.h train/check.h train/embed.h train/evaluate.h train/export.h train/match.h train/model.h
-  train/optimizer.h train/parity.h train/program.h train/runner.h train/schedule.h train/train.h train/zero_shot.h)
+  serialize/checkpoint.h serialize/graph_json.h serialize/npy.h
+  serialize/onnx/export.h serialize/onnx/import.h serialize/onnx/metadata.h serialize/onnx/read.h
+  serialize/onnx/session.h serialize/params_io.h serialize/safetensors.h serialize/tensor.h
+  train/account.h train/check.h train/embed.h train/evaluate.h train/export.h train/match.h
+  train/model.h train/optimizer.h train/parity.h train/program.h train/runner.h train/schedule.h
+  train/train.h train/zero_shot.h)
 list(TRANSFORM PUBLIC_HEADERS PREPEND ${PROJECT_SOURCE_DIR}/)
 
 set(OBJECTS "")

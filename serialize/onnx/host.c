@@ -203,7 +203,7 @@ cg_status cg_onnx_cuts(const cg_shape *x, const cg_host *const *in, int n_in,
     return CG_OK;
 }
 
-cg_status cg_onnx_lengths(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
+cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
                         int *axis, int64_t *length) {
     int64_t left;
     CG_TRY(cg_onnx_axis(cg_onnx_int(n, "axis", 0), x->rank, axis));
@@ -224,15 +224,14 @@ cg_status cg_onnx_lengths(const CgOnnx__NodeProto *n, const cg_shape *x, const c
 
 /* --- running ----------------------------------------------------------------------------------- */
 
-cg_status cg_host_run(cg_host_room *a, int64_t opset, const CgOnnx__NodeProto *n,
-                      const cg_host *const *in, int n_in, cg_host *out, int n_out) {
-    cg_host_job j = {a, n, in, n_in, out, n_out, opset};
-    int known = 0;
+cg_status cg_host_run(cg_host_room *a, const CgOnnx__NodeProto *n, const cg_host *const *in,
+                      int n_in, cg_host *out, int n_out, int *known) {
+    cg_host_job j = {a, n, in, n_in, out, n_out};
     if (n_out < 1) return cg_error(CG_EFORMAT, "has no output");
-    CG_TRY(cg_host_math(&j, &known));
-    if (!known) CG_TRY(cg_host_move(&j, &known));
-    if (!known) CG_TRY(cg_host_reduce(&j, &known));
-    if (!known) return cg_error(CG_EUNSUPPORTED, "this operator is not supported");
+    CG_TRY(cg_host_math(&j, known));
+    if (!*known) CG_TRY(cg_host_move(&j, known));
+    if (!*known) CG_TRY(cg_host_reduce(&j, known));
+    if (!*known) return CG_OK;
     if (!cg_onnx_type_is_float(out[0].type) || out[0].type == CG_ONNX_TYPE(DOUBLE)) return CG_OK;
     for (int k = 0; k < n_out; k++)
         for (int64_t i = 0; out[k].x && i < cg_host_count(&out[k]); i++)

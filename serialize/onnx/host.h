@@ -61,15 +61,15 @@ cg_status cg_onnx_cuts(const cg_shape *x, const cg_host *const *in, int n_in,
                        cg_onnx_cut cut[CG_MAX_RANK], int *n);
 
 /* Lengths of a Split along its axis, one for each output. */
-cg_status cg_onnx_lengths(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
+cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
                         int *axis, int64_t *length);
 
 /* --- evaluation --------------------------------------------------------------------------------- */
 
-/* Results of n from its inputs, of which absent ones are NULL; results are in the arena.
- * errors  CG_EUNSUPPORTED: no such operator here; CG_EFORMAT */
-cg_status cg_host_run(cg_host_room *a, int64_t opset, const CgOnnx__NodeProto *n,
-                      const cg_host *const *in, int n_in, cg_host *out, int n_out);
+/* Results of n from its inputs, of which absent ones are NULL; *known is 0, and there are none,
+ * where the operator is not one of these. errors  CG_EFORMAT, CG_EUNSUPPORTED */
+cg_status cg_host_run(cg_host_room *a, const CgOnnx__NodeProto *n, const cg_host *const *in,
+                      int n_in, cg_host *out, int n_out, int *known);
 
 /* The families that cg_host_run asks in turn: *known is 0 where the operator is of another. */
 typedef struct cg_host_job {
@@ -79,7 +79,6 @@ typedef struct cg_host_job {
     int n_in;
     cg_host *out;
     int n_out;
-    int64_t opset;
 } cg_host_job;
 cg_status cg_host_math(const cg_host_job *j, int *known);
 cg_status cg_host_move(const cg_host_job *j, int *known);

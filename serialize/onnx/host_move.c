@@ -92,7 +92,7 @@ static cg_status run_split(const cg_host_job *j) {
     int64_t length[64], stride[CG_MAX_RANK], begin = 0;
     int axis;
     if (j->node->n_output > 64) return cg_error(CG_EUNSUPPORTED, "has more than 64 outputs");
-    CG_TRY(cg_onnx_lengths(j->node, &j->in[0]->shape, operand(j, 1), &axis, length));
+    CG_TRY(cg_onnx_split(j->node, &j->in[0]->shape, operand(j, 1), &axis, length));
     dense(&j->in[0]->shape, stride);
     for (int k = 0; k < j->n_out; k++) {
         steps w = {.shape = j->in[0]->shape, .offset = begin * stride[axis]};

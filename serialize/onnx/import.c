@@ -1,10 +1,10 @@
 #include "serialize/onnx/import_private.h"
+#include "serialize/onnx/integers.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* --- weights -----------------------------------------------------------------------------------
- */
+/* --- weights ----------------------------------------------------------------------------------- */
 
 cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     size_t n = f->model->graph->n_initializer, count = 0;
@@ -27,8 +27,7 @@ cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     return s;
 }
 
-/* --- names -------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------- */
 
 static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     if (!*name) return CG_OK; /* an output that nobody asks for */
@@ -42,6 +41,7 @@ static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     cg_item *copy = cg_arena_alloc(&m->room.arena, sizeof *copy);
     if (!copy) return cg_error(CG_ENOMEM, "no memory for %d values", m->n_item);
     *copy = *x;
+    copy->self = copy;
     m->item[m->n_item] = copy;
     return cg_onnx_names_set(&m->names, name, m->n_item++);
 }
@@ -51,8 +51,7 @@ static cg_item *find(const cg_importer *m, const char *name) {
     return at < 0 ? NULL : m->item[at];
 }
 
-/* --- what a graph begins with -------------------------------------------------------------------
- */
+/* --- what a graph begins with ------------------------------------------------------------------- */
 
 /* Numbers that the file compares with: of all constants of one integer, since Equal has one. */
 static cg_status add_number(cg_importer *m, double x) {
@@ -79,12 +78,11 @@ static cg_status find_number(cg_importer *m, const char *name) {
         if (m->f->tensor[i].count == 1 && strcmp(m->f->tensor[i].name, name) == 0)
             cg_onnx_tensor_numbers(&m->f->tensor[i], &x);
     const CgOnnx__NodeProto *n = maker_of(g, name);
-    while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0)
-        n = maker_of(g, n->input[0]);
+    while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0) n = maker_of(g, n->input[0]);
     if (n && strcmp(n->op_type, "Constant") == 0 && n->n_output > 0) {
         cg_host h = {0};
-        if (cg_host_run(&m->room, m->f->opset, n, NULL, 0, &h, 1) == CG_OK &&
-            cg_host_count(&h) == 1)
+        int known;
+        if (cg_host_run(&m->room, n, NULL, 0, &h, 1, &known) == CG_OK && h.x && cg_host_count(&h) == 1)
             x = h.x[0];
     }
     return add_number(m, x);
@@ -95,8 +93,7 @@ static cg_status find_numbers(cg_importer *m) {
     for (size_t i = 0, seen = 0; i < g->n_node && seen < 16; i++) {
         if (strcmp(g->node[i]->op_type, "Equal") != 0) continue;
         seen++;
-        for (size_t k = 0; k < g->node[i]->n_input; k++)
-            CG_TRY(find_number(m, g->node[i]->input[k]));
+        for (size_t k = 0; k < g->node[i]->n_input; k++) CG_TRY(find_number(m, g->node[i]->input[k]));
     }
     return CG_OK;
 }
@@ -129,8 +126,8 @@ static cg_status check_input(const cg_onnx_port *p, const cg_shape *shape) {
     }
     for (int i = 0; i < shape->rank; i++)
         if (shape->dim[i] < 1)
-            return cg_error(CG_ESHAPE, "input %.200s is %s, wanted dimensions of 1 or more",
-                            p->name, cg_shape_print(shape, text));
+            return cg_error(CG_ESHAPE, "input %.200s is %s, wanted dimensions of 1 or more", p->name,
+                            cg_shape_print(shape, text));
     return CG_OK;
 }
 
@@ -140,8 +137,7 @@ static cg_status define_inputs(cg_importer *m) {
     for (int i = 0; i < n; i++) {
         const cg_shape *shape = &m->shape[i];
         if (shape->rank < 0) continue; /* absent */
-        int is_float =
-            list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
+        int is_float = list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
         CG_TRY(check_input(&list[i], shape));
         cg_item x = {.type = is_float ? CG_ONNX_TYPE(FLOAT) : CG_ONNX_TYPE(INT64), .shape = *shape};
         x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
@@ -155,8 +151,7 @@ static cg_status define_inputs(cg_importer *m) {
     return CG_OK;
 }
 
-/* --- what is needed -----------------------------------------------------------------------------
- */
+/* --- what is needed ----------------------------------------------------------------------------- */
 
 static cg_status need(cg_onnx_names *t, const char *name) {
     return *name ? cg_onnx_names_set(t, name, 1) : CG_OK;
@@ -192,13 +187,11 @@ static cg_status mark_needed(cg_importer *m) {
     return s;
 }
 
-/* --- nodes -------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------- */
 
 static const cg_import_op *find_op(const char *name) {
-    const cg_import_op *const tables[] = {
-        cg_import_elementwise, cg_import_shape,    cg_import_matrix,     cg_import_picture,
-        cg_import_reduce,      cg_import_resizing, cg_import_comparisons};
+    const cg_import_op *const tables[] = {cg_import_elementwise, cg_import_shape, cg_import_matrix,
+                                          cg_import_picture, cg_import_reduce, cg_import_resizing};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         for (const cg_import_op *op = tables[i]; op->name; op++)
             if (strcmp(op->name, name) == 0) return op;
@@ -234,26 +227,21 @@ static cg_status fold(cg_job *j, int *done) {
             return CG_OK;
         }
     }
-    CG_TRY(cg_host_run(&j->m->room, j->m->f->opset, j->node, in, j->n_in, out, j->n_out));
+    CG_TRY(cg_host_run(&j->m->room, j->node, in, j->n_in, out, j->n_out, done));
     for (int k = 0; k < j->n_out; k++)
-        if (out[k].x)
-            j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
-    *done = 1;
+        if (out[k].x) j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
     return CG_OK;
 }
 
 /* Can all inputs be values? Those that are probed only, cannot; and integers, only to be seen
- * otherwise, compared and counted. */
+ * otherwise. */
 static int has_values(const cg_job *j) {
-    static const char *const some[] = {
-        "Transpose",      "Reshape", "Squeeze", "Unsqueeze", "Flatten",     "Cast",
-        "Identity",       "Add",     "Sub",     "Less",      "LessOrEqual", "Greater",
-        "GreaterOrEqual", "Equal",   "And",     "Or",        "Not",         "ReduceSum",
-        "ArgMax",         NULL};
-    int takes_integers = is_one_of(j->node->op_type, some);
+    static const char *const views[] = {"Transpose", "Reshape", "Squeeze",  "Unsqueeze",
+                                        "Flatten",   "Cast",    "Identity", NULL};
+    int is_view = is_one_of(j->node->op_type, views);
     for (int i = 0; i < j->n_in; i++) {
         if (!j->in[i] || !j->in[i]->probed) continue;
-        if (!j->in[i]->v || (j->in[i]->v->dtype != CG_F32 && !takes_integers)) return 0;
+        if (!j->in[i]->v || (j->in[i]->v->dtype != CG_F32 && !is_view)) return 0;
     }
     return 1;
 }
@@ -263,8 +251,7 @@ static cg_status run_op(cg_job *j) {
     if (!op) return cg_error(CG_EUNSUPPORTED, "this operator is not supported");
     for (int i = 0; i < op->operands; i++)
         if (i >= j->n_in || !j->in[i])
-            return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in,
-                            op->operands);
+            return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in, op->operands);
     return op->run(j);
 }
 
@@ -327,6 +314,14 @@ static cg_status missing(const cg_importer *m, const char *name) {
     return cg_error(CG_EFORMAT, "reads %.200s, which has no value", name);
 }
 
+/* A node that was probed, for runs. */
+static cg_status take_down(cg_importer *m, const cg_job *j) {
+    cg_item *out[8] = {0};
+    for (int k = 0; k < j->n_out && k < 8; k++)
+        out[k] = *j->node->output[k] ? find(m, j->node->output[k]) : NULL;
+    return cg_tape_add(m, j->node, j->in, j->n_in, out, j->n_out);
+}
+
 static cg_status run_node(cg_importer *m, const CgOnnx__NodeProto *n) {
     cg_job j = {.m = m, .g = m->g, .node = n, .n_in = (int)n->n_input, .n_out = (int)n->n_output};
     j.in = calloc((size_t)j.n_in + 1, sizeof *j.in);
@@ -343,6 +338,8 @@ static cg_status run_node(cg_importer *m, const CgOnnx__NodeProto *n) {
     for (int k = 0; k < j.n_out && s == CG_OK; k++)
         if (j.out[k].v || j.out[k].host.x || j.out[k].weight || j.out[k].probed)
             s = define(m, n->output[k], &j.out[k]);
+    if (s == CG_OK && j.n_out && j.out[0].probed && strcmp(n->op_type, "If") != 0)
+        s = take_down(m, &j);
     free(j.in);
     free(j.out);
     return s;
@@ -382,19 +379,33 @@ static cg_status declare_outputs(cg_importer *m) {
     return cg_graph_status(m->g);
 }
 
-cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted,
-                         cg_graph *g) {
-    cg_importer m = {.f = f, .g = g, .shape = shape, .wanted = wanted};
-    cg_status s = mark_needed(&m);
-    if (s == CG_OK) s = find_numbers(&m);
-    if (s == CG_OK) s = define_initializers(&m);
-    if (s == CG_OK) s = define_inputs(&m);
-    if (s == CG_OK) s = run_graph(&m, f->model->graph, f->order);
-    if (s == CG_OK) s = declare_outputs(&m);
+void cg_importer_end(cg_importer *m) {
+    for (int i = 0; i < m->n_computed; i++) free(m->computed[i].data);
+    cg_onnx_names_free(&m->names);
+    cg_arena_free(&m->room.arena);
+    free(m->fixed);
+    free(m->tape);
+    free(m->item);
+    free(m);
+}
+
+cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted, cg_graph *g,
+                         cg_onnx_computed **integers) {
+    *integers = NULL;
+    cg_importer *m = calloc(1, sizeof *m);
+    if (!m) return cg_error(CG_ENOMEM, "no memory to import %s", f->path);
+    m->f = f;
+    m->g = g;
+    m->shape = shape;
+    m->wanted = wanted;
+    cg_status s = mark_needed(m);
+    if (s == CG_OK) s = find_numbers(m);
+    if (s == CG_OK) s = define_initializers(m);
+    if (s == CG_OK) s = define_inputs(m);
+    if (s == CG_OK) s = run_graph(m, f->model->graph, f->order);
+    if (s == CG_OK) s = declare_outputs(m);
+    if (s == CG_OK) s = cg_onnx_integers_make(m, integers);
     g->named = NULL;
-    cg_onnx_names_free(&m.names);
-    cg_arena_free(&m.room.arena);
-    free(m.fixed);
-    free(m.item);
+    if (!*integers) cg_importer_end(m);
     return s == CG_OK ? CG_OK : cg_error_in(s, "%s", f->path);
 }

@@ -7,8 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- probes ------------------------------------------------------------------------------------
- */
+/* --- probes ------------------------------------------------------------------------------------ */
 
 static double made_up(const cg_importer *m, int number, int probe, int64_t i) {
     uint64_t r = cg_mix64(((uint64_t)number << 40) + ((uint64_t)probe << 32) + (uint64_t)i + 1);
@@ -22,7 +21,8 @@ cg_status cg_probe_input(cg_importer *m, int number, cg_item *x) {
     x->probed = 1 << number;
     for (int p = 0; p < CG_PROBES; p++) {
         CG_TRY(cg_host_new(&m->room, x->type, x->shape, &x->probe[p]));
-        for (int64_t i = 0; i < cg_item_count(x); i++) x->probe[p].x[i] = made_up(m, number, p, i);
+        for (int64_t i = 0; i < cg_item_count(x); i++)
+            x->probe[p].x[i] = made_up(m, number, p, i);
     }
     return CG_OK;
 }
@@ -44,7 +44,9 @@ cg_status cg_probe_node(cg_job *j, int *done) {
         for (int i = 0; i < j->n_in; i++)
             if (j->in[i]) in[i] = j->in[i]->probed ? &j->in[i]->probe[p] : &j->in[i]->host;
         memset(out[p], 0, sizeof out[p]);
-        CG_TRY(cg_host_run(&j->m->room, j->m->f->opset, j->node, in, j->n_in, out[p], j->n_out));
+        int known;
+        CG_TRY(cg_host_run(&j->m->room, j->node, in, j->n_in, out[p], j->n_out, &known));
+        if (!known) return CG_OK;
         for (int k = 0; k < j->n_out; k++) {
             if (!out[p][k].x) return CG_OK;
             if (!cg_shape_equal(&out[p][k].shape, &out[0][k].shape))
@@ -64,12 +66,12 @@ static cg_item *source(cg_job *j, const cg_item *x) {
     const cg_onnx_port *list;
     int n = cg_onnx_inputs(j->m->f, &list);
     for (int i = 0; i < n; i++)
-        if (x->probed == 1 << i) return j->m->item[cg_onnx_names_get(&j->m->names, list[i].name)];
+        if (x->probed == 1 << i)
+            return j->m->item[cg_onnx_names_get(&j->m->names, list[i].name)];
     return NULL;
 }
 
-/* --- masks --------------------------------------------------------------------------------------
- */
+/* --- masks -------------------------------------------------------------------------------------- */
 
 /* Is the key seen, under probe p? A mask is added, or chooses the scores where it is true. */
 static int sees(const cg_item *mask, int is_choice, int seen_if, int p, int64_t i) {
@@ -159,8 +161,7 @@ cg_status cg_import_masked(cg_job *j, int *done) {
     return CG_OK;
 }
 
-/* --- rows ---------------------------------------------------------------------------------------
- */
+/* --- rows --------------------------------------------------------------------------------------- */
 
 /* Rows of a table by an input's ids. */
 static cg_status embed(cg_job *j) {
@@ -181,15 +182,25 @@ static cg_status embed(cg_job *j) {
     return cg_out_view(j, 0, v, &view);
 }
 
-/* What the node selects of a table that holds, in place of each row, its number. */
-static cg_status rows_selected(cg_job *j, int p, cg_host *out) {
-    const cg_item *x = j->in[0];
-    cg_host numbers;
-    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(INT64), x->shape, &numbers));
-    int64_t width = x->shape.dim[x->shape.rank - 1];
-    for (int64_t i = 0; i < cg_item_count(x); i++) numbers.x[i] = (double)(i / width);
-    const cg_host *in[2] = {&numbers, &j->in[1]->probe[p]};
-    return cg_host_run(&j->m->room, j->m->f->opset, j->node, in, 2, out, 1);
+/* Does the node look at single elements of rows? */
+static int is_by_element(const cg_job *j) {
+    return strcmp(j->node->op_type, "GatherElements") == 0;
+}
+
+/* A table that holds, in place of each row, its number; rows are one wide where that is enough. */
+static cg_status row_numbers(cg_job *j, cg_host *out) {
+    cg_shape shape = j->in[0]->shape;
+    int64_t width = shape.dim[shape.rank - 1];
+    if (!is_by_element(j)) shape.dim[shape.rank - 1] = width = 1;
+    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(INT64), shape, out));
+    for (int64_t i = 0; i < cg_host_count(out); i++) out->x[i] = (double)(i / width);
+    return CG_OK;
+}
+
+static cg_status rows_selected(cg_job *j, const cg_host *numbers, int p, cg_host *out) {
+    const cg_host *in[2] = {numbers, &j->in[1]->probe[p]};
+    int known;
+    return cg_host_run(&j->m->room, j->node, in, 2, out, 1, &known);
 }
 
 static int64_t end_of(const cg_host *ids, int64_t text, int64_t tokens, int64_t eos) {
@@ -210,8 +221,7 @@ static int selects_end(const cg_host *selected, const cg_item *from, int64_t wid
     int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
     for (int p = 0; p < CG_PROBES; p++)
         for (int64_t i = 0; i < texts * width; i++)
-            if (selected[p].x[i] != (double)end_of(&from->probe[p], i / width, tokens, eos))
-                return 0;
+            if (selected[p].x[i] != (double)end_of(&from->probe[p], i / width, tokens, eos)) return 0;
     return 1;
 }
 
@@ -220,8 +230,8 @@ static cg_value *offsets(cg_graph *g, int64_t texts, int64_t tokens) {
     for (int i = 0; i < g->n_value; i++) {
         const cg_value *v = g->value[i];
         const int32_t *x = v->data;
-        int same =
-            v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 && cg_shape_equal(&v->shape, &shape);
+        int same = v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 &&
+                   cg_shape_equal(&v->shape, &shape);
         for (int64_t t = 0; same && t <= texts; t++) same = x[t] == t * tokens;
         if (same) return g->value[i];
     }
@@ -244,66 +254,53 @@ static cg_status select_end(cg_job *j, cg_item *from, int64_t eos, const cg_shap
     return cg_out_view(j, 0, v, &view);
 }
 
-static cg_status import_end(cg_job *j) {
+/* The shape of what is selected: rows of x. */
+static cg_shape selected_shape(const cg_job *j, const cg_host *selected) {
+    cg_shape shape = selected->shape;
+    const cg_shape *x = &j->in[0]->shape;
+    if (!is_by_element(j) && shape.rank > 0) shape.dim[shape.rank - 1] = x->dim[x->rank - 1];
+    return shape;
+}
+
+/* The number of each selected row is computed before each run. */
+static cg_status select_computed(cg_job *j, const cg_host *numbers, const cg_host *selected) {
+    cg_item *table = cg_arena_alloc(&j->m->room.arena, 2 * sizeof *table), *row = table + 1;
+    cg_value *x, *index;
+    if (!table) return cg_error(CG_ENOMEM, "no memory for rows");
+    *table = (cg_item){.type = numbers->type, .shape = numbers->shape, .host = *numbers, .self = table};
+    *row = (cg_item){.type = selected->type, .shape = selected->shape, .probed = j->in[1]->probed, .self = row};
+    for (int p = 0; p < CG_PROBES; p++) row->probe[p] = selected[p];
+    CG_TRY(cg_tape_add(j->m, j->node, (cg_item *[]){table, j->in[1]}, 2, &row, 1));
+    CG_TRY(cg_item_compute(j, row, CG_I32, &index));
+    CG_TRY(cg_item_plain(j, j->in[0], &x));
+    int64_t width = j->in[0]->shape.dim[j->in[0]->shape.rank - 1];
+    cg_value *v = cg_gather(j->g, cg_shaped(j->g, x, CG_SHAPE(cg_item_count(j->in[0]) / width, width)),
+                            cg_shaped(j->g, index, CG_SHAPE(cg_host_count(selected))));
+    cg_shape shape = selected_shape(j, selected);
+    cg_view view = cg_view_of(&shape);
+    return cg_out_view(j, 0, v, &view);
+}
+
+static cg_status import_selection(cg_job *j) {
     cg_item *x = j->in[0], *from = source(j, j->in[1]);
-    cg_host selected[CG_PROBES];
-    if (!from || from->shape.rank != 2 || x->shape.rank < 2)
-        return cg_error(CG_EUNSUPPORTED, "selects by integers of a run");
-    int64_t width = x->shape.dim[x->shape.rank - 1], texts = from->shape.dim[0];
-    if (cg_item_count(x) != cg_item_count(from) * width || cg_item_count(from) > INT32_MAX)
-        return cg_error(CG_EUNSUPPORTED, "selects by integers of a run, and not rows of tokens");
-    for (int p = 0; p < CG_PROBES; p++) {
-        CG_TRY(rows_selected(j, p, &selected[p]));
-        if (cg_host_count(&selected[p]) != texts * width)
-            return cg_error(CG_EUNSUPPORTED, "selects by integers of a run, and not a row a text");
-    }
-    for (int i = -1; i < j->m->n_number; i++) {
+    cg_host selected[CG_PROBES], numbers;
+    int n = x->shape.rank;
+    if (n < 2) return cg_error(CG_EUNSUPPORTED, "selects single elements by integers of a run");
+    int64_t width = x->shape.dim[n - 1];
+    if (cg_item_count(x) > INT32_MAX) return cg_error(CG_EUNSUPPORTED, "selects of too many rows");
+    CG_TRY(row_numbers(j, &numbers));
+    for (int p = 0; p < CG_PROBES; p++) CG_TRY(rows_selected(j, &numbers, p, &selected[p]));
+    int64_t each = is_by_element(j) ? width : 1;
+    int is_text = from && from->shape.rank == 2 && cg_item_count(x) == cg_item_count(from) * width &&
+                  cg_host_count(&selected[0]) == from->shape.dim[0] * each;
+    for (int i = -1; is_text && i < j->m->n_number; i++) {
         int64_t eos = i < 0 ? -1 : j->m->number[i];
-        if (selects_end(selected, from, width, eos))
-            return select_end(j, from, eos, &selected[0].shape);
+        cg_shape shape = selected_shape(j, &selected[0]);
+        if (selects_end(selected, from, each, eos)) return select_end(j, from, eos, &shape);
     }
-    return cg_error(CG_EUNSUPPORTED,
-                    "selects rows by integers of a run, and not those of end tokens");
-}
-
-/* Is the place that the node finds, under each probe, that of each text's end token? */
-static cg_status finds_end(cg_job *j, const cg_item *from, int64_t eos, int *yes) {
-    int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
-    *yes = 1;
-    for (int p = 0; p < CG_PROBES && *yes; p++) {
-        cg_host place;
-        const cg_host *in[] = {&j->in[0]->probe[p]};
-        CG_TRY(cg_host_run(&j->m->room, j->m->f->opset, j->node, in, 1, &place, 1));
-        *yes = cg_host_count(&place) == texts;
-        for (int64_t i = 0; i < texts && *yes; i++)
-            *yes = (double)(i * tokens) + place.x[i] ==
-                   (double)end_of(&from->probe[p], i, tokens, eos);
-    }
-    return CG_OK;
-}
-
-cg_status cg_import_argmax(cg_job *j) {
-    const cg_item *from = j->in[0]->probed ? source(j, j->in[0]) : NULL;
-    cg_value *ids;
-    if (!from || from->shape.rank != 2)
-        return cg_error(CG_EUNSUPPORTED, "finds the largest of what is not an input of ids");
-    int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
-    for (int i = -1; i < j->m->n_number; i++) {
-        int64_t eos = i < 0 ? -1 : j->m->number[i];
-        int yes;
-        CG_TRY(finds_end(j, from, eos, &yes));
-        if (!yes) continue;
-        cg_item ids_item = *from;
-        CG_TRY(cg_item_plain(j, &ids_item, &ids));
-        cg_value *start = offsets(j->g, texts, tokens);
-        cg_value *row =
-            cg_end_token(j->g, cg_shaped(j->g, ids, CG_SHAPE(texts * tokens)), start, eos);
-        cg_value *first = cg_slice(j->g, cg_cast(j->g, start, CG_F32), 0, 0, texts);
-        int keep = cg_onnx_int(j->node, "keepdims", 1) != 0;
-        row = cg_sub(j->g, cg_cast(j->g, row, CG_F32), first);
-        return cg_out_plain(j, 0, keep ? cg_shaped(j->g, row, CG_SHAPE(texts, 1)) : row);
-    }
-    return cg_error(CG_EUNSUPPORTED, "finds the place of what are not end tokens");
+    if (is_by_element(j))
+        return cg_error(CG_EUNSUPPORTED, "selects elements by integers of a run, not end tokens' rows");
+    return select_computed(j, &numbers, selected);
 }
 
 cg_status cg_import_lookup(cg_job *j, int *done) {
@@ -322,5 +319,5 @@ cg_status cg_import_lookup(cg_job *j, int *done) {
         CG_TRY(cg_onnx_axis(cg_onnx_int(j->node, "axis", 0), j->in[0]->shape.rank, &axis));
         if (axis == 0 && j->in[1]->v->dtype == CG_I32) return embed(j);
     }
-    return import_end(j);
+    return import_selection(j);
 }

@@ -22,8 +22,28 @@ typedef struct cg_item {
     cg_view view;
     int probed; /* it follows from integers of these inputs, as bits, and from constants; or 0 */
     cg_host probe[CG_PROBES];
+    cg_host now;          /* in a run */
+    struct cg_item *self; /* of a copy: what the tape has */
     int is_nan; /* of the value v, whether it is NaN, element by element */
 } cg_item;
+
+/* A node on integers of a run, to be evaluated again. */
+typedef struct cg_tape {
+    const CgOnnx__NodeProto *node;
+    cg_item **in, **out;
+    int n_in, n_out;
+    int needed;
+} cg_tape;
+
+/* An input of the graph that is computed of integers. */
+typedef struct cg_computed {
+    const char *name;
+    cg_item *item;
+    cg_dtype dtype;
+    void *data;
+} cg_computed;
+
+enum { CG_MOST_COMPUTED = 64 };
 
 typedef struct cg_importer {
     const cg_onnx_file *f;
@@ -37,6 +57,10 @@ typedef struct cg_importer {
     char *needed;          /* [nodes] */
     int64_t *number;       /* that the file compares integers with */
     int n_number;
+    cg_tape **tape; /* in the order in which they were evaluated */
+    int n_tape, cap_tape;
+    cg_computed computed[CG_MOST_COMPUTED];
+    int n_computed;
     char *fixed; /* [n_fixed] of the graph's values, by id */
     int n_fixed;
 } cg_importer;
@@ -52,8 +76,7 @@ typedef struct cg_job {
     int n_out;
 } cg_job;
 
-/* --- items (import_item.c) ----------------------------------------------------------------------
- */
+/* --- items (import_item.c) ---------------------------------------------------------------------- */
 
 int64_t cg_item_count(const cg_item *x);
 int cg_item_is_float(const cg_item *x);
@@ -66,9 +89,6 @@ int cg_item_number(cg_job *j, cg_item *x, double *out);
 
 /* Makes x a value (a parameter, a constant) of f32; integers that are known become floats. */
 cg_status cg_item_value(cg_job *j, cg_item *x);
-
-/* x for arithmetic: integers of a run become f32. *out is a copy of the item. */
-cg_status cg_item_real(cg_job *j, cg_item *x, cg_item *out);
 
 /* The same as a value that lies as its shape says. */
 cg_status cg_item_plain(cg_job *j, cg_item *x, cg_value **out);
@@ -96,8 +116,7 @@ cg_status cg_out_frame(cg_job *j, int k, cg_value *v, const int *axes);
 /* Does v follow from parameters and constants alone? */
 int cg_value_is_fixed(cg_importer *m, const cg_value *v);
 
-/* --- operators ----------------------------------------------------------------------------------
- */
+/* --- operators ---------------------------------------------------------------------------------- */
 
 typedef cg_status (*cg_import_fn)(cg_job *j);
 typedef struct cg_import_op {
@@ -108,27 +127,33 @@ typedef struct cg_import_op {
 
 /* Each table ends with a NULL name. */
 extern const cg_import_op cg_import_elementwise[], cg_import_shape[], cg_import_matrix[],
-    cg_import_picture[], cg_import_reduce[], cg_import_resizing[], cg_import_comparisons[];
+    cg_import_picture[], cg_import_reduce[], cg_import_resizing[];
 
 /* a op b, seen as the larger of the two is. */
 typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
 cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg_item *out);
 
-/* --- integers of a run (import_integer.c) --------------------------------------------------------
- */
+/* --- integers of a run (import_integer.c) -------------------------------------------------------- */
 
 /* Fills an input's probes. */
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);
 
+/* Makes x, which is only probed, an input of the graph that is computed before each run: f32, or i32
+ * for indices. */
+cg_status cg_item_compute(cg_job *j, cg_item *x, cg_dtype dtype, cg_value **out);
+
+/* Takes the node down for runs, in and out being those of the importer. errors  CG_ENOMEM */
+cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
+                      cg_item *const *out, int n_out);
+
+/* Frees all that an import has made but the graph. */
+void cg_importer_end(cg_importer *m);
+
 /* Evaluates the node for each probe; *done is 0 where some input is neither known nor probed. */
 cg_status cg_probe_node(cg_job *j, int *done);
 
-/* Add and Where of scores and a mask that follows from an input: *done is 0 where it is not that.
- */
+/* Add and Where of scores and a mask that follows from an input: *done is 0 where it is not that. */
 cg_status cg_import_masked(cg_job *j, int *done);
-
-/* ArgMax of ids, where it is the place of an end token: f32 [texts]. */
-cg_status cg_import_argmax(cg_job *j);
 
 /* Gather, GatherND and GatherElements by integers that are not known: token embeddings, the row of
  * an end token. */

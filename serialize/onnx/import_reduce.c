@@ -28,8 +28,6 @@ static cg_status import_reduce(cg_job *j) {
     cg_shape over = {0}, shape = {0};
     CG_TRY(axes_of(j, &bits));
     CG_TRY(cg_item_frame(j, j->in[0], axes, &x));
-    x = cg_cast(j->g, x, CG_F32); /* integers of a run, too */
-    CG_TRY(cg_graph_status(j->g));
     for (int i = 0; i < x->shape.rank; i++)
         if (bits >> axes[i] & 1) over.dim[over.rank++] = i;
     if (strcmp(name, "ReduceL2") == 0)
@@ -84,7 +82,6 @@ static cg_status import_layer_norm(cg_job *j) {
 }
 
 const cg_import_op cg_import_reduce[] = {{"ReduceMean", 1, import_reduce},
-                                         {"ArgMax", 1, cg_import_argmax},
                                          {"ReduceSum", 1, import_reduce},
                                          {"ReduceL2", 1, import_reduce},
                                          {"Softmax", 1, import_softmax},

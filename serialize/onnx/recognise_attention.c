@@ -20,7 +20,8 @@ typedef struct part {
 
 typedef struct found {
     cg_node *softmax, *scores, *product;
-    float scale;
+    float scale, scale_above; /* all of it, and what is behind the product */
+    int q_is_turned;
     int causal;
     cg_value *key_mask;
     sizes s;
@@ -168,14 +169,26 @@ static int lies(part *p, int64_t sequences, int64_t heads) {
            cg_shape_count(base) == sequences * p->rows * p->width;
 }
 
+/* The operand itself, which lies as [B, rows, size]: of one head. */
+static part itself(cg_value *v) {
+    part p = {.trace = {.base = v, .view = cg_view_of(&v->shape), .scale = 1}};
+    p.rows = v->shape.dim[1];
+    p.size = v->shape.dim[2];
+    return p;
+}
+
 static int split_heads(found *f) {
     for (int64_t heads = f->s.batch; heads > 0; heads--) {
         if (f->s.batch % heads) continue;
         f->s.heads = heads;
         f->s.sequences = f->s.batch / heads;
+        if (heads == 1 && !lies(&f->q, f->s.sequences, 1) && !f->q_is_turned) {
+            f->q = itself(f->scores->in[0]); /* moved into place: by absorption, say */
+            f->scale = f->scale_above * f->k.trace.scale;
+        }
         if (lies(&f->q, f->s.sequences, heads) && lies(&f->k, f->s.sequences, heads) &&
             lies(&f->v, f->s.sequences, heads))
-            return 1;
+            return f->scale > 0;
     }
     return 0;
 }
@@ -192,6 +205,8 @@ static int find_parts(found *f) {
     f->q = part_of(f->scores->in[0], low->transpose_a != 0);
     f->k = part_of(f->scores->in[1], low->transpose_b == 0);
     f->v = part_of(f->product->in[1], top->transpose_b != 0);
+    f->scale_above = f->scale;
+    f->q_is_turned = low->transpose_a != 0;
     f->scale *= f->q.trace.scale * f->k.trace.scale;
     if (f->v.trace.scale != 1 || !(f->scale > 0)) return 0;
     f->s = (sizes){.batch = scores->dim[0],

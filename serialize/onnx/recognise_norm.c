@@ -1,6 +1,6 @@
 /* Layer norm, and rows of unit length:
  *   (x - m) / √(Σ (x - m)² / K + eps) · gain + bias,  m = Σ x / K
- *   x / √(Σ x²), the root also held above a small number
+ *   x / √(Σ x² + eps), the root also held above a small number
  * over the last K elements. */
 #include "ops/passes/rewrite.h"
 #include "serialize/onnx/recognise.h"
@@ -118,7 +118,7 @@ static int layer_norm(cg_graph *g, cg_node *div) {
 /* The root may be held above a small number, and repeated. */
 static int l2norm(cg_graph *g, cg_node *div) {
     int64_t k;
-    float low[2];
+    float low[2], eps = 0;
     cg_value *x = cg_unshaped(div->in[0]), *length = cg_unshaped(div->in[1]), *per_row = div->in[1];
     if (length->node && length->node->op == &cg_op_broadcast) {
         per_row = length->node->in[0];
@@ -130,10 +130,13 @@ static int l2norm(cg_graph *g, cg_node *div) {
         length = cg_unshaped(length->node->in[0]);
     }
     if (!length->node || length->node->op != &cg_op_sqrt) return 0;
-    if (!squares(length->node->in[0], x, &k)) return 0;
+    cg_value *sum = cg_unshaped(length->node->in[0]), *rest;
+    if (sum->node && sum->node->op == &cg_op_add && (rest = cg_with_number(sum->node, &eps)))
+        sum = rest;
+    if (!squares(sum, x, &k) || !(eps >= 0)) return 0;
     if (!is_per_row(per_row, &div->out[0]->shape, k)) return 0;
     g->named = div->name;
-    return replace(g, div, cg_l2norm(g, rows(g, x, k), 0));
+    return replace(g, div, cg_l2norm(g, rows(g, x, k), eps));
 }
 
 int cg_recognise_norm(cg_graph *g) {

@@ -13,6 +13,7 @@ typedef struct entry {
     cg_shape *shape; /* [inputs] rank -1: absent */
     uint64_t wanted; /* outputs, as bits */
     cg_graph *graph;
+    cg_onnx_computed *integers; /* NULL: none are computed */
     cg_plan *plan; /* NULL: a free place */
     int frozen;
     uint64_t used;
@@ -28,6 +29,7 @@ struct cg_onnx_session {
     int n_input, n_output;
     cg_shape *shape;        /* of the run's inputs */
     const cg_tensor **bound; /* [n_input] NULL: absent */
+    const int32_t **as_i32;  /* [n_input] integers as the graph has them */
     void **room;            /* [n_input] converted inputs */
     size_t *room_bytes;
     entry kept[KEPT];
@@ -40,6 +42,7 @@ struct cg_onnx_session {
 static void entry_free(entry *e) {
     cg_plan_free(e->plan);
     cg_graph_free(e->graph);
+    cg_onnx_integers_free(e->integers);
     free(e->shape);
     *e = (entry){0};
 }
@@ -51,8 +54,9 @@ static int is_same(const cg_onnx_session *s, const entry *e, uint64_t wanted) {
     return 1;
 }
 
-static cg_status build(cg_onnx_session *s, cg_graph *g, uint64_t wanted) {
-    CG_TRY(cg_onnx_import(s->file, s->shape, wanted, g));
+static cg_status build(cg_onnx_session *s, entry *e, uint64_t wanted) {
+    cg_graph *g = e->graph;
+    CG_TRY(cg_onnx_import(s->file, s->shape, wanted, g, &e->integers));
     cg_pass_common(g);
     cg_pass_dead(g);
     if (!s->how.literal) CG_TRY(cg_recognise(g));
@@ -88,7 +92,7 @@ static cg_status make(cg_onnx_session *s, entry *e, uint64_t wanted) {
     if (!e->shape) return cg_error(CG_ENOMEM, "no memory for a plan");
     memcpy(e->shape, s->shape, (size_t)s->n_input * sizeof *e->shape);
     CG_TRY(cg_graph_create(s->params, &e->graph));
-    CG_TRY(build(s, e->graph, wanted));
+    CG_TRY(build(s, e, wanted));
     e->frozen = s->clock > 0;
     return plan(s, e);
 }
@@ -138,9 +142,10 @@ static cg_status begin(cg_onnx_session *s, const char *path) {
     size_t n = (size_t)s->n_input + 1;
     s->shape = calloc(n, sizeof *s->shape);
     s->bound = calloc(n, sizeof *s->bound);
+    s->as_i32 = calloc(n, sizeof *s->as_i32);
     s->room = calloc(n, sizeof *s->room);
     s->room_bytes = calloc(n, sizeof *s->room_bytes);
-    if (!s->shape || !s->bound || !s->room || !s->room_bytes)
+    if (!s->shape || !s->bound || !s->as_i32 || !s->room || !s->room_bytes)
         return cg_error(CG_ENOMEM, "no memory for %s", path);
     CG_TRY(cg_params_create(&s->params));
     cg_status status = cg_onnx_params(s->file, s->params);
@@ -170,6 +175,7 @@ void cg_onnx_session_free(cg_onnx_session *s) {
     cg_onnx_close(s->file);
     free(s->shape);
     free(s->bound);
+    free(s->as_i32);
     free(s->room);
     free(s->room_bytes);
     free(s);
@@ -240,20 +246,39 @@ static cg_status to_i32(const cg_tensor *t, int32_t *out) {
 static cg_status bind(cg_onnx_session *s, int i) {
     const cg_tensor *t = s->bound[i];
     const cg_value *v = cg_graph_find_input(s->current->graph, s->input[i].name);
-    if (!v) return CG_OK;
-    if (t->dtype == v->dtype && (uintptr_t)t->data % cg_dtype_size(t->dtype) == 0)
-        return cg_exec_bind_input(s->exec, t->name, t->data);
+    cg_dtype dtype = is_float(t->dtype) ? CG_F32 : CG_I32;
+    s->as_i32[i] = NULL;
+    if (!v && !(s->current->integers && dtype == CG_I32)) return CG_OK;
+    if (t->dtype == dtype && (uintptr_t)t->data % cg_dtype_size(dtype) == 0) {
+        if (dtype == CG_I32) s->as_i32[i] = t->data;
+        return v ? cg_exec_bind_input(s->exec, t->name, t->data) : CG_OK;
+    }
     int64_t count = cg_shape_count(&t->shape);
-    size_t bytes = cg_align64((size_t)count * cg_dtype_size(v->dtype));
+    size_t bytes = cg_align64((size_t)count * cg_dtype_size(dtype));
     if (bytes > s->room_bytes[i]) {
         free(s->room[i]);
         s->room[i] = aligned_alloc(64, bytes);
         s->room_bytes[i] = s->room[i] ? bytes : 0;
         if (!s->room[i]) return cg_error(CG_ENOMEM, "no memory for input %s", t->name);
     }
-    CG_TRY(v->dtype == CG_F32 ? cg_tensor_to_f32(t->dtype, t->data, count, s->room[i])
-                              : to_i32(t, s->room[i]));
-    return cg_exec_bind_input(s->exec, t->name, s->room[i]);
+    CG_TRY(dtype == CG_F32 ? cg_tensor_to_f32(t->dtype, t->data, count, s->room[i])
+                           : to_i32(t, s->room[i]));
+    if (dtype == CG_I32) s->as_i32[i] = s->room[i];
+    return v ? cg_exec_bind_input(s->exec, t->name, s->room[i]) : CG_OK;
+}
+
+/* What follows from integers, where the graph still reads it. */
+static cg_status bind_computed(cg_onnx_session *s) {
+    cg_onnx_computed *n = s->current->integers;
+    const void *data;
+    if (!n) return CG_OK;
+    CG_TRY(cg_onnx_integers_run(n, s->as_i32));
+    for (int k = 0;; k++) {
+        const char *name = cg_onnx_integers_at(n, k, &data);
+        if (!name) return CG_OK;
+        if (cg_graph_find_input(s->current->graph, name))
+            CG_TRY(cg_exec_bind_input(s->exec, name, data));
+    }
 }
 
 /* --- runs --------------------------------------------------------------------------------------- */
@@ -301,6 +326,7 @@ cg_status cg_onnx_session_run(cg_onnx_session *s, const cg_tensor *in, int n_in,
     CG_TRY(use(s, wanted));
     for (int i = 0; i < s->n_input; i++)
         if (s->bound[i]) CG_TRY(bind(s, i));
+    CG_TRY(bind_computed(s));
     CG_TRY(cg_exec_run(s->exec));
     return read_outputs(s, out, n_out);
 }
