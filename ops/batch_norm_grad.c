@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- sums ------------------------------------------------------------------------------------ */
+/* --- sums ------------------------------------------------------------------------------------- */
 
 /* A block's tensors as f32. */
 typedef struct block_rows {
@@ -126,7 +126,7 @@ void cg_batch_norm_sums(const cg_task *t, const cg_batch_norm_grid *g, cg_batch_
     cg_parallel(t->threads, g->channels / g->fold, 64, g->chunks * g->channels, merge_part, &merge);
 }
 
-/* --- results --------------------------------------------------------------------------------- */
+/* --- results ---------------------------------------------------------------------------------- */
 
 CG_INLINE void back_rows(const block_rows *p, const cg_batch_norm_block *k,
                          const cg_batch_norm_back *j, int kind, int residual, int again) {
@@ -184,7 +184,7 @@ void cg_batch_norm_back_apply(const cg_task *t, const cg_batch_norm_grid *g,
     cg_batch_norm_sweep(t, g, 1, back_block, j);
 }
 
-/* --- the ops --------------------------------------------------------------------------------- */
+/* --- the ops ---------------------------------------------------------------------------------- */
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     static const char *const name[] = {"x", "gain", "bias", "mean", "var"};

@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- the grid -------------------------------------------------------------------------------- */
+/* --- the grid --------------------------------------------------------------------------------- */
 
 enum {
     BLOCK_ELEMENTS = 1 << 11, /* 8 KiB of f32 of each tensor */
@@ -91,7 +91,7 @@ void cg_batch_norm_sweep(const cg_task *t, const cg_batch_norm_grid *g, int back
     }
 }
 
-/* --- blocks ---------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 CG_KERNEL static void widen(const uint16_t *x, int64_t n, float *y) {
 #pragma omp simd
@@ -128,7 +128,7 @@ void cg_batch_norm_spread(const cg_batch_norm_grid *g, const float *from, float 
         memcpy(to + k * channels, from, (size_t)channels * sizeof *to);
 }
 
-/* --- the affine map -------------------------------------------------------------------------- */
+/* --- the affine map --------------------------------------------------------------------------- */
 
 cg_batch_norm_affine cg_batch_norm_affine_of(const cg_task *t, const cg_batch_norm_grid *g,
                                              const float *gain, const float *bias,
