@@ -16,18 +16,18 @@ cg_onnx_size cg_onnx_times(cg_onnx_size a, cg_onnx_size b) {
     return a;
 }
 
-cg_onnx_tensor *cg_onnx_unary(cg_onnx_sink *s, const char *op, cg_onnx_tensor *x) {
+cg_onnx_ref *cg_onnx_unary(cg_onnx_sink *s, const char *op, cg_onnx_ref *x) {
     return cg_onnx_like(s, &(cg_onnx_node){.op = op, .n_in = 1, .in = {x}}, x);
 }
 
-cg_onnx_tensor *cg_onnx_scalar(cg_onnx_sink *s, float x) {
+cg_onnx_ref *cg_onnx_scalar(cg_onnx_sink *s, float x) {
     return s->call->constant(s, CG_F32, &CG_SCALAR, &x);
 }
 
-cg_onnx_tensor *cg_onnx_integer(cg_onnx_sink *s, int64_t x) {
+cg_onnx_ref *cg_onnx_integer(cg_onnx_sink *s, int64_t x) {
     return s->call->constant(s, CG_I64, &CG_SCALAR, &x);
 }
 
-cg_onnx_tensor *cg_onnx_integers(cg_onnx_sink *s, int64_t n, const int64_t *x) {
+cg_onnx_ref *cg_onnx_integers(cg_onnx_sink *s, int64_t n, const int64_t *x) {
     return s->call->constant(s, CG_I64, &CG_SHAPE(n), x);
 }

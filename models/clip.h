@@ -85,7 +85,7 @@ int cg_clip_text_reads_mask(const cg_clip_desc *d);
 /* True where a training graph draws random numbers. */
 int cg_clip_draws(const cg_clip_desc *d);
 
-/* --- towers ---------------------------------------------------------------------------------- */
+/* --- towers ----------------------------------------------------------------------------------- */
 
 /* CLIP's ResNet: three-convolution stem, bottlenecks with anti-aliased strides, attention
  * pooling. image [N, S, S, 3] -> [N, embed_dim], not yet of unit length. Parameters visual.*;

@@ -26,8 +26,8 @@
         cg_run_elements(t, values);                                                                \
         return CG_OK;                                                                              \
     }                                                                                              \
-    cg_onnx_tensor *cg_##NAME##_onnx(cg_onnx_sink *s, cg_onnx_tensor *x);                          \
-    cg_onnx_tensor *cg_##NAME##_onnx(cg_onnx_sink *s, cg_onnx_tensor *x) {                         \
+    cg_onnx_ref *cg_##NAME##_onnx(cg_onnx_sink *s, cg_onnx_ref *x);                                \
+    cg_onnx_ref *cg_##NAME##_onnx(cg_onnx_sink *s, cg_onnx_ref *x) {                               \
         return mapping(s, x);                                                                      \
     }                                                                                              \
     static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {                                     \

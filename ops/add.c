@@ -34,7 +34,7 @@ static cg_status run(const cg_task *t) {
 }
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
-    cg_onnx_tensor *a = cg_onnx_value(s, n->in[0]), *b = cg_onnx_value(s, n->in[1]);
+    cg_onnx_ref *a = cg_onnx_value(s, n->in[0]), *b = cg_onnx_value(s, n->in[1]);
     return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, "Add", a, b));
 }
 

@@ -29,7 +29,7 @@ const cg_attr_field cg_attention_fields[] = {CG_ATTR(cg_attention_attr, heads, I
                                              CG_ATTR(cg_attention_attr, causal, INT),
                                              {0}};
 
-/* --- the two forms --------------------------------------------------------------------------- */
+/* --- the two forms ---------------------------------------------------------------------------- */
 
 cg_attention_form cg_attention_operands(const cg_node *n) {
     const cg_attention_attr *attr = n->attr;
@@ -58,7 +58,7 @@ cg_attention_form cg_attention_form_of(const cg_node *n) {
     return f;
 }
 
-/* --- types ----------------------------------------------------------------------------------- */
+/* --- types ------------------------------------------------------------------------------------ */
 
 static cg_status check_matrix(const cg_node *n, int i, const char *name, int64_t heads, int parts) {
     char text[CG_SHAPE_TEXT];
@@ -133,7 +133,7 @@ cg_status cg_attention_infer(const cg_node *n, cg_type *out) {
     return CG_OK;
 }
 
-/* --- cost ------------------------------------------------------------------------------------ */
+/* --- cost ------------------------------------------------------------------------------------- */
 
 /* Pairs of a query and a key that it sees, of one sequence. */
 static double pairs_of(double queries, double keys, int causal) {

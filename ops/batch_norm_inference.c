@@ -58,7 +58,7 @@ static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     for (int i = 0; i < rank; i++) size[i] = cg_onnx_size_of(s, x, i);
     for (int i = 0; i + 1 < rank; i++) flat[0] = cg_onnx_times(flat[0], size[i]);
     flat[1] = size[rank - 1];
-    cg_onnx_tensor *t = cg_onnx_value(s, x);
+    cg_onnx_ref *t = cg_onnx_value(s, x);
     t = picture ? cg_onnx_pictures(s, t) : cg_onnx_plain(s, cg_onnx_reshape(s, t, 2, flat));
     cg_onnx_node norm = {"BatchNormalization", 5, {t}, {CG_ONNX_FLOAT("epsilon", attr->eps)}};
     for (int i = 1; i < 5; i++) norm.in[i] = cg_onnx_value(s, n->in[i]);
@@ -90,7 +90,7 @@ cg_value *cg_batch_norm_inference(cg_graph *g, cg_value *x, cg_value *gain, cg_v
                         (cg_value *[]){x, gain, bias, mean, var});
 }
 
-/* --- batch_norm_inference_grad --------------------------------------------------------------- */
+/* --- batch_norm_inference_grad ---------------------------------------------------------------- */
 
 static cg_status grad_infer(const cg_node *n, cg_type *out) {
     static const char *const name[] = {"x", "gain", "mean", "var"};

@@ -18,7 +18,7 @@
         return cg_binary_run(t, tile);                                                             \
     }                                                                                              \
     static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {                                     \
-        cg_onnx_tensor *a = cg_onnx_value(s, n->in[0]), *b = cg_onnx_value(s, n->in[1]);           \
+        cg_onnx_ref *a = cg_onnx_value(s, n->in[0]), *b = cg_onnx_value(s, n->in[1]);              \
         return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, onnx_name, a, b));                     \
     }                                                                                              \
     const cg_op cg_op_##NAME = {                                                                   \

@@ -63,7 +63,7 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     enum { FLOAT = 1, BFLOAT16 = 16 };
     const cast_attr *attr = n->attr;
-    cg_onnx_tensor *x = cg_onnx_value(s, n->in[0]);
+    cg_onnx_ref *x = cg_onnx_value(s, n->in[0]);
     cg_onnx_node cast = {
         "Cast", 1, {x}, {CG_ONNX_INT("to", attr->to == CG_F32 ? FLOAT : BFLOAT16)}};
     return cg_onnx_give(s, n->out[0], cg_onnx_like(s, &cast, x));

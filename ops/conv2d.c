@@ -192,7 +192,7 @@ static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
          CG_ONNX_INTS("strides", stride, stride), CG_ONNX_INTS("pads", pad, pad, pad, pad),
          CG_ONNX_INTS("dilations", apart, apart), CG_ONNX_INT("group", attr->groups)}};
     if (n->n_in > 2) conv.in[2] = cg_onnx_value(s, n->in[2]);
-    cg_onnx_tensor *y = cg_onnx_make_pictures(s, &conv, n->out[0]);
+    cg_onnx_ref *y = cg_onnx_make_pictures(s, &conv, n->out[0]);
     if (n->n_in > 3) y = cg_onnx_binary(s, "Add", y, cg_onnx_value(s, n->in[3]));
     if (attr->relu) y = cg_onnx_unary(s, "Relu", y);
     return cg_onnx_give(s, n->out[0], y);

@@ -72,7 +72,7 @@ static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     const end_token_attr *attr = n->attr;
     cg_onnx_size size[2];
     if (!cg_onnx_segments(s, n->in[1], &size[0], &size[1])) return CG_EUNSUPPORTED;
-    cg_onnx_tensor *x = cg_onnx_reshape(s, cg_onnx_value(s, n->in[0]), 2, size);
+    cg_onnx_ref *x = cg_onnx_reshape(s, cg_onnx_value(s, n->in[0]), 2, size);
     x = cg_onnx_plain(s, x);
     if (attr->eos_id >= 0) x = cg_onnx_binary(s, "Equal", x, cg_onnx_integer(s, attr->eos_id));
     cg_onnx_node cast = {"Cast", 1, {x}, {CG_ONNX_INT("to", INT32)}};

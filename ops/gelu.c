@@ -21,9 +21,9 @@ static inline float gradient(float x, float dy) {
     return dy * (x < 0.0f ? tail : 1.0f - tail);
 }
 
-static cg_onnx_tensor *mapping(cg_onnx_sink *s, cg_onnx_tensor *x) {
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
     if (s->opset >= 20) return cg_onnx_unary(s, "Gelu", x);
-    cg_onnx_tensor *y = cg_onnx_binary(s, "Div", x, cg_onnx_scalar(s, 1.41421356237f));
+    cg_onnx_ref *y = cg_onnx_binary(s, "Div", x, cg_onnx_scalar(s, 1.41421356237f));
     y = cg_onnx_binary(s, "Add", cg_onnx_unary(s, "Erf", y), cg_onnx_scalar(s, 1));
     return cg_onnx_binary(s, "Mul", cg_onnx_binary(s, "Mul", x, y), cg_onnx_scalar(s, 0.5f));
 }

@@ -19,12 +19,12 @@ static inline float gradient(float x, float dy) {
                               rate * (1.0f + 3.0f * cubic * square));
 }
 
-static cg_onnx_tensor *mapping(cg_onnx_sink *s, cg_onnx_tensor *x) {
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
     cg_onnx_node gelu = {"Gelu", 1, {x}, {CG_ONNX_TEXT("approximate", "tanh")}};
     if (s->opset >= 20) return cg_onnx_like(s, &gelu, x);
-    cg_onnx_tensor *cube = cg_onnx_binary(s, "Mul", x, cg_onnx_binary(s, "Mul", x, x));
+    cg_onnx_ref *cube = cg_onnx_binary(s, "Mul", x, cg_onnx_binary(s, "Mul", x, x));
     cube = cg_onnx_binary(s, "Mul", cube, cg_onnx_scalar(s, 0.044715f));
-    cg_onnx_tensor *u = cg_onnx_binary(s, "Add", x, cube);
+    cg_onnx_ref *u = cg_onnx_binary(s, "Add", x, cube);
     u = cg_onnx_binary(s, "Mul", u, cg_onnx_scalar(s, 0.79788456080f));
     u = cg_onnx_binary(s, "Add", cg_onnx_unary(s, "Tanh", u), cg_onnx_scalar(s, 1));
     return cg_onnx_binary(s, "Mul", cg_onnx_binary(s, "Mul", x, u), cg_onnx_scalar(s, 0.5f));

@@ -80,9 +80,9 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     const l2norm_attr *attr = n->attr;
-    cg_onnx_tensor *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
-    cg_onnx_tensor *r = cg_onnx_reduce(s, "ReduceSum", cg_onnx_binary(s, "Mul", x, x),
-                                       CG_SHAPE(n->in[0]->shape.rank - 1), 1);
+    cg_onnx_ref *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_ref *r = cg_onnx_reduce(s, "ReduceSum", cg_onnx_binary(s, "Mul", x, x),
+                                    CG_SHAPE(n->in[0]->shape.rank - 1), 1);
     if (attr->eps > 0)
         r = cg_onnx_binary(s, "Add", r, cg_onnx_scalar(s, attr->eps));
     else
@@ -110,7 +110,7 @@ cg_value *cg_l2norm(cg_graph *g, cg_value *x, float eps) {
     return cg_node_add1(g, &cg_op_l2norm, &attr, 1, &x);
 }
 
-/* --- l2norm_grad ----------------------------------------------------------------------------- */
+/* --- l2norm_grad ------------------------------------------------------------------------------ */
 
 static cg_status grad_infer(const cg_node *n, cg_type *out) {
     const cg_value *y = n->in[0];

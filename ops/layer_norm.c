@@ -121,7 +121,7 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     const layer_norm_attr *attr = n->attr;
-    cg_onnx_tensor *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_ref *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
     cg_onnx_node norm = {"LayerNormalization",
                          3,
                          {x, cg_onnx_value(s, n->in[1]), cg_onnx_value(s, n->in[2])},
@@ -151,7 +151,7 @@ cg_value *cg_layer_norm(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias
     return cg_node_add1(g, &cg_op_layer_norm, &attr, 3, (cg_value *[]){x, gain, bias});
 }
 
-/* --- layer_norm_grad ------------------------------------------------------------------------- */
+/* --- layer_norm_grad -------------------------------------------------------------------------- */
 
 enum { CHUNKS = 64, CHUNK_ROWS = 16 }; /* at most so many chunks, of at least so many rows */
 

@@ -146,12 +146,11 @@ static int64_t flops(const cg_node *n) {
 }
 
 /* What f becomes stands in the activations' own files. */
-#define X(NAME, name, from_result)                                                                 \
-    cg_onnx_tensor *cg_##name##_onnx(cg_onnx_sink *s, cg_onnx_tensor *x);
+#define X(NAME, name, from_result) cg_onnx_ref *cg_##name##_onnx(cg_onnx_sink *s, cg_onnx_ref *x);
 CG_EPILOGUE_LIST(X)
 #undef X
 
-static cg_onnx_tensor *applied(cg_onnx_sink *s, cg_epilogue f, cg_onnx_tensor *x) {
+static cg_onnx_ref *applied(cg_onnx_sink *s, cg_epilogue f, cg_onnx_ref *x) {
     switch (f) {
 #define X(NAME, name, from_result)                                                                 \
     case CG_EPILOGUE_##NAME:                                                                       \
@@ -166,8 +165,8 @@ static cg_onnx_tensor *applied(cg_onnx_sink *s, cg_epilogue f, cg_onnx_tensor *x
 }
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
-    cg_onnx_tensor *w = cg_onnx_transpose(s, cg_onnx_value(s, n->in[WEIGHT]), CG_SHAPE(1, 0));
-    cg_onnx_tensor *y = cg_onnx_product(s, cg_onnx_value(s, n->in[X]), w);
+    cg_onnx_ref *w = cg_onnx_transpose(s, cg_onnx_value(s, n->in[WEIGHT]), CG_SHAPE(1, 0));
+    cg_onnx_ref *y = cg_onnx_product(s, cg_onnx_value(s, n->in[X]), w);
     if (n->n_in > BIAS) y = cg_onnx_binary(s, "Add", y, cg_onnx_value(s, n->in[BIAS]));
     y = applied(s, cg_linear_epilogue(n), y);
     if (n->n_in > RESIDUAL) y = cg_onnx_binary(s, "Add", cg_onnx_value(s, n->in[RESIDUAL]), y);

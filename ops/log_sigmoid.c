@@ -13,7 +13,7 @@ static inline float gradient(float x, float dy) {
     return dy * cg_sigmoidf(-x);
 }
 
-static cg_onnx_tensor *mapping(cg_onnx_sink *s, cg_onnx_tensor *x) {
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
     x = cg_onnx_unary(s, "Neg", x);
     return cg_onnx_unary(s, "Neg", cg_onnx_unary(s, "Softplus", x));
 }

@@ -104,7 +104,7 @@ static int64_t flops(const cg_node *n) {
     return 2 * m.batch * m.m * m.n * m.k;
 }
 
-static cg_onnx_tensor *operand(cg_onnx_sink *s, const cg_value *v, int64_t swap) {
+static cg_onnx_ref *operand(cg_onnx_sink *s, const cg_value *v, int64_t swap) {
     cg_shape axes = {.rank = v->shape.rank};
     for (int i = 0; i < axes.rank; i++) axes.dim[i] = i;
     axes.dim[axes.rank - 1] -= swap;
@@ -115,8 +115,8 @@ static cg_onnx_tensor *operand(cg_onnx_sink *s, const cg_value *v, int64_t swap)
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     const matmul_attr *attr = n->attr;
     const cg_value *y = n->out[0];
-    cg_onnx_tensor *a = operand(s, n->in[0], attr->transpose_a);
-    cg_onnx_tensor *b = operand(s, n->in[1], attr->transpose_b);
+    cg_onnx_ref *a = operand(s, n->in[0], attr->transpose_a);
+    cg_onnx_ref *b = operand(s, n->in[1], attr->transpose_b);
     if (y->shape.rank == 2) return cg_onnx_give(s, y, cg_onnx_product(s, a, b));
     cg_onnx_size size[CG_MAX_RANK];
     for (int i = 0; i < y->shape.rank; i++) size[i] = cg_onnx_size_of(s, y, i);

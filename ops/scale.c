@@ -33,7 +33,7 @@ static cg_status run(const cg_task *t) {
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     const cg_scale_attr *attr = n->attr;
-    cg_onnx_tensor *x = cg_onnx_value(s, n->in[0]);
+    cg_onnx_ref *x = cg_onnx_value(s, n->in[0]);
     if (attr->factor == -1) return cg_onnx_give(s, n->out[0], cg_onnx_unary(s, "Neg", x));
     return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, "Mul", x, cg_onnx_scalar(s, attr->factor)));
 }

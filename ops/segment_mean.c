@@ -117,7 +117,7 @@ static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     cg_onnx_size count, length;
     if (!cg_onnx_segments(s, n->in[1], &count, &length)) return CG_EUNSUPPORTED;
     cg_onnx_size size[] = {count, length, cg_onnx_size_of(s, n->in[0], 1)};
-    cg_onnx_tensor *x = cg_onnx_reshape(s, cg_onnx_value(s, n->in[0]), 3, size);
+    cg_onnx_ref *x = cg_onnx_reshape(s, cg_onnx_value(s, n->in[0]), 3, size);
     return cg_onnx_give(s, n->out[0], cg_onnx_reduce(s, "ReduceMean", x, CG_SHAPE(1), 0));
 }
 

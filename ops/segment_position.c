@@ -51,7 +51,7 @@ static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     cg_onnx_size size[2], rows;
     if (!cg_onnx_segments(s, n->in[0], &size[0], &size[1])) return CG_EUNSUPPORTED;
     rows = cg_onnx_times(size[0], size[1]);
-    cg_onnx_tensor *place = cg_onnx_repeat(s, cg_onnx_range(s, size[1]), 2, size);
+    cg_onnx_ref *place = cg_onnx_repeat(s, cg_onnx_range(s, size[1]), 2, size);
     return cg_onnx_give(s, n->out[0], cg_onnx_reshape(s, place, 1, &rows));
 }
 

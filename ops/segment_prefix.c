@@ -55,10 +55,10 @@ static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     cg_onnx_size size[2], rows;
     if (!cg_onnx_segments(s, n->in[1], &size[0], &size[1])) return CG_EUNSUPPORTED;
     rows = cg_onnx_times(size[0], size[1]);
-    cg_onnx_tensor *last = cg_onnx_within(s, n->in[0], size[1]);
+    cg_onnx_ref *last = cg_onnx_within(s, n->in[0], size[1]);
     last = cg_onnx_reshape(s, last, 2, (cg_onnx_size[]){size[0], cg_onnx_fixed(1)});
-    cg_onnx_tensor *place = cg_onnx_repeat(s, cg_onnx_range(s, size[1]), 2, size);
-    cg_onnx_tensor *seen = cg_onnx_binary(s, "LessOrEqual", place, last);
+    cg_onnx_ref *place = cg_onnx_repeat(s, cg_onnx_range(s, size[1]), 2, size);
+    cg_onnx_ref *seen = cg_onnx_binary(s, "LessOrEqual", place, last);
     cg_onnx_node cast = {"Cast", 1, {seen}, {CG_ONNX_INT("to", FLOAT)}};
     return cg_onnx_give(s, n->out[0], cg_onnx_reshape(s, cg_onnx_like(s, &cast, seen), 1, &rows));
 }

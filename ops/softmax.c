@@ -62,7 +62,7 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
 }
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
-    cg_onnx_tensor *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_ref *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
     cg_onnx_node softmax = {"Softmax", 1, {x}, {CG_ONNX_INT("axis", -1)}};
     return cg_onnx_give(s, n->out[0], cg_onnx_like(s, &softmax, x));
 }

@@ -269,7 +269,7 @@ static cg_status run(const cg_task *t) {
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
     const cg_sum_attr *attr = n->attr;
-    cg_onnx_tensor *x = cg_onnx_value(s, n->in[0]);
+    cg_onnx_ref *x = cg_onnx_value(s, n->in[0]);
     return cg_onnx_give(s, n->out[0],
                         cg_onnx_reduce(s, "ReduceSum", x, attr->axes, attr->keep != 0));
 }

@@ -170,8 +170,7 @@ static void read_option(sample *s, const char *text) {
     if (strcmp(text, "external=1") == 0) s->o.external = 1;
 }
 
-/* --- ops ----------------------------------------------------------------------------------------
- */
+/* --- ops -------------------------------------------------------------------------------------- */
 
 /* Numbers as a file has them: f32 or i64. */
 static void save_numbers(const char *path, const double *x, cg_dtype dtype, const cg_shape *shape) {

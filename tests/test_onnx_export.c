@@ -61,8 +61,7 @@ static void expect_dims(const CgOnnx__ModelProto *m, const char *name, const cha
     assert_string_equal(cg_test_onnx_dims(m, name, text), wanted);
 }
 
-/* --- inputs and outputs -------------------------------------------------------------------------
- */
+/* --- inputs and outputs ----------------------------------------------------------------------- */
 
 static void test_interface(void **state) {
     (void)state;
@@ -132,8 +131,28 @@ static void test_metadata(void **state) {
     cg_runner_free(r);
 }
 
-/* --- nodes
- * ------------------------------------------------------------------------------------------ */
+/* Pictures of any size go in, and are prepared by nodes of the file. */
+static void test_preprocess(void **state) {
+    (void)state;
+    cg_clip_desc d;
+    cg_runner *r = model("tiny-vit-cbow", &d);
+    for (int mode = 0; mode < 3; mode++) {
+        cg_preprocess p = cg_preprocess_default();
+        p.size = 32;
+        p.resize_mode = (cg_resize_mode)mode;
+        CgOnnx__ModelProto *m = export(r, &d, &(cg_onnx_options){.preprocess = &p});
+        expect_dims(m, "pixels", "batch,height,width,3");
+        expect_dims(m, "pixel_values", "");
+        expect_dims(m, "image_embeds", "batch,32");
+        assert_int_equal(m->opset_import[0]->version, 18);
+        assert_int_equal(cg_test_onnx_count(m, "Resize"), 2);
+        assert_int_equal(cg_test_onnx_count(m, "Pad"), mode == CG_RESIZE_LONGEST);
+        cg_test_onnx_close(m);
+    }
+    cg_runner_free(r);
+}
+
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 /* A ResNet reads as one: no node stands between its convolutions that turns pictures around. */
 static void test_resnet(void **state) {
@@ -162,8 +181,7 @@ static void test_resnet(void **state) {
     cg_runner_free(r);
 }
 
-/* --- weights
- * ---------------------------------------------------------------------------------------- */
+/* --- weights ---------------------------------------------------------------------------------- */
 
 /* As described, every parameter that the tower reads is there under its own name, bit by bit. */
 static void test_parameters(void **state) {
@@ -250,8 +268,7 @@ static void test_external(void **state) {
     cg_runner_free(r);
 }
 
-/* --- halves
- * ------------------------------------------------------------------------------------------ */
+/* --- halves ----------------------------------------------------------------------------------- */
 
 /* Matrices are halves that a Cast widens, vectors are not. */
 static void test_halves(void **state) {
@@ -318,8 +335,7 @@ static void test_rounding(void **state) {
             fail_msg("%a as bf16 is %04x, wanted %04x", (double)y[i], found[i], bf16[i]);
 }
 
-/* --- refusals
- * ---------------------------------------------------------------------------------------- */
+/* --- refusals --------------------------------------------------------------------------------- */
 
 static void refused(cg_status found, cg_status wanted, const char *fragment) {
     assert_int_equal(found, wanted);

@@ -10,77 +10,8 @@
 
 enum { IMAGES, TEXTS, TOKENS };
 
-/* --- inputs and outputs
- * --------------------------------------------------------------------------------- */
-
-static CgOnnx__TensorShapeProto__Dimension *dimension(cg_onnx_export *x, cg_onnx_size size) {
-    CgOnnx__TensorShapeProto__Dimension *d = cg_onnx_alloc(x, sizeof *d);
-    if (!d) return NULL;
-    cg_onnx__tensor_shape_proto__dimension__init(d);
-    if (cg_onnx_is_fixed(size)) {
-        d->value_case = CG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
-        d->dim_value = size.factor;
-        return d;
-    }
-    d->value_case = CG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_PARAM;
-    const char *text = "";
-    for (int i = 0; i < CG_ONNX_SYMBOLS; i++)
-        if (size.power[i])
-            text = cg_onnx_format(x, "%s%s%s", text, *text ? "*" : "", x->symbol[i].name);
-    d->dim_param = size.factor == 1 ? cg_onnx_format(x, "%s", text)
-                                    : cg_onnx_format(x, "%lld*%s", (long long)size.factor, text);
-    return d;
-}
-
-CgOnnx__ValueInfoProto *cg_onnx_value_info(cg_onnx_export *x, const char *name, int type, int rank,
-                                           const cg_onnx_size *size) {
-    CgOnnx__ValueInfoProto *v = cg_onnx_alloc(x, sizeof *v);
-    CgOnnx__TypeProto *t = cg_onnx_alloc(x, sizeof *t);
-    CgOnnx__TypeProto__Tensor *tensor = cg_onnx_alloc(x, sizeof *tensor);
-    CgOnnx__TensorShapeProto *shape = cg_onnx_alloc(x, sizeof *shape);
-    if (x->status != CG_OK) return NULL;
-    cg_onnx__value_info_proto__init(v);
-    cg_onnx__type_proto__init(t);
-    cg_onnx__type_proto__tensor__init(tensor);
-    cg_onnx__tensor_shape_proto__init(shape);
-    v->name = (char *)(uintptr_t)name;
-    v->type = t;
-    t->value_case = CG_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
-    t->tensor_type = tensor;
-    tensor->has_elem_type = 1;
-    tensor->elem_type = type;
-    tensor->shape = shape;
-    shape->n_dim = (size_t)rank;
-    shape->dim = cg_onnx_alloc(x, (size_t)rank * sizeof(void *));
-    for (int i = 0; shape->dim && i < rank; i++) shape->dim[i] = dimension(x, size[i]);
-    return x->status == CG_OK ? v : NULL;
-}
-
-/* An input of the file, its dimensions those of the axes of a value. */
-cg_onnx_tensor *cg_onnx_input(cg_onnx_export *x, const char *name, int type, int rank,
-                              const cg_onnx_dim *dim) {
-    cg_onnx_size size[CG_ONNX_RANK];
-    cg_onnx_tensor *t = cg_onnx_alloc(x, sizeof *t);
-    if (!t) return NULL;
-    t->name = cg_onnx_name(x, name);
-    t->rank = t->n = rank;
-    for (int i = 0; i < rank; i++) {
-        t->dim[i] = dim[i];
-        size[i] = dim[i].size;
-        for (int s = 0; s < CG_ONNX_SYMBOLS; s++)
-            if (size[i].power[s] && cg_onnx_number(x, size[i]) == x->symbol[s].base) {
-                x->symbol[s].input = t;
-                x->symbol[s].axis = i;
-            }
-    }
-    if (x->n_input == sizeof x->input / sizeof *x->input)
-        return cg_onnx_failed(x, cg_error(CG_EUNSUPPORTED, "more than %zu inputs", x->n_input));
-    x->input[x->n_input++] = cg_onnx_value_info(x, t->name, type, rank, size);
-    return t;
-}
-
-static cg_onnx_tensor *input_like(cg_onnx_export *x, const char *name, const cg_value *v,
-                                  int picture) {
+static cg_onnx_ref *input_like(cg_onnx_export *x, const char *name, const cg_value *v,
+                               int picture) {
     static const int channels_second[] = {0, 3, 1, 2};
     cg_onnx_dim dim[CG_ONNX_RANK];
     for (int i = 0; i < v->shape.rank; i++) {
@@ -90,67 +21,7 @@ static cg_onnx_tensor *input_like(cg_onnx_export *x, const char *name, const cg_
     return cg_onnx_input(x, name, cg_onnx_data_type(v->dtype), v->shape.rank, dim);
 }
 
-/* Every use of a name becomes one of another. */
-static void rename_all(cg_onnx_export *x, const char *from, const char *to) {
-    for (size_t i = 0; i < x->n_node; i++) {
-        CgOnnx__NodeProto *n = x->node[i];
-        for (size_t k = 0; k < n->n_input + n->n_output; k++) {
-            char **name = k < n->n_input ? &n->input[k] : &n->output[k - n->n_input];
-            if (strcmp(*name, from) == 0) *name = (char *)(uintptr_t)to;
-        }
-    }
-}
-
-static int is_made(const cg_onnx_export *x, const char *name) {
-    for (size_t i = 0; i < x->n_node; i++)
-        for (size_t k = 0; k < x->node[i]->n_output; k++)
-            if (strcmp(x->node[i]->output[k], name) == 0) return 1;
-    return 0;
-}
-
-/* A tensor that a node makes takes the output's name; what is an input, or stored, or another
- * output already, is handed on. */
-static cg_status name_output(cg_onnx_export *x, const char *from, const char *to) {
-    int taken = !is_made(x, from);
-    for (size_t i = 0; i < x->n_output; i++) taken |= strcmp(x->output[i]->name, from) == 0;
-    if (taken) {
-        cg_onnx_tensor t = {.name = from};
-        x->path = to;
-        CG_TRY(cg_onnx_append(x, &(cg_onnx_node){"Identity", 1, {&t}, {{0}}}, 1, &from));
-    }
-    to = cg_onnx_name(x, to);
-    if (to) rename_all(x, from, to);
-    return x->status;
-}
-
-static cg_status add_outputs(cg_onnx_export *x) {
-    const cg_graph *g = x->graph;
-    enum { MOST = sizeof x->output / sizeof *x->output };
-    cg_onnx_tensor *t[MOST];
-    cg_onnx_size size[CG_ONNX_RANK];
-    if (g->n_output > MOST)
-        return cg_error(CG_EUNSUPPORTED, "%d outputs, wanted at most %d", g->n_output, MOST);
-    for (int i = 0; i < g->n_output; i++) { /* names change when all nodes are there */
-        x->path = g->output[i].name;
-        t[i] = cg_onnx_plain(&x->sink, cg_onnx_value(&x->sink, g->output[i].value));
-        if (!t[i] || !cg_onnx_name_of(x, t[i])) return cg_error_in(x->status, "%s", x->message);
-    }
-    for (int i = 0; i < g->n_output; i++) {
-        const char *name = g->output[i].name, *from = t[i]->name;
-        for (int k = 0; k < i; k++)
-            if (strcmp(t[k]->name, from) == 0) from = x->output[k]->name;
-        for (int a = 0; a < t[i]->rank; a++) size[a] = t[i]->dim[a].size;
-        CG_TRY(name_output(x, from, name));
-        CgOnnx__ValueInfoProto *v = cg_onnx_value_info(
-            x, name, cg_onnx_data_type(g->output[i].value->dtype), t[i]->rank, size);
-        if (!v) return x->status;
-        x->output[x->n_output++] = v;
-    }
-    return CG_OK;
-}
-
-/* --- an export from begin to end
- * ------------------------------------------------------------------------- */
+/* --- an export from begin to end -------------------------------------------------------------- */
 
 /* Binds the graph's inputs. */
 typedef cg_status (*bind_fn)(cg_onnx_export *x, const void *arg);
@@ -162,7 +33,7 @@ static cg_status fill(cg_onnx_export *x, bind_fn bind, const void *arg) {
     if (s == CG_OK) s = x->status;
     if (s != CG_OK) return x->status == CG_OK ? s : cg_error(s, "%s", x->message);
     CG_TRY(cg_onnx_walk(x));
-    return add_outputs(x);
+    return cg_onnx_outputs(x);
 }
 
 static cg_status run(cg_onnx_export *x, const char *path, const cg_onnx_options *o, bind_fn bind,
@@ -172,7 +43,7 @@ static cg_status run(cg_onnx_export *x, const char *path, const cg_onnx_options 
     x->optimize = !o->as_described;
     x->weights = o->weights;
     x->last = &x->first;
-    x->held = calloc((size_t)x->graph->n_value + 1, sizeof(cg_onnx_tensor *));
+    x->held = calloc((size_t)x->graph->n_value + 1, sizeof(cg_onnx_ref *));
     x->known = calloc((size_t)x->graph->n_value + 1, 1);
     cg_status s = x->held && x->known ? CG_OK : cg_error(CG_ENOMEM, "no memory to export a graph");
     if (s == CG_OK) s = fill(x, bind, arg);
@@ -199,8 +70,7 @@ static cg_status check(const cg_onnx_options *o) {
     return CG_OK;
 }
 
-/* --- any graph
- * -------------------------------------------------------------------------------------------- */
+/* --- any graph -------------------------------------------------------------------------------- */
 
 static cg_status bind_graph(cg_onnx_export *x, const void *arg) {
     (void)arg;
@@ -219,9 +89,7 @@ cg_status cg_onnx_export_graph(cg_context *ctx, const char *path, cg_graph *g,
     return run(&x, path, options, bind_graph, NULL);
 }
 
-/* --- a model
- * -----------------------------------------------------------------------------------------------
- */
+/* --- a model ---------------------------------------------------------------------------------- */
 
 typedef struct job {
     const cg_clip_desc *d;
@@ -309,14 +177,14 @@ static cg_status build_all(cg_onnx_export *x, cg_params *params, const job *j) {
 
 /* 1 for tokens that the tower reads, as f32: a bag of words leaves out a caption's first and last.
  */
-static cg_onnx_tensor *mask(cg_onnx_export *x, const job *j, cg_onnx_tensor *given) {
+static cg_onnx_ref *mask(cg_onnx_export *x, const job *j, cg_onnx_ref *given) {
     enum { FLOAT = CG_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT };
     cg_onnx_sink *s = &x->sink;
     if (given && cg_clip_text_drops_specials(j->d)) {
-        cg_onnx_tensor *place = cg_onnx_range(s, given->dim[1].size);
-        cg_onnx_tensor *end = cg_onnx_reduce(s, "ReduceSum", given, CG_SHAPE(1), 1);
+        cg_onnx_ref *place = cg_onnx_range(s, given->dim[1].size);
+        cg_onnx_ref *end = cg_onnx_reduce(s, "ReduceSum", given, CG_SHAPE(1), 1);
         end = cg_onnx_binary(s, "Sub", end, cg_onnx_integer(s, 1));
-        cg_onnx_tensor *begun = cg_onnx_binary(s, "Greater", place, cg_onnx_integer(s, 0));
+        cg_onnx_ref *begun = cg_onnx_binary(s, "Greater", place, cg_onnx_integer(s, 0));
         given = cg_onnx_binary(s, "Less", place, end);
         given = cg_onnx_binary(s, "And", given, begun);
     }
@@ -337,7 +205,7 @@ static cg_status bind_clip(cg_onnx_export *x, const void *arg) {
     cg_onnx_dim dim[2];
     for (int i = 0; i < 2; i++)
         dim[i] = (cg_onnx_dim){cg_onnx_size_of(&x->sink, token_mask, i), i, CG_ONNX_WHOLE};
-    cg_onnx_tensor *given = cg_onnx_input(x, "attention_mask", cg_onnx_data_type(CG_I64), 2, dim);
+    cg_onnx_ref *given = cg_onnx_input(x, "attention_mask", cg_onnx_data_type(CG_I64), 2, dim);
     x->path = "text/mask";
     x->held[token_mask->id] = mask(x, j, given);
     return x->status;

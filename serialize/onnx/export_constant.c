@@ -23,8 +23,8 @@ int cg_onnx_data_type(cg_dtype t) {
     return CG_ONNX__TENSOR_PROTO__DATA_TYPE__INT64; /* in the file all whole numbers are */
 }
 
-static cg_onnx_tensor *new_tensor(cg_onnx_export *x, cg_dtype dtype, const cg_shape *shape) {
-    cg_onnx_tensor *t = cg_onnx_alloc(x, sizeof *t);
+static cg_onnx_ref *new_tensor(cg_onnx_export *x, cg_dtype dtype, const cg_shape *shape) {
+    cg_onnx_ref *t = cg_onnx_alloc(x, sizeof *t);
     if (!t) return NULL;
     t->dtype = dtype;
     t->rank = t->n = t->n_from = shape->rank;
@@ -36,17 +36,17 @@ static cg_onnx_tensor *new_tensor(cg_onnx_export *x, cg_dtype dtype, const cg_sh
     return t;
 }
 
-cg_onnx_tensor *cg_onnx_known_tensor(cg_onnx_export *x, const cg_value *v) {
-    cg_onnx_tensor *t = new_tensor(x, v->dtype, &v->shape);
+cg_onnx_ref *cg_onnx_known_tensor(cg_onnx_export *x, const cg_value *v) {
+    cg_onnx_ref *t = new_tensor(x, v->dtype, &v->shape);
     if (t) t->value = v;
     return t;
 }
 
-cg_onnx_tensor *cg_onnx_constant_tensor(cg_onnx_sink *s, cg_dtype dtype, const cg_shape *shape,
-                                        const void *data) {
+cg_onnx_ref *cg_onnx_constant_tensor(cg_onnx_sink *s, cg_dtype dtype, const cg_shape *shape,
+                                     const void *data) {
     cg_onnx_export *x = cg_onnx_of(s);
     size_t bytes = (size_t)cg_shape_count(shape) * cg_dtype_size(dtype);
-    cg_onnx_tensor *t = new_tensor(x, dtype, shape);
+    cg_onnx_ref *t = new_tensor(x, dtype, shape);
     void *copy = t ? cg_onnx_alloc(x, bytes) : NULL;
     if (!copy) return NULL;
     memcpy(copy, data, bytes);
@@ -54,8 +54,7 @@ cg_onnx_tensor *cg_onnx_constant_tensor(cg_onnx_sink *s, cg_dtype dtype, const c
     return t;
 }
 
-/* --- names
- * --------------------------------------------------------------------------------------------- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 /* The first parameter of which a value is made. */
 static const char *root(const cg_value *v) {
@@ -68,7 +67,7 @@ static const char *root(const cg_value *v) {
 }
 
 /* Numbers of a small constant: "constant/1.702", "constant/1.0", "constant/[0,-1,12,64]". */
-static const char *spelled(cg_onnx_export *x, const cg_onnx_tensor *t) {
+static const char *spelled(cg_onnx_export *x, const cg_onnx_ref *t) {
     char text[256];
     int at = 0, n = 1;
     for (int i = 0; i < t->n_from; i++) n *= (int)t->from[i];
@@ -86,7 +85,7 @@ static const char *spelled(cg_onnx_export *x, const cg_onnx_tensor *t) {
     return cg_onnx_format(x, t->n_from ? "constant/[%s]" : "constant/%s", text);
 }
 
-static const char *base_name(cg_onnx_export *x, const cg_onnx_tensor *t) {
+static const char *base_name(cg_onnx_export *x, const cg_onnx_ref *t) {
     const char *name = t->value ? root(t->value) : spelled(x, t);
     if (!name) return x->path;
     if (t->value && t->value->kind != CG_VALUE_PARAM)
@@ -95,7 +94,7 @@ static const char *base_name(cg_onnx_export *x, const cg_onnx_tensor *t) {
 }
 
 /* What makes two initializers the same. */
-static const char *key_of(cg_onnx_export *x, const cg_onnx_tensor *t) {
+static const char *key_of(cg_onnx_export *x, const cg_onnx_ref *t) {
     char text[400];
     int at =
         snprintf(text, sizeof text, "store %d %d", t->value ? t->value->id : -1, (int)t->dtype);
@@ -113,18 +112,17 @@ static const char *key_of(cg_onnx_export *x, const cg_onnx_tensor *t) {
     return cg_onnx_format(x, "%s %llx", text, (unsigned long long)h);
 }
 
-/* --- storing
- * --------------------------------------------------------------------------------------------- */
+/* --- storing ---------------------------------------------------------------------------------- */
 
 /* Matrices are stored as the caller says; vectors, among them a matrix of one row, are not. */
-static cg_dtype stored_type(const cg_onnx_export *x, const cg_onnx_tensor *t) {
+static cg_dtype stored_type(const cg_onnx_export *x, const cg_onnx_ref *t) {
     int wide = 0;
     for (int i = 0; i < t->n_from; i++) wide += t->from[i] > 1;
     if (t->dtype != CG_F32) return t->dtype == CG_I32 ? CG_I64 : t->dtype;
     return wide > 1 && t->value && root(t->value) ? x->weights : CG_F32;
 }
 
-static cg_onnx_initializer *store(cg_onnx_export *x, cg_onnx_tensor *t) {
+static cg_onnx_initializer *store(cg_onnx_export *x, cg_onnx_ref *t) {
     cg_onnx_initializer *i = cg_onnx_alloc(x, sizeof *i);
     if (!i) return NULL;
     const char *base = base_name(x, t);
@@ -146,7 +144,7 @@ static cg_onnx_initializer *store(cg_onnx_export *x, cg_onnx_tensor *t) {
 /* A weight that is stored in half is widened when the file is loaded. */
 static const char *widened(cg_onnx_export *x, const char *name) {
     enum { FLOAT = CG_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT };
-    cg_onnx_tensor half = {.name = name};
+    cg_onnx_ref half = {.name = name};
     const char *path = x->path, *result = NULL;
     x->path = name;
     cg_onnx_append(x, &(cg_onnx_node){"Cast", 1, {&half}, {CG_ONNX_INT("to", FLOAT)}}, 1, &result);
@@ -154,10 +152,10 @@ static const char *widened(cg_onnx_export *x, const char *name) {
     return result;
 }
 
-const char *cg_onnx_store(cg_onnx_export *x, cg_onnx_tensor *t) {
+const char *cg_onnx_store(cg_onnx_export *x, cg_onnx_ref *t) {
     const char *key = key_of(x, t), *name = cg_onnx_lookup(&x->made, key);
     if (name || !key) return name;
-    cg_onnx_tensor *own = cg_onnx_copy(x, t);
+    cg_onnx_ref *own = cg_onnx_copy(x, t);
     cg_onnx_initializer *i = own ? store(x, own) : NULL;
     if (!i) return NULL;
     name = i->name;
@@ -169,15 +167,15 @@ const char *cg_onnx_store(cg_onnx_export *x, cg_onnx_tensor *t) {
 }
 
 /* 0, 1, … as numbers, or where their count is not known as a node. */
-static const char *count_up(cg_onnx_export *x, const cg_onnx_tensor *t) {
+static const char *count_up(cg_onnx_export *x, const cg_onnx_ref *t) {
     cg_onnx_size n = t->dim[t->n - 1].size;
     if (cg_onnx_is_fixed(n)) {
         int64_t *row = cg_onnx_alloc(x, (size_t)n.factor * sizeof *row);
         for (int64_t i = 0; row && i < n.factor; i++) row[i] = i;
-        cg_onnx_tensor *made = row ? cg_onnx_integers(&x->sink, n.factor, row) : NULL;
+        cg_onnx_ref *made = row ? cg_onnx_integers(&x->sink, n.factor, row) : NULL;
         return made ? cg_onnx_store(x, made) : NULL;
     }
-    cg_onnx_tensor *length = cg_onnx_shape_tensor(x, 1, &n);
+    cg_onnx_ref *length = cg_onnx_shape_tensor(x, 1, &n);
     int64_t zero = 0;
     cg_onnx_node squeeze = {"Squeeze", 2, {length, cg_onnx_integers(&x->sink, 1, &zero)}, {{0}}};
     cg_onnx_node range = {"Range",
@@ -185,11 +183,11 @@ static const char *count_up(cg_onnx_export *x, const cg_onnx_tensor *t) {
                           {cg_onnx_integer(&x->sink, 0), cg_onnx_make(&x->sink, &squeeze, 0, NULL),
                            cg_onnx_integer(&x->sink, 1)},
                           {{0}}};
-    cg_onnx_tensor *made = cg_onnx_make(&x->sink, &range, 1, &n);
+    cg_onnx_ref *made = cg_onnx_make(&x->sink, &range, 1, &n);
     return made ? made->name : NULL;
 }
 
-const char *cg_onnx_name_of(cg_onnx_export *x, cg_onnx_tensor *t) {
+const char *cg_onnx_name_of(cg_onnx_export *x, cg_onnx_ref *t) {
     if (!t->name && t->counts) t->name = count_up(x, t);
     if (!t->name && (t->value || t->data)) t->name = cg_onnx_store(x, t);
     return t->name;

@@ -4,28 +4,28 @@
 #include <string.h>
 
 /* Numbers that are there, in the first graph. */
-static int64_t numbers(const cg_onnx_export *x, const cg_onnx_tensor *t) {
+static int64_t numbers(const cg_onnx_export *x, const cg_onnx_ref *t) {
     int64_t n = 1;
     for (int i = 0; i < t->n; i++)
         if (t->dim[i].repeat == CG_ONNX_WHOLE) n *= cg_onnx_number(x, t->dim[i].size);
     return n;
 }
 
-static int parts(const cg_onnx_tensor *t, int axis) {
+static int parts(const cg_onnx_ref *t, int axis) {
     int n = 0;
     for (int i = 0; i < t->n; i++) n += t->dim[i].axis == axis;
     return n;
 }
 
 /* The k-th part of an axis. */
-static const cg_onnx_dim *part(const cg_onnx_tensor *t, int axis, int k) {
+static const cg_onnx_dim *part(const cg_onnx_ref *t, int axis, int k) {
     for (int i = 0; i < t->n; i++)
         if (t->dim[i].axis == axis && k-- == 0) return &t->dim[i];
     return NULL;
 }
 
 /* Are t's axes, but those of 1, cut as lead's are? */
-static int cut_alike(const cg_onnx_tensor *t, const cg_onnx_tensor *lead, int shift) {
+static int cut_alike(const cg_onnx_ref *t, const cg_onnx_ref *lead, int shift) {
     for (int a = 0; a < t->rank; a++) {
         if (cg_onnx_is(cg_onnx_axis_size(t, a), 1)) continue;
         int n = parts(t, a);
@@ -36,7 +36,7 @@ static int cut_alike(const cg_onnx_tensor *t, const cg_onnx_tensor *lead, int sh
     return 1;
 }
 
-static int is_repeated(const cg_onnx_tensor *t) {
+static int is_repeated(const cg_onnx_ref *t) {
     for (int i = 0; i < t->n; i++)
         if (t->dim[i].repeat != CG_ONNX_WHOLE) return 1;
     return 0;
@@ -44,7 +44,7 @@ static int is_repeated(const cg_onnx_tensor *t) {
 
 /* t, cut as lead is, in lead's order, ones where it has none, those in front left out. Axes are
  * the result's from here on. */
-static cg_onnx_tensor *conform(cg_onnx_export *x, cg_onnx_tensor *t, const cg_onnx_tensor *lead) {
+static cg_onnx_ref *conform(cg_onnx_export *x, cg_onnx_ref *t, const cg_onnx_ref *lead) {
     int shift = lead->rank - t->rank, n = 0, seen[CG_MAX_RANK + 4] = {0};
     cg_onnx_dim dim[CG_ONNX_RANK];
     for (int i = 0; i < lead->n; i++) {
@@ -61,7 +61,7 @@ static cg_onnx_tensor *conform(cg_onnx_export *x, cg_onnx_tensor *t, const cg_on
         dim[n++] = d;
     }
     /* numbers in lead's order first: axes are renamed so that they sort so */
-    cg_onnx_tensor *r = cg_onnx_copy(x, t);
+    cg_onnx_ref *r = cg_onnx_copy(x, t);
     if (!r) return NULL;
     for (int i = 0; i < t->n; i++) {
         int place = t->dim[i].axis;
@@ -82,7 +82,7 @@ static cg_onnx_tensor *conform(cg_onnx_export *x, cg_onnx_tensor *t, const cg_on
 }
 
 /* Does some axis of t repeat along one of lead? */
-static int outgrows(const cg_onnx_tensor *t, const cg_onnx_tensor *lead) {
+static int outgrows(const cg_onnx_ref *t, const cg_onnx_ref *lead) {
     int shift = lead->rank - t->rank;
     if (shift < 0) return 1;
     for (int a = 0; a < t->rank; a++)
@@ -93,8 +93,7 @@ static int outgrows(const cg_onnx_tensor *t, const cg_onnx_tensor *lead) {
 }
 
 /* Both plain, and the result's sizes by the rule of broadcasting. */
-static cg_onnx_tensor *plainly(cg_onnx_export *x, const char *op, cg_onnx_tensor *a,
-                               cg_onnx_tensor *b) {
+static cg_onnx_ref *plainly(cg_onnx_export *x, const char *op, cg_onnx_ref *a, cg_onnx_ref *b) {
     cg_onnx_node n = {op, 2, {cg_onnx_plain(&x->sink, a), cg_onnx_plain(&x->sink, b)}, {{0}}};
     int rank = a->rank > b->rank ? a->rank : b->rank;
     cg_onnx_size size[CG_ONNX_RANK];
@@ -106,15 +105,14 @@ static cg_onnx_tensor *plainly(cg_onnx_export *x, const char *op, cg_onnx_tensor
     return cg_onnx_make(&x->sink, &n, rank, size);
 }
 
-cg_onnx_tensor *cg_onnx_form_binary(cg_onnx_sink *s, const char *op, cg_onnx_tensor *a,
-                                    cg_onnx_tensor *b) {
+cg_onnx_ref *cg_onnx_form_binary(cg_onnx_sink *s, const char *op, cg_onnx_ref *a, cg_onnx_ref *b) {
     cg_onnx_export *x = cg_onnx_of(s);
     if (!a || !b) return NULL;
     if (a->within.factor) a = cg_onnx_rows_absolute(x, a);
     if (b->within.factor) b = cg_onnx_rows_absolute(x, b);
     if (!a || !b) return NULL;
     int a_leads = a->rank != b->rank ? a->rank > b->rank : numbers(x, a) >= numbers(x, b);
-    cg_onnx_tensor *lead = a_leads ? a : b, *other = a_leads ? b : a;
+    cg_onnx_ref *lead = a_leads ? a : b, *other = a_leads ? b : a;
     if (outgrows(other, lead)) return plainly(x, op, a, b);
     if (!cut_alike(other, lead, lead->rank - other->rank)) {
         if (is_repeated(other) || is_repeated(lead)) return plainly(x, op, a, b);
@@ -134,7 +132,7 @@ cg_onnx_tensor *cg_onnx_form_binary(cg_onnx_sink *s, const char *op, cg_onnx_ten
     return cg_onnx_result(x, &n, lead->rank, lead->n, dim);
 }
 
-cg_onnx_tensor *cg_onnx_form_product(cg_onnx_sink *s, cg_onnx_tensor *a, cg_onnx_tensor *matrix) {
+cg_onnx_ref *cg_onnx_form_product(cg_onnx_sink *s, cg_onnx_ref *a, cg_onnx_ref *matrix) {
     cg_onnx_export *x = cg_onnx_of(s);
     a = cg_onnx_rows(s, a);
     matrix = cg_onnx_plain(s, matrix);
@@ -148,8 +146,8 @@ cg_onnx_tensor *cg_onnx_form_product(cg_onnx_sink *s, cg_onnx_tensor *a, cg_onnx
 
 /* The file's dimensions that are parts of these axes. From opset 18 on they are an operand, of
  * ReduceSum since 13. */
-cg_onnx_tensor *cg_onnx_form_reduce(cg_onnx_sink *s, const char *op, cg_onnx_tensor *t,
-                                    const cg_shape *axes, int keep) {
+cg_onnx_ref *cg_onnx_form_reduce(cg_onnx_sink *s, const char *op, cg_onnx_ref *t,
+                                 const cg_shape *axes, int keep) {
     cg_onnx_export *x = cg_onnx_of(s);
     t = cg_onnx_expand(x, t);
     if (!t || axes->rank == 0) return t; /* there, no axis means all */

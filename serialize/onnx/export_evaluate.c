@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- computing a value
- * ------------------------------------------------------------------------------------ */
+/* --- computing a value ------------------------------------------------------------------------ */
 
 /* v in a graph of its own, with all that it is made of; made[] by the first graph's numbers. */
 static cg_value *clone(cg_graph *to, const cg_value *v, cg_value **made) {
@@ -63,8 +62,7 @@ cg_status cg_onnx_evaluate(cg_context *ctx, const cg_graph *g, const cg_value *v
     return s;
 }
 
-/* --- as the file has it
- * ------------------------------------------------------------------------------------ */
+/* --- as the file has it ----------------------------------------------------------------------- */
 
 /* Round to nearest, ties to even; what is too large becomes infinite, NaN stays NaN. */
 static uint16_t half(float f) {

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-cg_onnx_tensor *cg_onnx_copy(cg_onnx_export *x, const cg_onnx_tensor *t) {
-    cg_onnx_tensor *c = t ? cg_onnx_alloc(x, sizeof *c) : NULL;
+cg_onnx_ref *cg_onnx_copy(cg_onnx_export *x, const cg_onnx_ref *t) {
+    cg_onnx_ref *c = t ? cg_onnx_alloc(x, sizeof *c) : NULL;
     if (c) *c = *t;
     return c;
 }
 
-cg_onnx_size cg_onnx_axis_size(const cg_onnx_tensor *t, int axis) {
+cg_onnx_size cg_onnx_axis_size(const cg_onnx_ref *t, int axis) {
     cg_onnx_size size = cg_onnx_fixed(1);
     for (int i = 0; i < t->n; i++)
         if (t->dim[i].axis == axis) size = cg_onnx_times(size, t->dim[i].size);
@@ -24,41 +24,40 @@ static cg_onnx_size there(const cg_onnx_dim *d) {
 }
 
 /* The dimensions that are there at all. */
-static int present(const cg_onnx_tensor *t, cg_onnx_size *size) {
+static int present(const cg_onnx_ref *t, cg_onnx_size *size) {
     int n = 0;
     for (int i = 0; i < t->n; i++)
         if (t->dim[i].repeat != CG_ONNX_ABSENT) size[n++] = there(&t->dim[i]);
     return n;
 }
 
-/* --- shapes as tensors
- * ------------------------------------------------------------------------------ */
+/* --- shapes as tensors ------------------------------------------------------------------------ */
 
-cg_onnx_tensor *cg_onnx_symbol_tensor(cg_onnx_export *x, int symbol) {
+cg_onnx_ref *cg_onnx_symbol_tensor(cg_onnx_export *x, int symbol) {
     const cg_onnx_symbol *s = &x->symbol[symbol];
     cg_onnx_node shape = {
         "Shape", 1, {s->input}, {CG_ONNX_INT("start", s->axis), CG_ONNX_INT("end", s->axis + 1)}};
     const char *path = x->path;
     x->path = s->name;
-    cg_onnx_tensor *t = cg_onnx_make(&x->sink, &shape, 1, (cg_onnx_size[]){cg_onnx_fixed(1)});
+    cg_onnx_ref *t = cg_onnx_make(&x->sink, &shape, 1, (cg_onnx_size[]){cg_onnx_fixed(1)});
     x->path = path;
     return t;
 }
 
 /* One size as i64 [1]. */
-static cg_onnx_tensor *size_tensor(cg_onnx_export *x, cg_onnx_size size) {
-    cg_onnx_tensor *t = NULL;
+static cg_onnx_ref *size_tensor(cg_onnx_export *x, cg_onnx_size size) {
+    cg_onnx_ref *t = NULL;
     for (int i = 0; i < CG_ONNX_SYMBOLS; i++)
         for (int k = 0; k < size.power[i]; k++) {
-            cg_onnx_tensor *symbol = cg_onnx_symbol_tensor(x, i);
+            cg_onnx_ref *symbol = cg_onnx_symbol_tensor(x, i);
             t = t ? cg_onnx_binary(&x->sink, "Mul", t, symbol) : symbol;
         }
     if (t && size.factor == 1) return t;
-    cg_onnx_tensor *factor = cg_onnx_integers(&x->sink, 1, &size.factor);
+    cg_onnx_ref *factor = cg_onnx_integers(&x->sink, 1, &size.factor);
     return t ? cg_onnx_binary(&x->sink, "Mul", t, factor) : factor;
 }
 
-cg_onnx_tensor *cg_onnx_shape_tensor(cg_onnx_export *x, int n, const cg_onnx_size *size) {
+cg_onnx_ref *cg_onnx_shape_tensor(cg_onnx_export *x, int n, const cg_onnx_size *size) {
     int64_t number[CG_ONNX_RANK];
     int fixed = 1;
     for (int i = 0; i < n; i++) {
@@ -80,17 +79,16 @@ cg_onnx_tensor *cg_onnx_shape_tensor(cg_onnx_export *x, int n, const cg_onnx_siz
     return cg_onnx_make(&x->sink, &concat, 1, (cg_onnx_size[]){cg_onnx_fixed(n)});
 }
 
-/* --- nodes that change the form
- * ---------------------------------------------------------------------- */
+/* --- nodes that change the form --------------------------------------------------------------- */
 
 /* Without optimization what is known stays as it is stored, and nodes change it. */
-static int on_paper(const cg_onnx_export *x, const cg_onnx_tensor *t) {
+static int on_paper(const cg_onnx_export *x, const cg_onnx_ref *t) {
     return !t->name && (t->value || t->data) && (x->optimize || t->data);
 }
 
 /* The numbers of Reshape's second operand: 0 for a size that stays, one -1 for one that follows. */
-static cg_onnx_tensor *target(cg_onnx_export *x, int n_from, const cg_onnx_size *from, int n,
-                              const cg_onnx_size *to) {
+static cg_onnx_ref *target(cg_onnx_export *x, int n_from, const cg_onnx_size *from, int n,
+                           const cg_onnx_size *to) {
     int64_t number[CG_ONNX_RANK];
     int open = 0;
     for (int i = 0; i < n; i++) {
@@ -102,9 +100,9 @@ static cg_onnx_tensor *target(cg_onnx_export *x, int n_from, const cg_onnx_size 
     return open > 1 ? cg_onnx_shape_tensor(x, n, to) : cg_onnx_integers(&x->sink, n, number);
 }
 
-cg_onnx_tensor *cg_onnx_redim(cg_onnx_export *x, cg_onnx_tensor *t, int n, const cg_onnx_dim *dim) {
+cg_onnx_ref *cg_onnx_redim(cg_onnx_export *x, cg_onnx_ref *t, int n, const cg_onnx_dim *dim) {
     cg_onnx_size from[CG_ONNX_RANK], to[CG_ONNX_RANK];
-    cg_onnx_tensor *r = cg_onnx_copy(x, t);
+    cg_onnx_ref *r = cg_onnx_copy(x, t);
     if (!r) return NULL;
     int n_from = present(t, from);
     r->n = n;
@@ -127,8 +125,8 @@ cg_onnx_tensor *cg_onnx_redim(cg_onnx_export *x, cg_onnx_tensor *t, int n, const
     return cg_onnx_result(x, &reshape, t->rank, n, dim);
 }
 
-static cg_onnx_tensor *permute(cg_onnx_export *x, cg_onnx_tensor *t, const int *order) {
-    cg_onnx_tensor *r = cg_onnx_copy(x, t);
+static cg_onnx_ref *permute(cg_onnx_export *x, cg_onnx_ref *t, const int *order) {
+    cg_onnx_ref *r = cg_onnx_copy(x, t);
     if (!r) return NULL;
     for (int i = 0; i < t->n; i++) r->dim[i] = t->dim[order[i]];
     if (on_paper(x, t) && t->n_from == t->n) {
@@ -145,7 +143,7 @@ static cg_onnx_tensor *permute(cg_onnx_export *x, cg_onnx_tensor *t, const int *
     return cg_onnx_result(x, &transpose, t->rank, t->n, r->dim);
 }
 
-cg_onnx_tensor *cg_onnx_expand(cg_onnx_export *x, cg_onnx_tensor *t) {
+cg_onnx_ref *cg_onnx_expand(cg_onnx_export *x, cg_onnx_ref *t) {
     int any = 0;
     cg_onnx_size size[CG_ONNX_RANK];
     for (int i = 0; t && i < t->n; i++) {
@@ -165,7 +163,7 @@ cg_onnx_tensor *cg_onnx_expand(cg_onnx_export *x, cg_onnx_tensor *t) {
 }
 
 /* Dimensions sorted by axis. A 1 moves without moving any number. */
-cg_onnx_tensor *cg_onnx_order(cg_onnx_export *x, cg_onnx_tensor *t) {
+cg_onnx_ref *cg_onnx_order(cg_onnx_export *x, cg_onnx_ref *t) {
     int order[CG_ONNX_RANK], n = 0, moved = 0, last = -1, moves_numbers = 0, absent = 0;
     cg_onnx_dim dim[CG_ONNX_RANK];
     if (!t) return NULL;
@@ -186,7 +184,7 @@ cg_onnx_tensor *cg_onnx_order(cg_onnx_export *x, cg_onnx_tensor *t) {
 }
 
 /* The parts of an axis (of each, where axis is -1) become one dimension. */
-static cg_onnx_tensor *merge(cg_onnx_export *x, cg_onnx_tensor *t, int axis) {
+static cg_onnx_ref *merge(cg_onnx_export *x, cg_onnx_ref *t, int axis) {
     cg_onnx_dim dim[CG_ONNX_RANK];
     int n = 0;
     if (!t) return NULL;
@@ -200,16 +198,15 @@ static cg_onnx_tensor *merge(cg_onnx_export *x, cg_onnx_tensor *t, int axis) {
     return n == t->n ? t : cg_onnx_redim(x, t, n, dim);
 }
 
-/* --- the forms
- * ---------------------------------------------------------------------------------------- */
+/* --- the forms -------------------------------------------------------------------------------- */
 
-cg_onnx_tensor *cg_onnx_form_plain(cg_onnx_sink *s, cg_onnx_tensor *t) {
+cg_onnx_ref *cg_onnx_form_plain(cg_onnx_sink *s, cg_onnx_ref *t) {
     cg_onnx_export *x = cg_onnx_of(s);
     if (t && t->within.factor) t = cg_onnx_rows_absolute(x, t);
     return merge(x, cg_onnx_order(x, cg_onnx_expand(x, t)), -1);
 }
 
-cg_onnx_tensor *cg_onnx_form_rows(cg_onnx_sink *s, cg_onnx_tensor *t) {
+cg_onnx_ref *cg_onnx_form_rows(cg_onnx_sink *s, cg_onnx_ref *t) {
     cg_onnx_export *x = cg_onnx_of(s);
     if (!t) return NULL;
     int parts = 0, at_end = 1, repeated = 0;
@@ -224,7 +221,7 @@ cg_onnx_tensor *cg_onnx_form_rows(cg_onnx_sink *s, cg_onnx_tensor *t) {
     return merge(x, t, t ? t->rank - 1 : 0);
 }
 
-cg_onnx_tensor *cg_onnx_form_pictures(cg_onnx_sink *s, cg_onnx_tensor *t) {
+cg_onnx_ref *cg_onnx_form_pictures(cg_onnx_sink *s, cg_onnx_ref *t) {
     static const int wanted[] = {0, 3, 1, 2};
     int is = t && t->n == 4;
     for (int i = 0; is && i < 4; i++)
@@ -234,17 +231,17 @@ cg_onnx_tensor *cg_onnx_form_pictures(cg_onnx_sink *s, cg_onnx_tensor *t) {
     return t ? permute(cg_onnx_of(s), t, wanted) : NULL;
 }
 
-cg_onnx_tensor *cg_onnx_form_transpose(cg_onnx_sink *s, cg_onnx_tensor *t, const cg_shape *axes) {
-    cg_onnx_tensor *r = cg_onnx_copy(cg_onnx_of(s), t);
+cg_onnx_ref *cg_onnx_form_transpose(cg_onnx_sink *s, cg_onnx_ref *t, const cg_shape *axes) {
+    cg_onnx_ref *r = cg_onnx_copy(cg_onnx_of(s), t);
     for (int i = 0; r && i < t->n; i++)
         for (int a = 0; a < axes->rank; a++)
             if (axes->dim[a] == t->dim[i].axis) r->dim[i].axis = a;
     return r;
 }
 
-cg_onnx_tensor *cg_onnx_form_repeat(cg_onnx_sink *s, cg_onnx_tensor *t, int rank,
-                                    const cg_onnx_size *size) {
-    cg_onnx_tensor *r = cg_onnx_copy(cg_onnx_of(s), t);
+cg_onnx_ref *cg_onnx_form_repeat(cg_onnx_sink *s, cg_onnx_ref *t, int rank,
+                                 const cg_onnx_size *size) {
+    cg_onnx_ref *r = cg_onnx_copy(cg_onnx_of(s), t);
     if (!r) return NULL;
     int added = rank - t->rank;
     r->rank = rank;
@@ -261,12 +258,11 @@ cg_onnx_tensor *cg_onnx_form_repeat(cg_onnx_sink *s, cg_onnx_tensor *t, int rank
     return r;
 }
 
-/* --- reshape
- * ------------------------------------------------------------------------------------------ */
+/* --- reshape ---------------------------------------------------------------------------------- */
 
 /* Both shapes cut as finely as either: the dimensions of the result, last first. Returns their
  * number; 0: a cut goes through what is no multiple; -1: through what is repeated. */
-static int refine(const cg_onnx_tensor *t, int rank, const cg_onnx_size *size, cg_onnx_dim *dim) {
+static int refine(const cg_onnx_ref *t, int rank, const cg_onnx_size *size, cg_onnx_dim *dim) {
     int n = 0, i = t->n - 1, j = rank - 1, whole = 1;
     cg_onnx_size a = i >= 0 ? t->dim[i].size : cg_onnx_fixed(1), b = size[j < 0 ? 0 : j], rest;
     int begun = 0; /* of axis j something has been taken */
@@ -326,21 +322,21 @@ static int is_sound(const cg_onnx_dim *dim, int n) {
     return 1;
 }
 
-static int is_same(const cg_onnx_tensor *t, const cg_onnx_dim *dim, int n) {
+static int is_same(const cg_onnx_ref *t, const cg_onnx_dim *dim, int n) {
     int same = n == t->n;
     for (int i = 0; same && i < n; i++)
         same = cg_onnx_same(there(&dim[i]), there(&t->dim[i])) && dim[i].repeat == t->dim[i].repeat;
     return same;
 }
 
-static cg_onnx_tensor *relabelled(cg_onnx_export *x, cg_onnx_tensor *t, int rank) {
-    cg_onnx_tensor *r = cg_onnx_copy(x, t);
+static cg_onnx_ref *relabelled(cg_onnx_export *x, cg_onnx_ref *t, int rank) {
+    cg_onnx_ref *r = cg_onnx_copy(x, t);
     if (r) r->rank = rank;
     return r;
 }
 
-cg_onnx_tensor *cg_onnx_form_reshape(cg_onnx_sink *s, cg_onnx_tensor *t, int rank,
-                                     const cg_onnx_size *size) {
+cg_onnx_ref *cg_onnx_form_reshape(cg_onnx_sink *s, cg_onnx_ref *t, int rank,
+                                  const cg_onnx_size *size) {
     cg_onnx_export *x = cg_onnx_of(s);
     cg_onnx_dim back[CG_ONNX_RANK], dim[CG_ONNX_RANK];
     if (t && t->within.factor) t = cg_onnx_rows_absolute(x, t);

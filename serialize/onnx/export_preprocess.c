@@ -13,76 +13,71 @@ enum {
 };
 
 /* Sizes of pictures are nobody's symbols here: these tensors have a name alone. */
-static cg_onnx_tensor *add(cg_onnx_export *x, const cg_onnx_node *n) {
+static cg_onnx_ref *add(cg_onnx_export *x, const cg_onnx_node *n) {
     return cg_onnx_result(x, n, 0, 0, (cg_onnx_dim[1]){{{0}, 0, CG_ONNX_WHOLE}});
 }
 
-static cg_onnx_tensor *add2(cg_onnx_export *x, const char *op, cg_onnx_tensor *a,
-                            cg_onnx_tensor *b) {
+static cg_onnx_ref *add2(cg_onnx_export *x, const char *op, cg_onnx_ref *a, cg_onnx_ref *b) {
     return add(x, &(cg_onnx_node){op, 2, {a, b}, {{0}}});
 }
 
-static cg_onnx_tensor *cast(cg_onnx_export *x, cg_onnx_tensor *t, int type) {
+static cg_onnx_ref *cast(cg_onnx_export *x, cg_onnx_ref *t, int type) {
     return add(x, &(cg_onnx_node){"Cast", 1, {t}, {CG_ONNX_INT("to", type)}});
 }
 
-static cg_onnx_tensor *whole(cg_onnx_export *x, int64_t n) {
+static cg_onnx_ref *whole(cg_onnx_export *x, int64_t n) {
     return cg_onnx_integers(&x->sink, 1, &n);
 }
 
 /* Numbers for each channel, [3, 1, 1]. */
-static cg_onnx_tensor *channels(cg_onnx_export *x, const float *v) {
+static cg_onnx_ref *channels(cg_onnx_export *x, const float *v) {
     return cg_onnx_constant_tensor(&x->sink, CG_F32, &CG_SHAPE(3, 1, 1), v);
 }
 
-/* --- sizes
- * --------------------------------------------------------------------------------------------- */
+/* --- sizes ------------------------------------------------------------------------------------ */
 
 typedef struct sides {
-    cg_onnx_tensor *height, *width; /* i64 [1] */
+    cg_onnx_ref *height, *width; /* i64 [1] */
 } sides;
 
-static cg_onnx_tensor *side(cg_onnx_export *x, cg_onnx_tensor *pixels, int axis) {
+static cg_onnx_ref *side(cg_onnx_export *x, cg_onnx_ref *pixels, int axis) {
     return add(
         x, &(cg_onnx_node){
                "Shape", 1, {pixels}, {CG_ONNX_INT("start", axis), CG_ONNX_INT("end", axis + 1)}});
 }
 
 /* in · size / short, rounded down: the short side itself becomes size. */
-static cg_onnx_tensor *cropped(cg_onnx_export *x, cg_onnx_tensor *in, cg_onnx_tensor *shortest,
-                               int size) {
+static cg_onnx_ref *cropped(cg_onnx_export *x, cg_onnx_ref *in, cg_onnx_ref *shortest, int size) {
     return add2(x, "Div", add2(x, "Mul", in, whole(x, size)), shortest);
 }
 
 /* in / (long / size), rounded to the nearest, even of two, but 1 at least. */
-static cg_onnx_tensor *fitted(cg_onnx_export *x, cg_onnx_tensor *in, cg_onnx_tensor *longest,
-                              int size) {
-    cg_onnx_tensor *ratio =
-        add2(x, "Div", cast(x, longest, DOUBLE), cast(x, whole(x, size), DOUBLE));
-    cg_onnx_tensor *full = add2(x, "Div", cast(x, in, DOUBLE), ratio);
+static cg_onnx_ref *fitted(cg_onnx_export *x, cg_onnx_ref *in, cg_onnx_ref *longest, int size) {
+    cg_onnx_ref *ratio = add2(x, "Div", cast(x, longest, DOUBLE), cast(x, whole(x, size), DOUBLE));
+    cg_onnx_ref *full = add2(x, "Div", cast(x, in, DOUBLE), ratio);
     full = add(x, &(cg_onnx_node){"Round", 1, {full}, {{0}}});
     return add2(x, "Max", cast(x, full, INT64), whole(x, 1));
 }
 
-static sides sides_of(cg_onnx_export *x, sides in, const cg_preprocess *p) {
+static sides sides_of(cg_onnx_export *x, cg_onnx_ref *pixels, const cg_preprocess *p) {
     if (p->resize_mode == CG_RESIZE_SQUASH) return (sides){whole(x, p->size), whole(x, p->size)};
+    sides in = {side(x, pixels, 1), side(x, pixels, 2)};
     if (p->resize_mode == CG_RESIZE_SHORTEST) {
-        cg_onnx_tensor *shortest = add2(x, "Min", in.height, in.width);
+        cg_onnx_ref *shortest = add2(x, "Min", in.height, in.width);
         return (sides){cropped(x, in.height, shortest, p->size),
                        cropped(x, in.width, shortest, p->size)};
     }
-    cg_onnx_tensor *longest = add2(x, "Max", in.height, in.width);
+    cg_onnx_ref *longest = add2(x, "Max", in.height, in.width);
     return (sides){fitted(x, in.height, longest, p->size), fitted(x, in.width, longest, p->size)};
 }
 
-/* --- pixels
- * -------------------------------------------------------------------------------------------- */
+/* --- pixels ----------------------------------------------------------------------------------- */
 
 /* One axis to a size, in whole numbers of a byte. */
-static cg_onnx_tensor *resize(cg_onnx_export *x, cg_onnx_tensor *t, int axis, cg_onnx_tensor *to,
-                              cg_interpolation filter) {
+static cg_onnx_ref *resize(cg_onnx_export *x, cg_onnx_ref *t, int axis, cg_onnx_ref *to,
+                           cg_interpolation filter) {
     cg_onnx_sink *s = &x->sink;
-    cg_onnx_tensor none = {.name = ""};
+    cg_onnx_ref none = {.name = ""};
     cg_onnx_node n = {"Resize",
                       4,
                       {t, &none, &none, to},
@@ -100,27 +95,25 @@ static cg_onnx_tensor *resize(cg_onnx_export *x, cg_onnx_tensor *t, int axis, cg
 }
 
 /* Half of what is left over, to even of two. */
-static cg_onnx_tensor *half(cg_onnx_export *x, cg_onnx_tensor *n, const char *rounding) {
+static cg_onnx_ref *half(cg_onnx_export *x, cg_onnx_ref *n, const char *rounding) {
     n = add2(x, "Mul", cast(x, n, FLOAT), cg_onnx_scalar(&x->sink, 0.5f));
     return cast(x, add(x, &(cg_onnx_node){rounding, 1, {n}, {{0}}}), INT64);
 }
 
-static cg_onnx_tensor *crop(cg_onnx_export *x, cg_onnx_tensor *t, int axis, cg_onnx_tensor *full,
-                            int size) {
-    cg_onnx_tensor *start = half(x, add2(x, "Sub", full, whole(x, size)), "Round");
-    cg_onnx_tensor *end = add2(x, "Add", start, whole(x, size));
+static cg_onnx_ref *crop(cg_onnx_export *x, cg_onnx_ref *t, int axis, cg_onnx_ref *full, int size) {
+    cg_onnx_ref *start = half(x, add2(x, "Sub", full, whole(x, size)), "Round");
+    cg_onnx_ref *end = add2(x, "Add", start, whole(x, size));
     return add(x, &(cg_onnx_node){"Slice", 4, {t, start, end, whole(x, axis)}, {{0}}});
 }
 
 /* The picture in the middle of the square, an odd pixel to the right and below. What is padded is
  * its difference from the fill colour, so that zeros can stand for it. */
-static cg_onnx_tensor *pad(cg_onnx_export *x, cg_onnx_tensor *t, sides full,
-                           const cg_preprocess *p) {
+static cg_onnx_ref *pad(cg_onnx_export *x, cg_onnx_ref *t, sides full, const cg_preprocess *p) {
     float fill[3] = {p->fill[0], p->fill[1], p->fill[2]};
-    cg_onnx_tensor *size = whole(x, p->size);
-    cg_onnx_tensor *down = add2(x, "Sub", size, full.height);
-    cg_onnx_tensor *across = add2(x, "Sub", size, full.width);
-    cg_onnx_tensor *top = half(x, down, "Floor"), *left = half(x, across, "Floor");
+    cg_onnx_ref *size = whole(x, p->size);
+    cg_onnx_ref *down = add2(x, "Sub", size, full.height);
+    cg_onnx_ref *across = add2(x, "Sub", size, full.width);
+    cg_onnx_ref *top = half(x, down, "Floor"), *left = half(x, across, "Floor");
     cg_onnx_node pads = {"Concat",
                          4,
                          {top, left, add2(x, "Sub", down, top), add2(x, "Sub", across, left)},
@@ -135,23 +128,22 @@ static cg_onnx_tensor *pad(cg_onnx_export *x, cg_onnx_tensor *t, sides full,
     return add2(x, "Add", t, channels(x, fill));
 }
 
-static cg_onnx_tensor *normalise(cg_onnx_export *x, cg_onnx_tensor *t, const cg_preprocess *p) {
+static cg_onnx_ref *normalise(cg_onnx_export *x, cg_onnx_ref *t, const cg_preprocess *p) {
     t = add2(x, "Div", t, cg_onnx_scalar(&x->sink, 255));
     t = add2(x, "Sub", t, channels(x, p->mean));
     return add2(x, "Div", t, channels(x, p->std));
 }
 
-/* --- the input
- * ------------------------------------------------------------------------------------------ */
+/* --- the input -------------------------------------------------------------------------------- */
 
-static cg_onnx_tensor *pixels_input(cg_onnx_export *x, cg_onnx_size batch) {
+static cg_onnx_ref *pixels_input(cg_onnx_export *x, cg_onnx_size batch) {
     const char *const name[] = {"height", "width"};
     cg_onnx_size one = cg_onnx_fixed(1);
     cg_onnx_dim dim[] = {{batch, 0, CG_ONNX_WHOLE},
                          {one, 1, CG_ONNX_WHOLE},
                          {one, 2, CG_ONNX_WHOLE},
                          {cg_onnx_fixed(3), 3, CG_ONNX_WHOLE}};
-    cg_onnx_tensor *t = cg_onnx_input(x, "pixels", UINT8, 4, dim);
+    cg_onnx_ref *t = cg_onnx_input(x, "pixels", UINT8, 4, dim);
     if (!t || x->status != CG_OK) return NULL;
     for (int i = 0; i < 2; i++) { /* any */
         CgOnnx__TensorShapeProto__Dimension *d =
@@ -162,15 +154,15 @@ static cg_onnx_tensor *pixels_input(cg_onnx_export *x, cg_onnx_size batch) {
     return t;
 }
 
-cg_onnx_tensor *cg_onnx_preprocessed(cg_onnx_export *x, const cg_value *image,
-                                     const cg_preprocess *p) {
+cg_onnx_ref *cg_onnx_preprocessed(cg_onnx_export *x, const cg_value *image,
+                                  const cg_preprocess *p) {
     cg_onnx_size batch = cg_onnx_size_of(&x->sink, image, 0), size = cg_onnx_fixed(p->size);
-    cg_onnx_tensor *pixels = pixels_input(x, batch);
+    cg_onnx_ref *pixels = pixels_input(x, batch);
     x->path = "preprocess";
-    sides in = {side(x, pixels, 1), side(x, pixels, 2)}, full = sides_of(x, in, p);
+    sides full = sides_of(x, pixels, p);
     cg_onnx_node nchw = {
         "Transpose", 1, {cast(x, pixels, FLOAT)}, {CG_ONNX_INTS("perm", 0, 3, 1, 2)}};
-    cg_onnx_tensor *t = resize(x, add(x, &nchw), COLUMNS, full.width, p->interpolation);
+    cg_onnx_ref *t = resize(x, add(x, &nchw), COLUMNS, full.width, p->interpolation);
     if (p->resize_mode == CG_RESIZE_SHORTEST) t = crop(x, t, COLUMNS, full.width, p->size);
     t = resize(x, t, ROWS, full.height, p->interpolation);
     if (p->resize_mode == CG_RESIZE_SHORTEST) t = crop(x, t, ROWS, full.height, p->size);

@@ -6,7 +6,6 @@
 
 /* The input pixels, u8 [batch, height, width, 3], and what makes of it the value `image`, f32
  * [batch, size, size, 3], held as [batch, 3, size, size]. */
-cg_onnx_tensor *cg_onnx_preprocessed(cg_onnx_export *x, const cg_value *image,
-                                     const cg_preprocess *p);
+cg_onnx_ref *cg_onnx_preprocessed(cg_onnx_export *x, const cg_value *image, const cg_preprocess *p);
 
 #endif

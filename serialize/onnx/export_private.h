@@ -24,7 +24,7 @@ typedef struct cg_onnx_dim {
 } cg_onnx_dim;
 
 /* The dimensions stand in the file's order; parts of one axis follow one another. */
-struct cg_onnx_tensor {
+struct cg_onnx_ref {
     const char *name; /* in the file; NULL: not in it yet, of what is known at export */
     int rank;         /* of the value */
     int n;
@@ -47,8 +47,8 @@ struct cg_onnx_tensor {
 typedef struct cg_onnx_initializer cg_onnx_initializer;
 struct cg_onnx_initializer {
     const char *name;
-    const cg_onnx_tensor *t; /* where its numbers come from */
-    cg_dtype stored;         /* as which type */
+    const cg_onnx_ref *t; /* where its numbers come from */
+    cg_dtype stored;      /* as which type */
     int rank;
     int64_t dim[CG_ONNX_RANK];
     size_t bytes; /* stored */
@@ -73,7 +73,7 @@ typedef struct cg_onnx_symbol {
     const char *name; /* NULL: there is none */
     int64_t base, other;
     cg_graph *graph; /* with `other` in place of `base`, all else the same */
-    cg_onnx_tensor *input;
+    cg_onnx_ref *input;
     int axis; /* of the input in the file: its size is known from there */
 } cg_onnx_symbol;
 
@@ -86,7 +86,7 @@ typedef struct cg_onnx_export {
     cg_onnx_symbol symbol[CG_ONNX_SYMBOLS];
     int optimize;
     cg_dtype weights; /* as which type matrices are stored */
-    cg_onnx_tensor **held;
+    cg_onnx_ref **held;
     char *known; /* of each value: bit 0: from parameters and constants alone; bit 1: from constants
                     alone; bit 2: and the same whatever the symbols */
     const char *path; /* of the node under way, from which names are made */
@@ -102,8 +102,7 @@ typedef struct cg_onnx_export {
 
 enum { CG_ONNX_KNOWN = 1, CG_ONNX_CONSTANT = 2, CG_ONNX_SAME = 4 };
 
-/* --- export_sizes.c -----------------------------------------------------------------------------
- */
+/* --- export_sizes.c --------------------------------------------------------------------------- */
 
 /* Compares the graphs node by node and fills known[]. errors  CG_EUNSUPPORTED names a node */
 cg_status cg_onnx_compare(cg_onnx_export *x);
@@ -124,8 +123,7 @@ typedef struct cg_onnx_progression {
 } cg_onnx_progression;
 int cg_onnx_find_progression(cg_onnx_export *x, const cg_value *v, cg_onnx_progression *out);
 
-/* --- export_evaluate.c --------------------------------------------------------------------------
- */
+/* --- export_evaluate.c ------------------------------------------------------------------------ */
 
 /* The numbers of a value that depends on parameters and constants alone; the caller frees them. */
 cg_status cg_onnx_evaluate(cg_context *ctx, const cg_graph *g, const cg_value *v, void **out);
@@ -135,92 +133,83 @@ typedef cg_status (*cg_onnx_write_fn)(void *arg, const void *data, size_t bytes)
 cg_status cg_onnx_produce(const cg_onnx_export *x, const cg_onnx_initializer *i,
                           cg_onnx_write_fn write, void *arg);
 
-/* --- export_form.c ------------------------------------------------------------------------------
- */
+/* --- export_form.c ---------------------------------------------------------------------------- */
 
-cg_onnx_tensor *cg_onnx_copy(cg_onnx_export *x, const cg_onnx_tensor *t);
-cg_onnx_size cg_onnx_axis_size(const cg_onnx_tensor *t, int axis);
-cg_onnx_tensor *cg_onnx_form_plain(cg_onnx_sink *s, cg_onnx_tensor *t);
-cg_onnx_tensor *cg_onnx_form_rows(cg_onnx_sink *s, cg_onnx_tensor *t);
-cg_onnx_tensor *cg_onnx_form_pictures(cg_onnx_sink *s, cg_onnx_tensor *t);
-cg_onnx_tensor *cg_onnx_form_reshape(cg_onnx_sink *s, cg_onnx_tensor *t, int rank,
-                                     const cg_onnx_size *size);
-cg_onnx_tensor *cg_onnx_form_transpose(cg_onnx_sink *s, cg_onnx_tensor *t, const cg_shape *axes);
-cg_onnx_tensor *cg_onnx_form_repeat(cg_onnx_sink *s, cg_onnx_tensor *t, int rank,
-                                    const cg_onnx_size *size);
+cg_onnx_ref *cg_onnx_copy(cg_onnx_export *x, const cg_onnx_ref *t);
+cg_onnx_size cg_onnx_axis_size(const cg_onnx_ref *t, int axis);
+cg_onnx_ref *cg_onnx_form_plain(cg_onnx_sink *s, cg_onnx_ref *t);
+cg_onnx_ref *cg_onnx_form_rows(cg_onnx_sink *s, cg_onnx_ref *t);
+cg_onnx_ref *cg_onnx_form_pictures(cg_onnx_sink *s, cg_onnx_ref *t);
+cg_onnx_ref *cg_onnx_form_reshape(cg_onnx_sink *s, cg_onnx_ref *t, int rank,
+                                  const cg_onnx_size *size);
+cg_onnx_ref *cg_onnx_form_transpose(cg_onnx_sink *s, cg_onnx_ref *t, const cg_shape *axes);
+cg_onnx_ref *cg_onnx_form_repeat(cg_onnx_sink *s, cg_onnx_ref *t, int rank,
+                                 const cg_onnx_size *size);
 /* Nothing is repeated any more; axes stand in order. */
-cg_onnx_tensor *cg_onnx_expand(cg_onnx_export *x, cg_onnx_tensor *t);
-cg_onnx_tensor *cg_onnx_order(cg_onnx_export *x, cg_onnx_tensor *t);
+cg_onnx_ref *cg_onnx_expand(cg_onnx_export *x, cg_onnx_ref *t);
+cg_onnx_ref *cg_onnx_order(cg_onnx_export *x, cg_onnx_ref *t);
 /* The same elements in the file's dimensions dim[n]; axes as they say. */
-cg_onnx_tensor *cg_onnx_redim(cg_onnx_export *x, cg_onnx_tensor *t, int n, const cg_onnx_dim *dim);
+cg_onnx_ref *cg_onnx_redim(cg_onnx_export *x, cg_onnx_ref *t, int n, const cg_onnx_dim *dim);
 /* Sizes as a tensor i64 [n]. */
-cg_onnx_tensor *cg_onnx_shape_tensor(cg_onnx_export *x, int n, const cg_onnx_size *size);
-cg_onnx_tensor *cg_onnx_symbol_tensor(cg_onnx_export *x, int symbol); /* i64 [1] */
+cg_onnx_ref *cg_onnx_shape_tensor(cg_onnx_export *x, int n, const cg_onnx_size *size);
+cg_onnx_ref *cg_onnx_symbol_tensor(cg_onnx_export *x, int symbol); /* i64 [1] */
 
-/* --- export_elementwise.c -----------------------------------------------------------------------
- */
+/* --- export_elementwise.c --------------------------------------------------------------------- */
 
-cg_onnx_tensor *cg_onnx_form_binary(cg_onnx_sink *s, const char *op, cg_onnx_tensor *a,
-                                    cg_onnx_tensor *b);
-cg_onnx_tensor *cg_onnx_form_reduce(cg_onnx_sink *s, const char *op, cg_onnx_tensor *t,
-                                    const cg_shape *axes, int keep);
-cg_onnx_tensor *cg_onnx_form_product(cg_onnx_sink *s, cg_onnx_tensor *a, cg_onnx_tensor *matrix);
+cg_onnx_ref *cg_onnx_form_binary(cg_onnx_sink *s, const char *op, cg_onnx_ref *a, cg_onnx_ref *b);
+cg_onnx_ref *cg_onnx_form_reduce(cg_onnx_sink *s, const char *op, cg_onnx_ref *t,
+                                 const cg_shape *axes, int keep);
+cg_onnx_ref *cg_onnx_form_product(cg_onnx_sink *s, cg_onnx_ref *a, cg_onnx_ref *matrix);
 
-/* --- export_rows.c: row numbers, sequences, gathering -------------------------------------------
- */
+/* --- export_rows.c: row numbers, sequences, gathering ----------------------------------------- */
 
-cg_onnx_tensor *cg_onnx_rows_gather(cg_onnx_sink *s, const cg_value *table, const cg_value *index);
-cg_onnx_tensor *cg_onnx_rows_within(cg_onnx_sink *s, const cg_value *row, cg_onnx_size length);
+cg_onnx_ref *cg_onnx_rows_gather(cg_onnx_sink *s, const cg_value *table, const cg_value *index);
+cg_onnx_ref *cg_onnx_rows_within(cg_onnx_sink *s, const cg_value *row, cg_onnx_size length);
 int cg_onnx_rows_segments(cg_onnx_sink *s, const cg_value *offset, cg_onnx_size *count,
                           cg_onnx_size *length);
-cg_onnx_tensor *cg_onnx_rows_range(cg_onnx_sink *s, cg_onnx_size n);
+cg_onnx_ref *cg_onnx_rows_range(cg_onnx_sink *s, cg_onnx_size n);
 /* Rows of the whole, of a tensor that holds places in sequences. */
-cg_onnx_tensor *cg_onnx_rows_absolute(cg_onnx_export *x, cg_onnx_tensor *t);
+cg_onnx_ref *cg_onnx_rows_absolute(cg_onnx_export *x, cg_onnx_ref *t);
 
-/* --- export_sink.c ------------------------------------------------------------------------------
- */
+/* --- export_sink.c ---------------------------------------------------------------------------- */
 
 extern const cg_onnx_calls cg_onnx_export_calls;
 cg_onnx_export *cg_onnx_of(cg_onnx_sink *s);
 void *cg_onnx_alloc(cg_onnx_export *x, size_t bytes); /* zeroed; NULL leaves the error */
 char *cg_onnx_format(cg_onnx_export *x, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-cg_onnx_tensor *cg_onnx_failed(cg_onnx_export *x, cg_status code);
+cg_onnx_ref *cg_onnx_failed(cg_onnx_export *x, cg_status code);
 /* base itself, or with a number behind it, whichever is not taken; takes it. */
 const char *cg_onnx_name(cg_onnx_export *x, const char *base);
 /* Appends a node with n_out results, or finds the one that has been made of the same; result[]. */
 cg_status cg_onnx_append(cg_onnx_export *x, const cg_onnx_node *n, int n_out, const char **result);
 /* The name of a tensor in the file, into which it is brought. */
-const char *cg_onnx_name_of(cg_onnx_export *x, cg_onnx_tensor *t);
+const char *cg_onnx_name_of(cg_onnx_export *x, cg_onnx_ref *t);
 /* A node's result, with dimensions; NULL after an error. */
-cg_onnx_tensor *cg_onnx_result(cg_onnx_export *x, const cg_onnx_node *n, int rank, int dims,
-                               const cg_onnx_dim *dim);
+cg_onnx_ref *cg_onnx_result(cg_onnx_export *x, const cg_onnx_node *n, int rank, int dims,
+                            const cg_onnx_dim *dim);
 void *cg_onnx_lookup(cg_onnx_table *t, const char *key);
 cg_status cg_onnx_remember(cg_onnx_table *t, const char *key, void *data);
 
-/* --- export_constant.c --------------------------------------------------------------------------
- */
+/* --- export_constant.c ------------------------------------------------------------------------ */
 
-cg_onnx_tensor *cg_onnx_constant_tensor(cg_onnx_sink *s, cg_dtype dtype, const cg_shape *shape,
-                                        const void *data);
-cg_onnx_tensor *cg_onnx_known_tensor(cg_onnx_export *x, const cg_value *v);
-const char *cg_onnx_store(cg_onnx_export *x, cg_onnx_tensor *t);
+cg_onnx_ref *cg_onnx_constant_tensor(cg_onnx_sink *s, cg_dtype dtype, const cg_shape *shape,
+                                     const void *data);
+cg_onnx_ref *cg_onnx_known_tensor(cg_onnx_export *x, const cg_value *v);
+const char *cg_onnx_store(cg_onnx_export *x, cg_onnx_ref *t);
 int cg_onnx_data_type(cg_dtype t); /* TensorProto.DataType */
 
-/* --- export.c ------------------------------------------------------------------------------------
- */
+/* --- export_ports.c --------------------------------------------------------------------------- */
 
-CgOnnx__ValueInfoProto *cg_onnx_value_info(cg_onnx_export *x, const char *name, int type, int rank,
-                                           const cg_onnx_size *size);
 /* An input of the file: TensorProto's element type, dimensions and their axes. */
-cg_onnx_tensor *cg_onnx_input(cg_onnx_export *x, const char *name, int type, int rank,
-                              const cg_onnx_dim *dim);
-
-/* --- export_nodes.c, export_write.c -------------------------------------------------------------
- */
-
-/* Every node of the graph, through its op's mapping. */
+cg_onnx_ref *cg_onnx_input(cg_onnx_export *x, const char *name, int type, int rank,
+                           const cg_onnx_dim *dim);
+/* Every node of the graph, through its op's mapping; then its outputs, under their names. */
 cg_status cg_onnx_walk(cg_onnx_export *x);
+cg_status cg_onnx_outputs(cg_onnx_export *x);
+
+/* --- export_write.c --------------------------------------------------------------------------- */
+
 cg_status cg_onnx_write(cg_onnx_export *x, const char *path, int external, const cg_meta *meta,
                         int n_meta);
 

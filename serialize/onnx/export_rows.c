@@ -33,9 +33,9 @@ static int same_place(cg_onnx_export *x, const cg_value *v, cg_onnx_size *length
     return cg_onnx_solve(x, p.step, length);
 }
 
-cg_onnx_tensor *cg_onnx_rows_within(cg_onnx_sink *s, const cg_value *row, cg_onnx_size length) {
+cg_onnx_ref *cg_onnx_rows_within(cg_onnx_sink *s, const cg_value *row, cg_onnx_size length) {
     cg_onnx_export *x = cg_onnx_of(s);
-    cg_onnx_tensor *t = x->held[row->id];
+    cg_onnx_ref *t = x->held[row->id];
     cg_onnx_size found, count;
     int64_t place;
     if (t && cg_onnx_same(t->within, length)) {
@@ -51,20 +51,20 @@ cg_onnx_tensor *cg_onnx_rows_within(cg_onnx_sink *s, const cg_value *row, cg_onn
     return cg_onnx_repeat(s, cg_onnx_integer(s, place), 1, &count);
 }
 
-cg_onnx_tensor *cg_onnx_rows_absolute(cg_onnx_export *x, cg_onnx_tensor *t) {
-    cg_onnx_tensor *place = cg_onnx_copy(x, t);
+cg_onnx_ref *cg_onnx_rows_absolute(cg_onnx_export *x, cg_onnx_ref *t) {
+    cg_onnx_ref *place = cg_onnx_copy(x, t);
     if (!place) return NULL;
     place->within = (cg_onnx_size){0};
-    cg_onnx_tensor *first = cg_onnx_range(&x->sink, cg_onnx_axis_size(t, 0));
-    cg_onnx_tensor *length = cg_onnx_shape_tensor(x, 1, &t->within);
+    cg_onnx_ref *first = cg_onnx_range(&x->sink, cg_onnx_axis_size(t, 0));
+    cg_onnx_ref *length = cg_onnx_shape_tensor(x, 1, &t->within);
     first = cg_onnx_binary(&x->sink, "Mul", first, length);
     return cg_onnx_binary(&x->sink, "Add", first, place);
 }
 
 /* A tensor that is made when something reads it: often a table's first rows are what is wanted. */
-cg_onnx_tensor *cg_onnx_rows_range(cg_onnx_sink *s, cg_onnx_size n) {
+cg_onnx_ref *cg_onnx_rows_range(cg_onnx_sink *s, cg_onnx_size n) {
     cg_onnx_export *x = cg_onnx_of(s);
-    cg_onnx_tensor *t = cg_onnx_alloc(x, sizeof *t);
+    cg_onnx_ref *t = cg_onnx_alloc(x, sizeof *t);
     if (!t) return NULL;
     t->rank = t->n = 1;
     t->dim[0] = (cg_onnx_dim){n, 0, CG_ONNX_WHOLE};
@@ -72,22 +72,20 @@ cg_onnx_tensor *cg_onnx_rows_range(cg_onnx_sink *s, cg_onnx_size n) {
     return t;
 }
 
-/* --- gathering
- * --------------------------------------------------------------------------------------- */
+/* --- gathering -------------------------------------------------------------------------------- */
 
 /* The table [S · L, D] as [S, L, D]. */
-static cg_onnx_tensor *sequences(cg_onnx_export *x, const cg_value *table, cg_onnx_size count,
-                                 cg_onnx_size length) {
+static cg_onnx_ref *sequences(cg_onnx_export *x, const cg_value *table, cg_onnx_size count,
+                              cg_onnx_size length) {
     cg_onnx_size size[] = {count, length, cg_onnx_size_of(&x->sink, table, 1)};
-    cg_onnx_tensor *t = cg_onnx_reshape(&x->sink, cg_onnx_value(&x->sink, table), 3, size);
+    cg_onnx_ref *t = cg_onnx_reshape(&x->sink, cg_onnx_value(&x->sink, table), 3, size);
     return cg_onnx_plain(&x->sink, t);
 }
 
-static cg_onnx_tensor *gather_places(cg_onnx_export *x, const cg_value *table,
-                                     const cg_value *index) {
+static cg_onnx_ref *gather_places(cg_onnx_export *x, const cg_value *table, const cg_value *index) {
     cg_onnx_sink *s = &x->sink;
     cg_onnx_size length = x->held[index->id]->within, count = cg_onnx_size_of(s, index, 0);
-    cg_onnx_tensor *place = cg_onnx_rows_within(s, index, length);
+    cg_onnx_ref *place = cg_onnx_rows_within(s, index, length);
     place = cg_onnx_reshape(s, place, 2, (cg_onnx_size[]){count, cg_onnx_fixed(1)});
     cg_onnx_node gather = {"GatherND",
                            2,
@@ -96,8 +94,8 @@ static cg_onnx_tensor *gather_places(cg_onnx_export *x, const cg_value *table,
     return cg_onnx_make(s, &gather, 2, (cg_onnx_size[]){count, cg_onnx_size_of(s, table, 1)});
 }
 
-static cg_onnx_tensor *gather_place(cg_onnx_export *x, const cg_value *table, const cg_value *index,
-                                    cg_onnx_size length, int64_t place) {
+static cg_onnx_ref *gather_place(cg_onnx_export *x, const cg_value *table, const cg_value *index,
+                                 cg_onnx_size length, int64_t place) {
     cg_onnx_sink *s = &x->sink;
     cg_onnx_size count = cg_onnx_size_of(s, index, 0);
     cg_onnx_node gather = {"Gather",
@@ -108,7 +106,7 @@ static cg_onnx_tensor *gather_place(cg_onnx_export *x, const cg_value *table, co
 }
 
 /* Rows 0, 1, … of a table: as many as the index has. */
-static cg_onnx_tensor *first_rows(cg_onnx_export *x, cg_onnx_tensor *table, cg_onnx_size n) {
+static cg_onnx_ref *first_rows(cg_onnx_export *x, cg_onnx_ref *table, cg_onnx_size n) {
     if (!table || cg_onnx_same(table->dim[0].size, n)) return table;
     int64_t zero = 0;
     cg_onnx_node slice = {"Slice",
@@ -120,9 +118,8 @@ static cg_onnx_tensor *first_rows(cg_onnx_export *x, cg_onnx_tensor *table, cg_o
 }
 
 /* One row of the table for each number, in the index's own dimensions. */
-static cg_onnx_tensor *gather_numbers(cg_onnx_export *x, cg_onnx_tensor *table,
-                                      cg_onnx_tensor *index) {
-    cg_onnx_tensor *r;
+static cg_onnx_ref *gather_numbers(cg_onnx_export *x, cg_onnx_ref *table, cg_onnx_ref *index) {
+    cg_onnx_ref *r;
     int n = index->n;
     if (index->counts && n > 0 && index->dim[n - 1].repeat == CG_ONNX_WHOLE) {
         r = cg_onnx_copy(x, first_rows(x, table, index->dim[n - 1].size));
@@ -138,9 +135,9 @@ static cg_onnx_tensor *gather_numbers(cg_onnx_export *x, cg_onnx_tensor *table,
     return r;
 }
 
-cg_onnx_tensor *cg_onnx_rows_gather(cg_onnx_sink *s, const cg_value *table, const cg_value *index) {
+cg_onnx_ref *cg_onnx_rows_gather(cg_onnx_sink *s, const cg_value *table, const cg_value *index) {
     cg_onnx_export *x = cg_onnx_of(s);
-    cg_onnx_tensor *t = x->held[index->id];
+    cg_onnx_ref *t = x->held[index->id];
     cg_onnx_size length, rows, count;
     int64_t place;
     if (t && t->within.factor) return gather_places(x, table, index);
@@ -150,7 +147,7 @@ cg_onnx_tensor *cg_onnx_rows_gather(cg_onnx_sink *s, const cg_value *table, cons
         if (cg_onnx_same(rows, cg_onnx_times(count, length)))
             return gather_place(x, table, index, length, place);
     }
-    cg_onnx_tensor *numbers = cg_onnx_value(s, index);
-    cg_onnx_tensor *plain = cg_onnx_plain(s, cg_onnx_value(s, table));
+    cg_onnx_ref *numbers = cg_onnx_value(s, index);
+    cg_onnx_ref *plain = cg_onnx_plain(s, cg_onnx_value(s, table));
     return numbers && plain ? gather_numbers(x, plain, numbers) : NULL;
 }

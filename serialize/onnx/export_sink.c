@@ -9,17 +9,16 @@ cg_onnx_export *cg_onnx_of(cg_onnx_sink *s) {
     return (cg_onnx_export *)s; /* its first member */
 }
 
-/* --- errors and memory --------------------------------------------------------------------------
- */
+/* --- errors and memory ------------------------------------------------------------------------ */
 
-cg_onnx_tensor *cg_onnx_failed(cg_onnx_export *x, cg_status code) {
+cg_onnx_ref *cg_onnx_failed(cg_onnx_export *x, cg_status code) {
     if (x->status != CG_OK) return NULL;
     x->status = code;
     snprintf(x->message, sizeof x->message, "%s", cg_error_message());
     return NULL;
 }
 
-static cg_onnx_tensor *fail(cg_onnx_sink *s, cg_status code) {
+static cg_onnx_ref *fail(cg_onnx_sink *s, cg_status code) {
     return cg_onnx_failed(cg_onnx_of(s), code);
 }
 
@@ -41,8 +40,7 @@ char *cg_onnx_format(cg_onnx_export *x, const char *format, ...) {
     return text;
 }
 
-/* --- tables --------------------------------------------------------------------------------------
- */
+/* --- tables ----------------------------------------------------------------------------------- */
 
 static cg_onnx_entry *place(const cg_onnx_table *t, const char *key) {
     uint64_t h = 0xcbf29ce484222325u;
@@ -86,8 +84,7 @@ const char *cg_onnx_name(cg_onnx_export *x, const char *base) {
     return s == CG_OK ? name : NULL;
 }
 
-/* --- nodes ---------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static CgOnnx__AttributeProto *attribute(cg_onnx_export *x, const cg_onnx_attr *from) {
     CgOnnx__AttributeProto *a = cg_onnx_alloc(x, sizeof *a);
@@ -191,11 +188,11 @@ cg_status cg_onnx_append(cg_onnx_export *x, const cg_onnx_node *n, int n_out, co
     return s;
 }
 
-cg_onnx_tensor *cg_onnx_result(cg_onnx_export *x, const cg_onnx_node *n, int rank, int dims,
-                               const cg_onnx_dim *dim) {
+cg_onnx_ref *cg_onnx_result(cg_onnx_export *x, const cg_onnx_node *n, int rank, int dims,
+                            const cg_onnx_dim *dim) {
     const char *name;
     if (x->status != CG_OK || cg_onnx_append(x, n, 1, &name) != CG_OK) return NULL;
-    cg_onnx_tensor *t = cg_onnx_alloc(x, sizeof *t);
+    cg_onnx_ref *t = cg_onnx_alloc(x, sizeof *t);
     if (!t) return NULL;
     t->name = name;
     t->rank = rank;
@@ -204,10 +201,9 @@ cg_onnx_tensor *cg_onnx_result(cg_onnx_export *x, const cg_onnx_node *n, int ran
     return t;
 }
 
-/* --- what ops call -------------------------------------------------------------------------------
- */
+/* --- what ops call ---------------------------------------------------------------------------- */
 
-static cg_onnx_tensor *value(cg_onnx_sink *s, const cg_value *v) {
+static cg_onnx_ref *value(cg_onnx_sink *s, const cg_value *v) {
     cg_onnx_export *x = cg_onnx_of(s);
     if (x->status != CG_OK) return NULL;
     if (!x->held[v->id] && x->known[v->id] & CG_ONNX_SAME)
@@ -217,7 +213,7 @@ static cg_onnx_tensor *value(cg_onnx_sink *s, const cg_value *v) {
         x, cg_error(CG_EUNSUPPORTED, "operand %s has no form there that can be read so", v->name));
 }
 
-static cg_status give(cg_onnx_sink *s, const cg_value *v, cg_onnx_tensor *t) {
+static cg_status give(cg_onnx_sink *s, const cg_value *v, cg_onnx_ref *t) {
     cg_onnx_export *x = cg_onnx_of(s);
     if (x->status == CG_OK && t) {
         x->held[v->id] = t;
@@ -227,19 +223,19 @@ static cg_status give(cg_onnx_sink *s, const cg_value *v, cg_onnx_tensor *t) {
     return cg_error(x->status, "%s", x->message);
 }
 
-static cg_status give_rows(cg_onnx_sink *s, const cg_value *v, cg_onnx_tensor *within,
+static cg_status give_rows(cg_onnx_sink *s, const cg_value *v, cg_onnx_ref *within,
                            cg_onnx_size length) {
-    cg_onnx_tensor *t = within ? cg_onnx_copy(cg_onnx_of(s), within) : NULL;
+    cg_onnx_ref *t = within ? cg_onnx_copy(cg_onnx_of(s), within) : NULL;
     if (t) t->within = length;
     return give(s, v, t);
 }
 
-static cg_onnx_tensor *like(cg_onnx_sink *s, const cg_onnx_node *n, cg_onnx_tensor *t) {
+static cg_onnx_ref *like(cg_onnx_sink *s, const cg_onnx_node *n, cg_onnx_ref *t) {
     return t ? cg_onnx_result(cg_onnx_of(s), n, t->rank, t->n, t->dim) : NULL;
 }
 
-static cg_onnx_tensor *make(cg_onnx_sink *s, const cg_onnx_node *n, int rank,
-                            const cg_onnx_size *size) {
+static cg_onnx_ref *make(cg_onnx_sink *s, const cg_onnx_node *n, int rank,
+                         const cg_onnx_size *size) {
     cg_onnx_dim dim[CG_ONNX_RANK];
     for (int i = 0; i < rank; i++) dim[i] = (cg_onnx_dim){size[i], i, CG_ONNX_WHOLE};
     return cg_onnx_result(cg_onnx_of(s), n, rank, rank, dim);
@@ -247,7 +243,7 @@ static cg_onnx_tensor *make(cg_onnx_sink *s, const cg_onnx_node *n, int rank,
 
 static cg_onnx_size size_of(cg_onnx_sink *s, const cg_value *v, int axis);
 
-static cg_onnx_tensor *pictures_made(cg_onnx_sink *s, const cg_onnx_node *n, const cg_value *out) {
+static cg_onnx_ref *pictures_made(cg_onnx_sink *s, const cg_onnx_node *n, const cg_value *out) {
     static const int axis[] = {0, 3, 1, 2};
     cg_onnx_dim dim[4];
     for (int i = 0; i < 4; i++)
@@ -269,7 +265,7 @@ static cg_onnx_size size_of(cg_onnx_sink *s, const cg_value *v, int axis) {
     return size;
 }
 
-static cg_status split(cg_onnx_sink *s, cg_onnx_tensor *t, int n, cg_onnx_tensor **part) {
+static cg_status split(cg_onnx_sink *s, cg_onnx_ref *t, int n, cg_onnx_ref **part) {
     cg_onnx_export *x = cg_onnx_of(s);
     if (!t || x->status != CG_OK) return give(s, NULL, NULL);
     cg_onnx_dim last = t->dim[t->n - 1];

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- sizes ---------------------------------------------------------------------------------------
- */
+/* --- sizes ------------------------------------------------------------------------------------ */
 
 int cg_onnx_same(cg_onnx_size a, cg_onnx_size b) {
     return a.factor == b.factor && memcmp(a.power, b.power, sizeof a.power) == 0;
@@ -44,8 +43,7 @@ int cg_onnx_solve(const cg_onnx_export *x, const int64_t n[CG_ONNX_GRAPHS], cg_o
     return 1;
 }
 
-/* --- graphs
- * --------------------------------------------------------------------------------------- */
+/* --- graphs ----------------------------------------------------------------------------------- */
 
 static cg_status differs(const cg_onnx_symbol *s, const char *node, const char *what) {
     return cg_error(CG_EUNSUPPORTED, "%s: %s is another at another number of %s", node, what,
@@ -89,8 +87,7 @@ static cg_status compare(const cg_graph *g, const cg_onnx_symbol *s) {
     return CG_OK;
 }
 
-/* --- what is known
- * --------------------------------------------------------------------------------- */
+/* --- what is known ---------------------------------------------------------------------------- */
 
 static int same_everywhere(const cg_onnx_export *x, const cg_value *v) {
     size_t bytes = (size_t)cg_shape_count(&v->shape) * cg_dtype_size(v->dtype);
@@ -131,8 +128,7 @@ cg_status cg_onnx_compare(cg_onnx_export *x) {
     return CG_OK;
 }
 
-/* --- progressions
- * ----------------------------------------------------------------------------------- */
+/* --- progressions ----------------------------------------------------------------------------- */
 
 static int progression_in(cg_onnx_export *x, const cg_graph *g, const cg_value *v,
                           cg_onnx_progression *out, int i) {

@@ -25,8 +25,7 @@ typedef struct writer {
     size_t data_bytes;
 } writer;
 
-/* --- protobuf
- * ------------------------------------------------------------------------------------------- */
+/* --- protobuf --------------------------------------------------------------------------------- */
 
 static size_t varint(uint64_t n, uint8_t *to) {
     size_t bytes = 0;
@@ -53,8 +52,7 @@ static cg_status pack(const ProtobufCMessage *m, uint8_t **out, size_t *bytes) {
     return CG_OK;
 }
 
-/* --- initializers
- * ---------------------------------------------------------------------------------------- */
+/* --- initializers ----------------------------------------------------------------------------- */
 
 static int is_external(const writer *w, const cg_onnx_initializer *i) {
     return w->location && i->bytes >= INSIDE;
@@ -146,8 +144,7 @@ static cg_status write_initializer(writer *w, const cg_onnx_initializer *i) {
     return cg_onnx_produce(w->x, i, write_bytes, w->data);
 }
 
-/* --- the model
- * -------------------------------------------------------------------------------------------- */
+/* --- the model -------------------------------------------------------------------------------- */
 
 typedef struct model {
     CgOnnx__ModelProto m;

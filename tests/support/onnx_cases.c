@@ -46,8 +46,7 @@ static void self_attention(cg_graph *g, cg_value *const *in, cg_value **out) {
         cg_attention_qkv(g, in[0], offsets(g, in[0]), (cg_attention_options){2, 0.25f, 1, in[1]});
 }
 
-/* --- rows and segments -------------------------------------------------------------------------
- */
+/* --- rows and segments ------------------------------------------------------------------------ */
 
 static void mean(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_segment_mean(g, in[0], offsets(g, in[0]));

@@ -68,8 +68,7 @@ static void check_readers(const CgOnnx__GraphProto *g) {
         if (!is_read(g, g->node[i]->output[0])) fail_msg("nothing reads %s", g->node[i]->name);
 }
 
-/* --- initializers -------------------------------------------------------------------------------
- */
+/* --- initializers ----------------------------------------------------------------------------- */
 
 static size_t element_size(int type) {
     switch (type) {
@@ -126,8 +125,7 @@ static void check_initializers(const char *path, const CgOnnx__GraphProto *g) {
     cg_file_unmap(&map);
 }
 
-/* --- the file
- * ------------------------------------------------------------------------------------- */
+/* --- the file --------------------------------------------------------------------------------- */
 
 CgOnnx__ModelProto *cg_test_onnx_open(const char *path) {
     cg_map map;

@@ -8,9 +8,9 @@
 #include <stddef.h>
 
 /* Unpacks and checks: each operand is an input, an initializer or the result of an earlier node;
- * each of these but inputs is read; names are unique; no initializer is an input; initializers have as many bytes as their shape
- * takes; external ones lie in PATH.data, at multiples of 4096, without overlap; names, opset and
- * producer are there. The caller frees it by cg_test_onnx_close. */
+ * each of these but inputs is read; names are unique; no initializer is an input; initializers have
+ * as many bytes as their shape takes; external ones lie in PATH.data, at multiples of 4096, without
+ * overlap; names, opset and producer are there. The caller frees it by cg_test_onnx_close. */
 CgOnnx__ModelProto *cg_test_onnx_open(const char *path);
 void cg_test_onnx_close(CgOnnx__ModelProto *m);
 
