@@ -9,7 +9,7 @@ static inline float value(float x) {
     return floorf(x);
 }
 
-static cg_onnx_tensor *mapping(cg_onnx_sink *s, cg_onnx_tensor *x) {
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
     return cg_onnx_unary(s, "Floor", x);
 }
 

@@ -33,7 +33,7 @@ static cg_status fill(cg_onnx_export *x, bind_fn bind, const void *arg) {
     if (s == CG_OK) s = x->status;
     if (s != CG_OK) return x->status == CG_OK ? s : cg_error(s, "%s", x->message);
     CG_TRY(cg_onnx_walk(x));
-    return cg_onnx_outputs(x);
+    return cg_onnx_export_outputs(x);
 }
 
 static cg_status run(cg_onnx_export *x, const char *path, const cg_onnx_options *o, bind_fn bind,

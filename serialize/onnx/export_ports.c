@@ -132,7 +132,7 @@ static cg_status name_output(cg_onnx_export *x, const char *from, const char *to
     return x->status;
 }
 
-cg_status cg_onnx_outputs(cg_onnx_export *x) {
+cg_status cg_onnx_export_outputs(cg_onnx_export *x) {
     const cg_graph *g = x->graph;
     enum { MOST = sizeof x->output / sizeof *x->output };
     cg_onnx_ref *t[MOST];

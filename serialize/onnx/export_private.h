@@ -206,7 +206,7 @@ cg_onnx_ref *cg_onnx_input(cg_onnx_export *x, const char *name, int type, int ra
                            const cg_onnx_dim *dim);
 /* Every node of the graph, through its op's mapping; then its outputs, under their names. */
 cg_status cg_onnx_walk(cg_onnx_export *x);
-cg_status cg_onnx_outputs(cg_onnx_export *x);
+cg_status cg_onnx_export_outputs(cg_onnx_export *x);
 
 /* --- export_write.c --------------------------------------------------------------------------- */
 
