@@ -88,6 +88,18 @@ contains "$embedded" '^length 1\.0000'
 contains "$embedded" '^cosine -?0\.[0-9]+  "a red circle"$'
 contains "$("$bin/embed" "$work/none" "$picture" 2>&1 || echo "code $?")" '^code 1$'
 
+# an exported file, by the program that reads nothing else
+"$prefix/bin/clipgraph" export --checkpoint "$work/model" --what image --preprocess \
+    --out "$work/image" >"$work/export.log" 2>&1 || fail "export: $(cat "$work/export.log")"
+{ printf 'P6\n# noise\n40 30\n255\n' && head -c 3600 "$lib/libclipgraph.so"; } >"$work/noise.ppm"
+deployed=$("$bin/deploy" "$work/image/model.onnx" "$work/noise.ppm") || fail "deploy: $deployed"
+awk '{sum += $1 * $1} END {exit !(NR == 32 && sum > 0.9999 && sum < 1.0001)}' <<<"$deployed" ||
+    fail "deploy: this is no unit vector of 32 numbers: $deployed"
+[ "$("$bin/deploy" "$work/image/model.onnx" - <"$work/noise.ppm")" = "$deployed" ] ||
+    fail "deploy reads another picture from its standard input"
+contains "$("$bin/deploy" "$work/image/model.onnx" "$picture" 2>&1 || echo "code $?")" '^code 1$'
+contains "$("$bin/deploy" "$picture" "$work/noise.ppm" 2>&1 || echo "code $?")" '^code 1$'
+
 # --- pkg-config: the shared library, also where those that it uses have no package, and the static
 # one, whose result is the same ----------------------------------------------------------------
 env -u PKG_CONFIG_PATH PKG_CONFIG_LIBDIR="$lib/pkgconfig" pkg-config --cflags --libs clipgraph \
@@ -102,6 +114,16 @@ env -u PKG_CONFIG_PATH PKG_CONFIG_LIBDIR="$lib/pkgconfig" pkg-config --cflags --
 if ldd "$work/static" | grep libclipgraph; then fail "it was to be linked statically"; fi
 [ "$("$work/static" "$work/model" "$picture" "a red circle")" = "$embedded" ] ||
     fail "the static library embeds otherwise than the shared one"
+
+# A deployment links what it needs: no decoder, no JSON.
+# shellcheck disable=SC2046
+"$cc" -O2 "$source/examples/deploy.c" -o "$work/deploy" -Wl,--as-needed \
+    $(pkg-config --static --cflags --libs clipgraph | sed 's/-lclipgraph/-l:libclipgraph.a/')
+if ldd "$work/deploy" | grep -E 'libclipgraph|jpeg|webp|spng|jansson'; then
+    fail "the static deployment wants libraries that it does not use"
+fi
+[ "$("$work/deploy" "$work/image/model.onnx" "$work/noise.ppm")" = "$deployed" ] ||
+    fail "the static deployment embeds otherwise than the shared one"
 
 # --- C++ -----------------------------------------------------------------------------------------
 cat >"$work/use.cpp" <<'END'
