@@ -120,7 +120,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case ARGP_KEY_END:
         if (!a->model) argp_error(state, "no model: give a file, MODEL.onnx");
-        if ((a->repeat || a->folder || a->n_file || a->graph || a->profile.on) && !a->n_input && !a->random)
+        if ((a->repeat || a->folder || a->n_file || a->graph || a->profile.on) && !a->n_input &&
+            !a->random)
             argp_error(state, "what on? give --input NAME=FILE.npy or --random");
         return 0;
     default:
@@ -142,7 +143,8 @@ static const struct argp parser = {
     NULL,
     NULL};
 
-/* --- saying what is there ----------------------------------------------------------------------- */
+/* --- saying what is there -----------------------------------------------------------------------
+ */
 
 static void print_port(const cg_onnx_port *p) {
     printf("  %-16s %s", p->name, p->is_bool ? "bool" : cg_dtype_name(p->dtype));
@@ -178,7 +180,8 @@ static void describe(const char *path, const cg_onnx_file *f) {
     for (int i = 0; i < n; i++) printf("  %-16s %d\n", op[i].name, op[i].count);
 }
 
-/* --- inputs ------------------------------------------------------------------------------------- */
+/* --- inputs -------------------------------------------------------------------------------------
+ */
 
 typedef struct inputs {
     cg_tensor tensor[MOST];
@@ -283,7 +286,8 @@ static cg_status draw_all(const arguments *a, const cg_onnx_file *f, inputs *in)
     return CG_OK;
 }
 
-/* --- outputs ------------------------------------------------------------------------------------ */
+/* --- outputs ------------------------------------------------------------------------------------
+ */
 
 /* The outputs asked for, by name; all where none are. */
 static cg_status choose(arguments *a, const cg_onnx_file *f, cg_tensor *out, char **path, int *n) {
@@ -322,7 +326,8 @@ static cg_status save(const arguments *a, const cg_tensor *out, int n, char *con
         }
         if (i >= a->n_file) {
             if (strchr(out[i].name, '/'))
-                return cg_error(CG_EINVAL, "output %s: not a name for a file: give --output %s=FILE",
+                return cg_error(CG_EINVAL,
+                                "output %s: not a name for a file: give --output %s=FILE",
                                 out[i].name, out[i].name);
             if (snprintf(place, sizeof place, "%s/%s.npy", a->folder, out[i].name) >= PATH_ROOM)
                 return cg_error(CG_EINVAL, "--output: the path is too long");

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- weights ----------------------------------------------------------------------------------- */
+/* --- weights -----------------------------------------------------------------------------------
+ */
 
 cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     size_t n = f->model->graph->n_initializer, count = 0;
@@ -27,7 +28,8 @@ cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     return s;
 }
 
-/* --- names ------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------
+ */
 
 static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     if (!*name) return CG_OK; /* an output that nobody asks for */
@@ -51,7 +53,8 @@ static cg_item *find(const cg_importer *m, const char *name) {
     return at < 0 ? NULL : m->item[at];
 }
 
-/* --- what a graph begins with ------------------------------------------------------------------- */
+/* --- what a graph begins with -------------------------------------------------------------------
+ */
 
 /* Numbers that the file compares with: of all constants of one integer, since Equal has one. */
 static cg_status add_number(cg_importer *m, double x) {
@@ -78,11 +81,13 @@ static cg_status find_number(cg_importer *m, const char *name) {
         if (m->f->tensor[i].count == 1 && strcmp(m->f->tensor[i].name, name) == 0)
             cg_onnx_tensor_numbers(&m->f->tensor[i], &x);
     const CgOnnx__NodeProto *n = maker_of(g, name);
-    while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0) n = maker_of(g, n->input[0]);
+    while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0)
+        n = maker_of(g, n->input[0]);
     if (n && strcmp(n->op_type, "Constant") == 0 && n->n_output > 0) {
         cg_host h = {0};
         int known;
-        if (cg_host_run(&m->room, n, NULL, 0, &h, 1, &known) == CG_OK && h.x && cg_host_count(&h) == 1)
+        if (cg_host_run(&m->room, n, NULL, 0, &h, 1, &known) == CG_OK && h.x &&
+            cg_host_count(&h) == 1)
             x = h.x[0];
     }
     return add_number(m, x);
@@ -93,7 +98,8 @@ static cg_status find_numbers(cg_importer *m) {
     for (size_t i = 0, seen = 0; i < g->n_node && seen < 16; i++) {
         if (strcmp(g->node[i]->op_type, "Equal") != 0) continue;
         seen++;
-        for (size_t k = 0; k < g->node[i]->n_input; k++) CG_TRY(find_number(m, g->node[i]->input[k]));
+        for (size_t k = 0; k < g->node[i]->n_input; k++)
+            CG_TRY(find_number(m, g->node[i]->input[k]));
     }
     return CG_OK;
 }
@@ -126,8 +132,8 @@ static cg_status check_input(const cg_onnx_port *p, const cg_shape *shape) {
     }
     for (int i = 0; i < shape->rank; i++)
         if (shape->dim[i] < 1)
-            return cg_error(CG_ESHAPE, "input %.200s is %s, wanted dimensions of 1 or more", p->name,
-                            cg_shape_print(shape, text));
+            return cg_error(CG_ESHAPE, "input %.200s is %s, wanted dimensions of 1 or more",
+                            p->name, cg_shape_print(shape, text));
     return CG_OK;
 }
 
@@ -137,7 +143,8 @@ static cg_status define_inputs(cg_importer *m) {
     for (int i = 0; i < n; i++) {
         const cg_shape *shape = &m->shape[i];
         if (shape->rank < 0) continue; /* absent */
-        int is_float = list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
+        int is_float =
+            list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
         CG_TRY(check_input(&list[i], shape));
         cg_item x = {.type = is_float ? CG_ONNX_TYPE(FLOAT) : CG_ONNX_TYPE(INT64), .shape = *shape};
         x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
@@ -150,7 +157,8 @@ static cg_status define_inputs(cg_importer *m) {
     return CG_OK;
 }
 
-/* --- what is needed ----------------------------------------------------------------------------- */
+/* --- what is needed -----------------------------------------------------------------------------
+ */
 
 static cg_status need(cg_onnx_names *t, const char *name) {
     return *name ? cg_onnx_names_set(t, name, 1) : CG_OK;
@@ -186,7 +194,8 @@ static cg_status mark_needed(cg_importer *m) {
     return s;
 }
 
-/* --- nodes ------------------------------------------------------------------------------------- */
+/* --- nodes -------------------------------------------------------------------------------------
+ */
 
 static const cg_import_op *find_op(const char *name) {
     const cg_import_op *const tables[] = {cg_import_elementwise, cg_import_shape, cg_import_matrix,
@@ -228,7 +237,8 @@ static cg_status fold(cg_job *j, int *done) {
     }
     CG_TRY(cg_host_run(&j->m->room, j->node, in, j->n_in, out, j->n_out, done));
     for (int k = 0; k < j->n_out; k++)
-        if (out[k].x) j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
+        if (out[k].x)
+            j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
     return CG_OK;
 }
 
@@ -250,7 +260,8 @@ static cg_status run_op(cg_job *j) {
     if (!op) return cg_error(CG_EUNSUPPORTED, "this operator is not supported");
     for (int i = 0; i < op->operands; i++)
         if (i >= j->n_in || !j->in[i])
-            return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in, op->operands);
+            return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in,
+                            op->operands);
     return op->run(j);
 }
 

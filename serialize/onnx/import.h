@@ -24,7 +24,8 @@ CG_API_BEGIN
  * file where it is f32 and aligned, else copies. f must outlive the store. */
 cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params);
 
-/* What a run must compute of its integers before the graph: inputs of the graph beside the file's. */
+/* What a run must compute of its integers before the graph: inputs of the graph beside the file's.
+ */
 typedef struct cg_onnx_integers cg_onnx_integers;
 
 /* Appends the file's graph to g, an empty one over such a store, at shape[i] of input i, as far as

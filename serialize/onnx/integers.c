@@ -1,5 +1,5 @@
-/* Nodes on integers of a run: taken down while a graph is imported, as on a tape, and evaluated again
- * before each run for those inputs of the graph that follow from them. */
+/* Nodes on integers of a run: taken down while a graph is imported, as on a tape, and evaluated
+ * again before each run for those inputs of the graph that follow from them. */
 #include "serialize/onnx/integers.h"
 
 #include <stdio.h>
@@ -11,7 +11,8 @@ struct cg_onnx_integers {
     int n_input;
 };
 
-/* --- taking down ------------------------------------------------------------------------------- */
+/* --- taking down -------------------------------------------------------------------------------
+ */
 
 cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
                       cg_item *const *out, int n_out) {
@@ -50,7 +51,8 @@ cg_status cg_item_compute(cg_job *j, cg_item *x, cg_dtype dtype, cg_value **out)
     return CG_OK;
 }
 
-/* --- what is needed ----------------------------------------------------------------------------- */
+/* --- what is needed -----------------------------------------------------------------------------
+ */
 
 static int makes(const cg_tape *t, const cg_item *x) {
     for (int k = 0; k < t->n_out; k++)
@@ -82,7 +84,8 @@ void cg_onnx_integers_free(cg_onnx_integers *n) {
     free(n);
 }
 
-/* --- runs --------------------------------------------------------------------------------------- */
+/* --- runs ---------------------------------------------------------------------------------------
+ */
 
 static cg_status take_inputs(cg_onnx_integers *n, cg_host_room *room, const int32_t *const *input) {
     const cg_onnx_port *list;

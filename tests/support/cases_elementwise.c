@@ -298,7 +298,12 @@ const cg_bad_case cg_bad_elementwise[] = {
     {&cg_op_clamp, {F32(3)}, 1, build_clamp_crossed, CG_EINVAL, "low is 2 and high is 1"},
     {&cg_op_clamp, {F32(3)}, 1, build_clamp_nan, CG_EINVAL, "wanted low <= high"},
     {&cg_op_relu, {I32(3)}, 1, build_relu, CG_EDTYPE, "x is i32, wanted f32"},
-    {&cg_op_cast, {I32(3)}, 1, build_cast_bf16, CG_EDTYPE, "x is i32, wanted f32 or bf16 to make bf16 of"},
+    {&cg_op_cast,
+     {I32(3)},
+     1,
+     build_cast_bf16,
+     CG_EDTYPE,
+     "x is i32, wanted f32 or bf16 to make bf16 of"},
     {&cg_op_cast, {F32(3)}, 1, build_cast_i32, CG_EINVAL, "to is 4, wanted 0 (f32) or 2 (bf16)"},
     {0},
 };
