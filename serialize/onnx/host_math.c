@@ -130,14 +130,14 @@ static const struct {
     const char *name;
     unary_fn f;
     result result;
-} unaries[] = {{"Neg", negative, SAME},     {"Reciprocal", inverse, SAME},
-               {"Sqrt", sqrt, SAME},        {"Exp", exp, SAME},
-               {"Log", log, SAME},          {"Abs", fabs, SAME},
-               {"Floor", floor, SAME},      {"Ceil", ceil, SAME},
-               {"Erf", erf, SAME},          {"Tanh", tanh, SAME},
-               {"Sigmoid", logistic, SAME}, {"Relu", positive, SAME},
-               {"Identity", same, SAME},    {"Not", opposite, BOOLEAN},
-               {"IsNaN", is_nan, BOOLEAN}};
+} unaries[] = {{"Neg", negative, SAME},    {"Reciprocal", inverse, SAME},
+               {"Sqrt", sqrt, SAME},       {"Exp", exp, SAME},
+               {"Log", log, SAME},         {"Abs", fabs, SAME},
+               {"Floor", floor, SAME},     {"Ceil", ceil, SAME},
+               {"Round", rint, SAME},      {"Erf", erf, SAME},
+               {"Tanh", tanh, SAME},       {"Sigmoid", logistic, SAME},
+               {"Relu", positive, SAME},   {"Identity", same, SAME},
+               {"Not", opposite, BOOLEAN}, {"IsNaN", is_nan, BOOLEAN}};
 
 static cg_status run_unary(const cg_host_job *j, unary_fn f, int type) {
     if (j->n_in < 1 || !j->in[0]) return cg_error(CG_EFORMAT, "has no operand");

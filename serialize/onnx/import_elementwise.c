@@ -200,9 +200,10 @@ static cg_status import_unary(cg_job *j) {
     static const struct {
         const char *name;
         unary_fn f;
-    } list[] = {{"Sqrt", cg_sqrt}, {"Exp", cg_exp},   {"Log", cg_log},
-                {"Erf", cg_erf},   {"Tanh", cg_tanh}, {"Sigmoid", cg_sigmoid},
-                {"Relu", cg_relu}, {"Neg", cg_neg},   {"Reciprocal", reciprocal}};
+    } list[] = {{"Sqrt", cg_sqrt},         {"Exp", cg_exp},   {"Floor", cg_floor},
+                {"Log", cg_log},           {"Erf", cg_erf},   {"Tanh", cg_tanh},
+                {"Sigmoid", cg_sigmoid},   {"Relu", cg_relu}, {"Neg", cg_neg},
+                {"Reciprocal", reciprocal}};
     cg_item *x = j->in[0];
     CG_TRY(cg_item_value(j, x));
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
@@ -334,12 +335,28 @@ static cg_status import_same(cg_job *j) {
     return cg_out_view(j, 0, j->in[0]->v, &j->in[0]->view);
 }
 
-const cg_import_op cg_import_elementwise[] = {
-    {"Add", 2, import_add},       {"Sub", 2, import_sub},          {"Mul", 2, import_mul},
-    {"Div", 2, import_div},       {"Pow", 2, import_pow},          {"Sqrt", 1, import_unary},
-    {"Exp", 1, import_unary},     {"Log", 1, import_unary},        {"Erf", 1, import_unary},
-    {"Tanh", 1, import_unary},    {"Sigmoid", 1, import_unary},    {"Relu", 1, import_unary},
-    {"Neg", 1, import_unary},     {"Reciprocal", 1, import_unary}, {"Gelu", 1, import_gelu},
-    {"Clip", 1, import_clip},     {"Max", 1, import_bound},        {"Min", 1, import_bound},
-    {"IsNaN", 1, import_is_nan},  {"Where", 3, import_where},      {"Cast", 1, import_cast},
-    {"Identity", 1, import_same}, {"Dropout", 1, import_same},     {NULL, 0, NULL}};
+const cg_import_op cg_import_elementwise[] = {{"Add", 2, import_add},
+                                              {"Sub", 2, import_sub},
+                                              {"Mul", 2, import_mul},
+                                              {"Div", 2, import_div},
+                                              {"Pow", 2, import_pow},
+                                              {"Sqrt", 1, import_unary},
+                                              {"Exp", 1, import_unary},
+                                              {"Floor", 1, import_unary},
+                                              {"Log", 1, import_unary},
+                                              {"Erf", 1, import_unary},
+                                              {"Tanh", 1, import_unary},
+                                              {"Sigmoid", 1, import_unary},
+                                              {"Relu", 1, import_unary},
+                                              {"Neg", 1, import_unary},
+                                              {"Reciprocal", 1, import_unary},
+                                              {"Gelu", 1, import_gelu},
+                                              {"Clip", 1, import_clip},
+                                              {"Max", 1, import_bound},
+                                              {"Min", 1, import_bound},
+                                              {"IsNaN", 1, import_is_nan},
+                                              {"Where", 3, import_where},
+                                              {"Cast", 1, import_cast},
+                                              {"Identity", 1, import_same},
+                                              {"Dropout", 1, import_same},
+                                              {NULL, 0, NULL}};

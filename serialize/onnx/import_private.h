@@ -117,6 +117,15 @@ cg_status cg_out_frame(cg_job *j, int k, cg_value *v, const int *axes);
 /* Does v follow from parameters and constants alone? */
 int cg_value_is_fixed(cg_importer *m, const cg_value *v);
 
+/* --- beginning (import_begin.c) ------------------------------------------------------------------
+ */
+
+/* Fills number: what Equal compares integers with, of which one may be an end token's id. */
+cg_status cg_import_find_numbers(cg_importer *m);
+
+/* Fills needed: the nodes that the wanted outputs follow from. */
+cg_status cg_import_mark_needed(cg_importer *m);
+
 /* --- operators ----------------------------------------------------------------------------------
  */
 
@@ -129,7 +138,7 @@ typedef struct cg_import_op {
 
 /* Each table ends with a NULL name. */
 extern const cg_import_op cg_import_elementwise[], cg_import_shape[], cg_import_matrix[],
-    cg_import_picture[], cg_import_reduce[];
+    cg_import_picture[], cg_import_resize[], cg_import_reduce[];
 
 /* a op b, seen as the larger of the two is. */
 typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
