@@ -151,6 +151,8 @@ cg_status cg_import_masked(cg_job *j, int *done) {
     const char *name = j->node->op_type;
     double low;
     *done = 0;
+    for (int k = 0; k < j->n_in; k++)
+        if (!j->in[k]) return CG_OK;
     for (int k = 0; k < 2 && j->n_in == 2 && strcmp(name, "Add") == 0; k++)
         if (!*done && j->in[k]->probed && is_score(j->in[1 - k]))
             CG_TRY(try_mask(j, j->in[1 - k], j->in[k], 0, 0, done));
