@@ -74,6 +74,7 @@
 #include "ops/passes/passes.h"
 #include "serialize/checkpoint.h"
 #include "serialize/npy.h"
+#include "serialize/onnx/export.h"
 #include "serialize/onnx/import.h"
 #include "serialize/onnx/read.h"
 #include "serialize/onnx/session.h"

@@ -1,9 +1,9 @@
 /* bench_gemm: our own matrix products beside oneDNN's, at the sizes of CLIP's towers, in turns.
  *
  * A row gives GFLOP/s of each, medians, their shares of the register peak in f32 (bf16 has twice
- * that), and the ratio; oneDNN reads plain weights where ours are packed, too; a star stands where
- * ops use our own. --cpu counts the time of the calling thread only, which other work on the
- * machine disturbs less, and wants --threads 1. */
+ * that), and the ratio; both read plain weights; a star stands where ops use our own. --cpu counts
+ * the time of the calling thread only, which other work on the machine disturbs less, and wants
+ * --threads 1. */
 #include "bench/measure.h"
 #include "bench/peak.h"
 #include "ops/bf16.h"
@@ -32,12 +32,11 @@ static const size layers[] = {
     {"rn50 layer4 1x1", 1568, 2048, 512}, {"demo 1x1", 4096, 192, 48},
 };
 
-enum { FORWARD, FORWARD_PACKED, DATA, WEIGHTS, DIRECTIONS };
-static const char *const direction_name[] = {"y", "y packed", "dx", "dw"};
+enum { FORWARD, DATA, WEIGHTS, DIRECTIONS };
+static const char *const direction_name[] = {"y", "dx", "dw"};
 
 static cg_gemm_shape shape_of(const size *l, int direction, cg_dtype type) {
     cg_gemm_shape s = {.m = l->m, .n = l->n, .k = l->k, .transpose_b = 1, .type = type};
-    s.packed = direction == FORWARD_PACKED;
     if (direction == DATA) s.n = l->k, s.k = l->n, s.transpose_b = 0;
     if (direction == WEIGHTS)
         s.m = l->n, s.n = l->k, s.k = l->m, s.transpose_a = 1, s.transpose_b = 0;
@@ -55,7 +54,7 @@ typedef struct arguments {
 typedef struct contest {
     cg_gemm *own;
     cg_dnn *theirs;
-    void *a, *b, *c, *packed, *scratch;
+    void *a, *b, *c, *scratch;
     cg_status status;
 } contest;
 
@@ -96,8 +95,6 @@ static void prepare(contest *r, cg_context *ctx, const cg_gemm_shape *s) {
     r->b = matrix(r, s->n * s->k, s->type);
     r->c = matrix(r, s->m * s->n, CG_F32);
     r->scratch = memory(r, own > theirs ? own : theirs);
-    r->packed = memory(r, cg_gemm_pack_bytes(s));
-    if (r->status == CG_OK) cg_gemm_pack(s, r->b, r->packed);
 }
 
 static void release(contest *r) {
@@ -106,14 +103,13 @@ static void release(contest *r) {
     free(r->a);
     free(r->b);
     free(r->c);
-    free(r->packed);
     free(r->scratch);
 }
 
 /* Seconds of one product, of as many as take some 10 ms. */
 static double turn(contest *r, const arguments *x, const cg_gemm_shape *s, int theirs) {
     const int64_t each = 1 + (int64_t)(5e8 / (double)(s->m * s->n) / (double)s->k);
-    const cg_gemm_operands o = {.a = r->a, .b = s->packed ? r->packed : r->b, .c = r->c};
+    const cg_gemm_operands o = {.a = r->a, .b = r->b, .c = r->c};
     double from = now(x);
     for (int64_t i = 0; i < each && r->status == CG_OK; i++)
         if (theirs)

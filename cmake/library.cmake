@@ -6,15 +6,15 @@ include(CMakePackageConfigHelpers)
 # CG_API_END; tests/test_install.sh compares them with the symbols of the shared library.
 set(PUBLIC_HEADERS
   clipgraph.h
-  graph/arena.h graph/context.h graph/exec.h graph/file.h graph/graph.h graph/op.h graph/params.h
+  graph/arena.h graph/context.h graph/exec.h graph/file.h graph/graph.h graph/onnx.h graph/op.h graph/params.h
   graph/peak.h graph/plan.h graph/profile.h graph/rng.h graph/status.h graph/summary.h graph/types.h
   ops/bf16.h ops/check.h ops/epilogue.h ops/kernel.h ops/ops.def ops/ops.h ops/passes/passes.h
   autodiff/grad.h autodiff/gradcheck.h
   models/clip.h models/desc.h
   data/classes.h data/dataset.h data/image.h data/loader.h data/tokenizer.h
   data/transform.h
-  serialize/checkpoint.h serialize/npy.h serialize/onnx/import.h serialize/onnx/read.h
-  serialize/onnx/session.h serialize/params_io.h serialize/safetensors.h
+  serialize/checkpoint.h serialize/npy.h serialize/onnx/export.h serialize/onnx/import.h
+  serialize/onnx/read.h serialize/onnx/session.h serialize/params_io.h serialize/safetensors.h
   serialize/tensor.h
   train/account.h train/check.h train/embed.h train/evaluate.h train/match.h train/model.h
   train/optimizer.h train/program.h train/runner.h train/schedule.h train/train.h train/zero_shot.h)

@@ -93,14 +93,8 @@ static cg_status keep(cg_plan *p, cg_kept kept, uint64_t key, size_t bytes) {
     return CG_OK;
 }
 
-/* The value whose bytes v is. */
-static const cg_value *viewed(const cg_value *v) {
-    while (v->node && v->node->op->view) v = v->node->in[0];
-    return v;
-}
-
 static cg_status keep_value(cg_plan *p, const cg_value *v) {
-    v = viewed(v);
+    v = cg_value_root(v);
     if (v->kind != CG_VALUE_RESULT || !p->key[v->id]) return CG_OK;
     for (int i = 0; i < p->n_kept; i++)
         if (p->kept[i].node < 0 && p->kept[i].value == v->id) return CG_OK;
@@ -155,14 +149,14 @@ static void mark_needed(work *w) {
     const cg_graph *g = w->p->graph;
     for (int i = 0; i < w->p->n_kept; i++) {
         const cg_kept *k = &w->p->kept[i];
-        const cg_value *v = viewed(g->value[k->value]);
+        const cg_value *v = cg_value_root(g->value[k->value]);
         cg_derived *own = k->node < 0 ? NULL : entry_of(w->p, v->id);
         if (is_fresh(k->entry, w->version) || is_fresh(own, w->version)) continue;
         if (v->node) w->needed[v->node->id] = 1;
     }
     for (int i = g->n_node - 1; i >= 0; i--)
         for (int k = 0; w->needed[i] && k < g->node[i]->n_in; k++) {
-            const cg_value *v = viewed(g->node[i]->in[k]);
+            const cg_value *v = cg_value_root(g->node[i]->in[k]);
             cg_derived *d = entry_of(w->p, v->id);
             if (v->node && !is_fresh(d, w->version)) w->needed[v->node->id] = 1;
         }

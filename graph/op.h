@@ -6,6 +6,7 @@
 
 #include "graph/context.h"
 #include "graph/graph.h"
+#include "graph/onnx.h"
 
 CG_API_BEGIN
 
@@ -91,6 +92,10 @@ struct cg_op {
      * convolutions; NULL: none that count. */
     int64_t (*flops)(const cg_node *n);
 
+    /* What a node becomes in an ONNX file: gives the sink its results (see graph/onnx.h). NULL: it
+     * has no such form, as ops of training have none. */
+    cg_status (*onnx)(cg_onnx_sink *s, const cg_node *n);
+
     unsigned inplace; /* bit i: output 0 may be written over operand i where types are equal */
 
     /* Bit i: operand i may be bf16 where `infer` speaks of f32, and result i may be stored so; run
@@ -100,6 +105,12 @@ struct cg_op {
     int view;    /* output 0 is operand 0's bytes under another shape, and of its type */
     int selects; /* of operand 0 no more bytes are read than output 0 has: for the profile */
 };
+
+/* The value whose bytes v is: v itself, or what it is a view of. */
+static inline const cg_value *cg_value_root(const cg_value *v) {
+    while (v->node && v->node->op->view && v->index == 0) v = v->node->in[0];
+    return v;
+}
 
 /* Whether operand i may be bf16; those that no bit stands for may not. */
 static inline int cg_op_reads_bf16(const cg_op *op, int i) {

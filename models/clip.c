@@ -109,7 +109,7 @@ cg_value *cg_temperature(cg_graph *g, const cg_clip_desc *d) {
     return t;
 }
 
-static void append_logits(cg_graph *g, const cg_clip_desc *d, cg_clip_values *v) {
+void cg_clip_append_logits(cg_graph *g, const cg_clip_desc *d, cg_clip_values *v) {
     cg_value *t = cg_temperature(g, d);
     cg_scope_push(g, "logits");
     v->logits = cg_mul(g, cg_matmul(g, v->image_embedding, v->text_embedding, 0, 1), t);
@@ -122,7 +122,7 @@ static void append_logits(cg_graph *g, const cg_clip_desc *d, cg_clip_values *v)
 
 /* Each picture's caption is the one of its own number. */
 static void append_loss(cg_graph *g, const cg_clip_desc *d, cg_clip_values *v) {
-    append_logits(g, d, v);
+    cg_clip_append_logits(g, d, v);
     if (!v->logits) return;
     cg_scope_push(g, "loss");
     cg_value *label = cg_arange(g, v->logits->shape.dim[0], 0, 1);

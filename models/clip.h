@@ -62,6 +62,10 @@ typedef struct cg_clip_values {
 cg_status cg_clip_append(cg_graph *g, const cg_clip_desc *d, const cg_clip_build *b,
                          cg_clip_values *out);
 
+/* Appends temperature and logits to a model that was built without a loss: v->logits from both
+ * embeddings, of any numbers of pictures and captions. */
+void cg_clip_append_logits(cg_graph *g, const cg_clip_desc *d, cg_clip_values *v);
+
 /* n rounded up to a multiple of 64, at least 64: few distinct plans serve all batches. */
 int64_t cg_clip_rows(int64_t n);
 
@@ -81,7 +85,7 @@ int cg_clip_text_reads_mask(const cg_clip_desc *d);
 /* True where a training graph draws random numbers. */
 int cg_clip_draws(const cg_clip_desc *d);
 
-/* --- towers ---------------------------------------------------------------------------------- */
+/* --- towers ----------------------------------------------------------------------------------- */
 
 /* CLIP's ResNet: three-convolution stem, bottlenecks with anti-aliased strides, attention
  * pooling. image [N, S, S, 3] -> [N, embed_dim], not yet of unit length. Parameters visual.*;

@@ -1,6 +1,7 @@
 /* Ops y = f(x), element by element, from inline functions of the file that includes this:
  *   value(x)         f(x)
  *   gradient(v, dy)  dx, where v is x or y
+ *   mapping(s, x)    f in an ONNX file, of a tensor in any form
  * NaN must come out of value as NaN, and infinities as f's limits.
  *
  * A gradient that reads x gives y again where it is asked for: in the same sweep, so that y need
@@ -25,6 +26,13 @@
         cg_run_elements(t, values);                                                                \
         return CG_OK;                                                                              \
     }                                                                                              \
+    cg_onnx_ref *cg_##NAME##_onnx(cg_onnx_sink *s, cg_onnx_ref *x);                                \
+    cg_onnx_ref *cg_##NAME##_onnx(cg_onnx_sink *s, cg_onnx_ref *x) {                               \
+        return mapping(s, x);                                                                      \
+    }                                                                                              \
+    static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {                                     \
+        return cg_onnx_give(s, n->out[0], mapping(s, cg_onnx_value(s, n->in[0])));                 \
+    }                                                                                              \
     const cg_op cg_op_##NAME = {                                                                   \
         .name = #NAME,                                                                             \
         .min_in = 1,                                                                               \
@@ -33,6 +41,7 @@
         .infer = cg_unary_infer,                                                                   \
         .vjp = vjp,                                                                                \
         .run = run,                                                                                \
+        .onnx = onnx,                                                                              \
         .inplace = 1,                                                                              \
         .bf16_in = 1,                                                                              \
         .bf16_out = 1,                                                                             \

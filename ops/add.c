@@ -33,6 +33,11 @@ static cg_status run(const cg_task *t) {
     return cg_binary_run(t, t->node->out[0]->dtype == CG_I64 ? tile_i64 : tile_f32);
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    cg_onnx_ref *a = cg_onnx_value(s, n->in[0]), *b = cg_onnx_value(s, n->in[1]);
+    return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, "Add", a, b));
+}
+
 const cg_op cg_op_add = {
     .name = "add",
     .min_in = 2,
@@ -41,6 +46,7 @@ const cg_op cg_op_add = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .inplace = 3,
     .bf16_in = 3,
     .bf16_out = 1,

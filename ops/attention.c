@@ -9,7 +9,9 @@
  * attr    heads: int; scale: float; causal: int
  * vjp     attention_grad, below, for q, k and v
  * errors  CG_ESHAPE, CG_EDTYPE; CG_EINVAL: heads; a run: offsets that fall or leave the rows
- * source  Vaswani et al., arXiv:1706.03762, eq. 1
+ * onnx    of sequences of one length: Mul, Reshape, Transpose, MatMul, Add (masks), Softmax,
+ * MatMul; a query that sees no key gives the mean of values (attention_onnx.c) source  Vaswani et
+ * al., arXiv:1706.03762, eq. 1
  *
  * attention_grad: its gradient; p is computed again from lse.
  *   p = e^(scale · q kᵀ - lse),  dv = pᵀ do,  ds = scale · p ∘ (do vᵀ - Σ_e do ∘ o)
@@ -27,7 +29,7 @@ const cg_attr_field cg_attention_fields[] = {CG_ATTR(cg_attention_attr, heads, I
                                              CG_ATTR(cg_attention_attr, causal, INT),
                                              {0}};
 
-/* --- the two forms --------------------------------------------------------------------------- */
+/* --- the two forms ---------------------------------------------------------------------------- */
 
 cg_attention_form cg_attention_operands(const cg_node *n) {
     const cg_attention_attr *attr = n->attr;
@@ -56,7 +58,7 @@ cg_attention_form cg_attention_form_of(const cg_node *n) {
     return f;
 }
 
-/* --- types ----------------------------------------------------------------------------------- */
+/* --- types ------------------------------------------------------------------------------------ */
 
 static cg_status check_matrix(const cg_node *n, int i, const char *name, int64_t heads, int parts) {
     char text[CG_SHAPE_TEXT];
@@ -131,7 +133,7 @@ cg_status cg_attention_infer(const cg_node *n, cg_type *out) {
     return CG_OK;
 }
 
-/* --- cost ------------------------------------------------------------------------------------ */
+/* --- cost ------------------------------------------------------------------------------------- */
 
 /* Pairs of a query and a key that it sees, of one sequence. */
 static double pairs_of(double queries, double keys, int causal) {
@@ -194,6 +196,7 @@ const cg_op cg_op_attention = {
     .prepare = cg_attention_prepare,
     .run = cg_attention_run,
     .flops = cg_attention_flops,
+    .onnx = cg_attention_onnx,
     .bf16_in = 7,
     .bf16_out = 1,
 };

@@ -35,6 +35,7 @@ cg_status cg_attention_infer(const cg_node *n, cg_type *out);
 void cg_attention_vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx);
 cg_status cg_attention_prepare(cg_prep *p);
 cg_status cg_attention_run(const cg_task *t);
+cg_status cg_attention_onnx(cg_onnx_sink *s, const cg_node *n);
 int64_t cg_attention_flops(const cg_node *n);
 
 #endif

@@ -5,6 +5,7 @@
  * attr    heads: int; scale: float; causal: int
  * vjp     attention_qkv_grad, below, for qkv
  * errors  CG_ESHAPE, CG_EDTYPE; CG_EINVAL: heads; a run: offsets that fall or leave the rows
+ * onnx    Split, and those of attention
  * source  Vaswani et al., arXiv:1706.03762, eq. 1
  *
  * attention_qkv_grad: its gradient, as attention_grad, written as one matrix.
@@ -23,6 +24,7 @@ const cg_op cg_op_attention_qkv = {
     .prepare = cg_attention_prepare,
     .run = cg_attention_run,
     .flops = cg_attention_flops,
+    .onnx = cg_attention_onnx,
     .bf16_in = 1,
     .bf16_out = 1,
 };

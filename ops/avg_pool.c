@@ -1,14 +1,15 @@
 /* avg_pool: means over windows of pixels.
  *   y[n,i,j,c] = mean_k,l x[n, i·stride + k, j·stride + l, c],  k, l = 0 … kernel-1
  *   global_avg_pool is a mean over axes 1 and 2
- * shapes  x [N, H, W, C] -> y [N, H', W', C], H' = floor((H - kernel) / stride) + 1; rows and
- *         columns left over are not read
+ * shapes  x [N, H, W, C] f32 or bf16 -> y [N, H', W', C], H' = floor((H - kernel) / stride) + 1;
+ *         rows and columns left over are not read
  * vjp     dx = avg_pool_grad(dy): each pixel the sum of dy / kernel² of the windows it is in
- * errors  CG_ESHAPE: rank, a picture smaller than the kernel. CG_EDTYPE: not f32.
+ * errors  CG_ESHAPE: rank, a picture smaller than the kernel. CG_EDTYPE: x is not f32 or bf16.
  *         CG_EINVAL: kernel or stride < 1
- * onnx    Transpose, AveragePool, Transpose
+ * onnx    AveragePool, of [N, C, H, W]
  *
  * avg_pool_grad: its gradient, dx [N, height, width, C] from dy. */
+#include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/kernel.h"
@@ -43,7 +44,7 @@ static cg_status output_shape(const cg_shape *x, const pool_attr *a, cg_shape *y
 }
 
 static cg_status infer(const cg_node *n, cg_type *out) {
-    CG_TRY(cg_check_dtype(n->in[0], "x", CG_F32));
+    CG_TRY(cg_check_float(n, 0, "x"));
     CG_TRY(cg_check_rank(n->in[0], "x", 4));
     out[0].dtype = CG_F32;
     return output_shape(&n->in[0]->shape, n->attr, &out[0].shape);
@@ -51,7 +52,7 @@ static cg_status infer(const cg_node *n, cg_type *out) {
 
 static cg_status infer_grad(const cg_node *n, cg_type *out) {
     const pool_attr *a = n->attr;
-    CG_TRY(cg_check_dtype(n->in[0], "dy", CG_F32));
+    CG_TRY(cg_check_float(n, 0, "dy"));
     CG_TRY(cg_check_rank(n->in[0], "dy", 4));
     const cg_shape *dy = &n->in[0]->shape;
     cg_shape y;
@@ -66,50 +67,81 @@ static cg_status infer_grad(const cg_node *n, cg_type *out) {
 
 typedef struct pool_job {
     int64_t kernel, stride, h, w, oh, ow, c;
-    const float *in;
-    float *out;
+    const void *in;
+    void *out;
+    int in_bf16, out_bf16;
 } pool_job;
 
+enum { LANES = 64 }; /* channels summed at a time */
+
+/* to[0 … n-1] = factor · the sum of n neighbours from each of rows × columns places of `in`. */
+CG_INLINE void mean_of(const void *in, int64_t first, int64_t rows, int64_t row_step,
+                       int64_t columns, int64_t column_step, int64_t n, float factor, void *out,
+                       int64_t to, int in_bf16, int out_bf16) {
+    float sum[LANES];
+    for (int64_t i = 0; i < n; i++) sum[i] = 0;
+    for (int64_t y = 0; y < rows; y++)
+        for (int64_t x = 0; x < columns; x++) {
+            int64_t from = first + y * row_step + x * column_step;
+#pragma omp simd
+            for (int64_t i = 0; i < n; i++) sum[i] += cg_load(in, from + i, in_bf16);
+        }
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) cg_store(out, to + i, factor * sum[i], out_bf16);
+}
+
+/* All channels of a pixel; full sets of lanes have a constant count. */
+CG_INLINE void pixel(const pool_job *j, int64_t first, int64_t rows, int64_t row_step,
+                     int64_t columns, int64_t to, int in_bf16, int out_bf16) {
+    const float factor = 1.0f / (float)(j->kernel * j->kernel);
+    int64_t i = 0;
+    for (; i + LANES <= j->c; i += LANES)
+        mean_of(j->in, first + i, rows, row_step, columns, j->c, LANES, factor, j->out, to + i,
+                in_bf16, out_bf16);
+    if (i < j->c)
+        mean_of(j->in, first + i, rows, row_step, columns, j->c, j->c - i, factor, j->out, to + i,
+                in_bf16, out_bf16);
+}
+
 /* Rows [begin, end) of the N·H' rows of y. */
-CG_KERNEL
-static void pool_rows(const pool_job *j, int64_t begin, int64_t end) {
-    const float scale = 1.0f / (float)(j->kernel * j->kernel);
-    const int64_t c = j->c, width = j->w * c;
+CG_INLINE void pool_body(const pool_job *j, int64_t begin, int64_t end, int in_bf16, int out_bf16) {
+    const int64_t width = j->w * j->c;
     for (int64_t r = begin; r < end; r++) {
-        const float *top = j->in + (r / j->oh * j->h + r % j->oh * j->stride) * width;
-        for (int64_t ox = 0; ox < j->ow; ox++) {
-            float *restrict y = j->out + (r * j->ow + ox) * c;
-            for (int64_t i = 0; i < c; i++) y[i] = 0;
-            for (int64_t ky = 0; ky < j->kernel; ky++)
-                for (int64_t kx = 0; kx < j->kernel; kx++) {
-                    const float *restrict x = top + ky * width + (ox * j->stride + kx) * c;
-                    for (int64_t i = 0; i < c; i++) y[i] += x[i];
-                }
-            for (int64_t i = 0; i < c; i++) y[i] *= scale;
+        int64_t top = (r / j->oh * j->h + r % j->oh * j->stride) * width;
+        for (int64_t x = 0; x < j->ow; x++)
+            pixel(j, top + x * j->stride * j->c, j->kernel, width, j->kernel,
+                  (r * j->ow + x) * j->c, in_bf16, out_bf16);
+    }
+}
+
+/* The windows, of `windows`, that pixel i lies in. */
+static cg_range windows_of(const pool_job *j, int64_t i, int64_t windows) {
+    cg_range w = {i < j->kernel ? 0 : (i - j->kernel) / j->stride + 1, i / j->stride + 1};
+    if (w.end > windows) w.end = windows;
+    if (w.begin > w.end) w.begin = w.end;
+    return w;
+}
+
+/* Rows [begin, end) of the N·H rows of dx, each pixel gathered from the windows that it is in. */
+CG_INLINE void grad_body(const pool_job *j, int64_t begin, int64_t end, int in_bf16, int out_bf16) {
+    const int64_t width = j->ow * j->c;
+    for (int64_t r = begin; r < end; r++) {
+        cg_range y = windows_of(j, r % j->h, j->oh);
+        int64_t top = (r / j->h * j->oh + y.begin) * width;
+        for (int64_t i = 0; i < j->w; i++) {
+            cg_range x = windows_of(j, i, j->ow);
+            pixel(j, top + x.begin * j->c, y.end - y.begin, width, x.end - x.begin,
+                  (r * j->w + i) * j->c, in_bf16, out_bf16);
         }
     }
 }
 
-/* Rows [begin, end) of the N·H rows of dx, each gathered from the windows that it is in. */
 CG_KERNEL
-static void grad_rows(const pool_job *j, int64_t begin, int64_t end) {
-    const float scale = 1.0f / (float)(j->kernel * j->kernel);
-    const int64_t c = j->c, width = j->w * c;
-    for (int64_t r = begin; r < end; r++) {
-        float *dx = j->out + r * width;
-        int64_t y = r % j->h, low = (y - j->kernel + j->stride) / j->stride, high = y / j->stride;
-        if (y < j->kernel) low = 0;
-        if (high > j->oh - 1) high = j->oh - 1;
-        for (int64_t i = 0; i < width; i++) dx[i] = 0;
-        for (int64_t oy = low; oy <= high; oy++)
-            for (int64_t ox = 0; ox < j->ow; ox++) {
-                const float *restrict dy = j->in + ((r / j->h * j->oh + oy) * j->ow + ox) * c;
-                for (int64_t kx = 0; kx < j->kernel; kx++) {
-                    float *restrict d = dx + (ox * j->stride + kx) * c;
-                    for (int64_t i = 0; i < c; i++) d[i] += scale * dy[i];
-                }
-            }
-    }
+static void pool_rows(const pool_job *j, int64_t begin,
+                      int64_t end){CG_TYPED(pool_body, j->in_bf16, j->out_bf16, j, begin, end)}
+
+CG_KERNEL static void grad_rows(const pool_job *j, int64_t begin, int64_t end) {
+    CG_TYPED(grad_body, j->in_bf16, j->out_bf16, j, begin, end)
 }
 
 static void pool_part(const void *arg, int64_t begin, int64_t end) {
@@ -121,8 +153,17 @@ static void grad_part(const void *arg, int64_t begin, int64_t end) {
 
 static cg_status run_rows(const cg_task *t, const cg_shape *x, const cg_shape *y, cg_range_fn fn) {
     const pool_attr *a = t->node->attr;
-    pool_job j = {a->kernel, a->stride, x->dim[1], x->dim[2], y->dim[1],
-                  y->dim[2], x->dim[3], t->in[0],  t->out[0]};
+    pool_job j = {.kernel = a->kernel,
+                  .stride = a->stride,
+                  .h = x->dim[1],
+                  .w = x->dim[2],
+                  .oh = y->dim[1],
+                  .ow = y->dim[2],
+                  .c = x->dim[3],
+                  .in = t->in[0],
+                  .out = t->out[0],
+                  .in_bf16 = cg_is_bf16(t->node->in[0]),
+                  .out_bf16 = cg_is_bf16(t->node->out[0])};
     const cg_shape *out = &t->node->out[0]->shape;
     cg_parallel(t->threads, out->dim[0] * out->dim[1], 1, cg_shape_count(x), fn, &j);
     return CG_OK;
@@ -143,6 +184,16 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[0] = cg_node_add1(g, &cg_op_avg_pool_grad, &a, 1, (cg_value *[]){dy[0]});
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const pool_attr *attr = n->attr;
+    cg_onnx_node pool = {"AveragePool",
+                         1,
+                         {cg_onnx_pictures(s, cg_onnx_value(s, n->in[0]))},
+                         {CG_ONNX_INTS("kernel_shape", attr->kernel, attr->kernel),
+                          CG_ONNX_INTS("strides", attr->stride, attr->stride)}};
+    return cg_onnx_give(s, n->out[0], cg_onnx_make_pictures(s, &pool, n->out[0]));
+}
+
 const cg_op cg_op_avg_pool = {
     .name = "avg_pool",
     .min_in = 1,
@@ -153,6 +204,9 @@ const cg_op cg_op_avg_pool = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 const cg_op cg_op_avg_pool_grad = {
@@ -164,6 +218,8 @@ const cg_op cg_op_avg_pool_grad = {
     .attr = grad_fields,
     .infer = infer_grad,
     .run = run_grad,
+    .bf16_in = 1,
+    .bf16_out = 1,
 };
 
 cg_value *cg_avg_pool(cg_graph *g, cg_value *x, int64_t kernel, int64_t stride) {

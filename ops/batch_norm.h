@@ -51,9 +51,10 @@ typedef struct cg_batch_norm_block {
     int64_t chunk, before;   /* rows of this chunk in earlier blocks */
     int64_t at, rows, count; /* first element; how many rows, elements */
     float *buffer;           /* CG_BATCH_NORM_BLOCKS of them */
+    int bf16;                /* kernels find, and write, bf16 */
 } cg_batch_norm_block;
 typedef void (*cg_batch_norm_fn)(const void *job, const cg_batch_norm_block *block);
-void cg_batch_norm_sweep(const cg_task *t, const cg_batch_norm_grid *grid, int backwards,
+void cg_batch_norm_sweep(const cg_task *t, const cg_batch_norm_grid *grid, int backwards, int bf16,
                          cg_batch_norm_fn fn, const void *job);
 
 /* A tensor in a sweep; data NULL: absent. */
@@ -69,11 +70,33 @@ static inline cg_batch_norm_tensor cg_batch_norm_out(const cg_task *t, int i) {
     return (cg_batch_norm_tensor){t->out[i], cg_is_bf16(t->node->out[i])};
 }
 
-/* The block's elements of x as f32: where they are, or in buffer `which`. NULL: absent. */
-const float *cg_batch_norm_load(cg_batch_norm_tensor x, const cg_batch_norm_block *b, int which);
+/* Whether all of n tensors that are there are bf16: a sweep then has kernels that read and write
+ * that; where types are mixed, what is bf16 passes through f32 buffers. */
+int cg_batch_norm_all_bf16(int n, const cg_batch_norm_tensor *x);
+
+/* The block's elements of x: where they are, or widened in buffer `which`. NULL: absent. */
+const void *cg_batch_norm_load(cg_batch_norm_tensor x, const cg_batch_norm_block *b, int which);
 /* Where to write the block's elements of y, and what is done when they are written. */
-float *cg_batch_norm_open(cg_batch_norm_tensor y, const cg_batch_norm_block *b, int which);
+void *cg_batch_norm_open(cg_batch_norm_tensor y, const cg_batch_norm_block *b, int which);
 void cg_batch_norm_close(cg_batch_norm_tensor y, const cg_batch_norm_block *b, int which);
+
+/* Calls body(…, c, lanes) for all channels from c on. Of bf16 there are few at a time, so that what
+ * belongs to them stays in registers while the rows of a block pass; of f32 as many as there are,
+ * up to CG_LANES, since its rows are better read in the order in which they lie. */
+enum { CG_LANES = 512, CG_LANES_BF16 = 32 };
+#define CG_EACH_LANES(channels, bf16, body, ...)                                                   \
+    for (int64_t c = 0, lanes; c < (channels); c += lanes) {                                       \
+        lanes = (channels)-c;                                                                      \
+        if (!(bf16)) {                                                                             \
+            if (lanes > CG_LANES) lanes = CG_LANES;                                                \
+            body(__VA_ARGS__, 0, c, (int)lanes);                                                   \
+        } else if (lanes < CG_LANES_BF16) {                                                        \
+            body(__VA_ARGS__, 1, c, (int)lanes);                                                   \
+        } else {                                                                                   \
+            lanes = CG_LANES_BF16;                                                                 \
+            body(__VA_ARGS__, 1, c, CG_LANES_BF16);                                                \
+        }                                                                                          \
+    }
 
 /* Repeats values of x's channels over those of the grid. */
 void cg_batch_norm_spread(const cg_batch_norm_grid *grid, const float *from, float *to);

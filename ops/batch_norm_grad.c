@@ -8,71 +8,89 @@
 #include <math.h>
 #include <string.h>
 
-/* --- sums ------------------------------------------------------------------------------------ */
+/* --- sums ------------------------------------------------------------------------------------- */
 
-/* A block's tensors as f32. */
+/* A block's tensors. */
 typedef struct block_rows {
-    const float *x, *dy, *other;
-    float *dx, *dresidual, *y;
+    const void *x, *dy, *other;
+    void *dx, *dresidual, *y;
 } block_rows;
 
 /* d, dy masked by relu; kind, a cg_batch_norm_mask, says how, and is constant where this is called.
  * other: NULL, or the residual (the kinds below), or y. */
 enum { AGAIN_WITH_RESIDUAL = CG_MASK_FROM_Y + 1, NONE_WITH_RESIDUAL };
 
-CG_INLINE float masked(const block_rows *p, int64_t i, float v, int kind) {
-    float dy = p->dy[i];
+CG_INLINE float masked(const block_rows *p, int64_t i, float v, int kind, int bf16) {
+    float dy = cg_load(p->dy, i, bf16);
     if (kind == CG_MASK_NONE || kind == NONE_WITH_RESIDUAL) return dy;
-    if (kind == CG_MASK_FROM_Y) v = p->other[i];
+    if (kind == CG_MASK_FROM_Y) v = cg_load(p->other, i, bf16);
     return v <= 0 ? 0 : dy; /* dy passes where y is NaN */
 }
 
 /* y before relu, where it is computed again. */
 CG_INLINE float value_again(const block_rows *p, int64_t i, float centred, float factor, float bias,
-                            int kind) {
+                            int kind, int bf16) {
     float v = centred * factor + bias;
-    return kind == AGAIN_WITH_RESIDUAL || kind == NONE_WITH_RESIDUAL ? v + p->other[i] : v;
+    int residual = kind == AGAIN_WITH_RESIDUAL || kind == NONE_WITH_RESIDUAL;
+    return residual ? v + cg_load(p->other, i, bf16) : v;
 }
 
-CG_INLINE void sum_rows(const block_rows *p, const cg_batch_norm_block *b,
-                        const cg_batch_norm_affine *a, float *sum, int kind) {
-    const float *mean = a->mean, *factor = a->factor, *bias = a->bias;
-    int64_t channels = b->grid->channels;
-    float *sum_d = sum, *sum_dx = sum + channels;
-    if (b->before == 0) memset(sum, 0, (size_t)channels * 2 * sizeof *sum);
-    int64_t r = 0;
-    for (; r + 2 * channels <= b->count; r += 2 * channels) {
+CG_INLINE void sum_lanes(const block_rows *p, const cg_batch_norm_block *b,
+                         const cg_batch_norm_affine *a, float *sum, int kind, int bf16, int64_t c,
+                         int lanes) {
+    const int64_t channels = b->grid->channels;
+    float mean[CG_LANES], factor[CG_LANES], bias[CG_LANES], d[CG_LANES], dx[CG_LANES];
+    const size_t bytes = (size_t)lanes * sizeof(float);
+    memcpy(mean, a->mean + c, bytes);
+    memcpy(factor, a->factor + c, bytes);
+    memcpy(bias, a->bias + c, bytes);
+    memset(d, 0, bytes);
+    memset(dx, 0, bytes);
+    if (b->before > 0) {
+        memcpy(d, sum + c, bytes);
+        memcpy(dx, sum + c + channels, bytes);
+    }
+    int64_t at = c;
+    for (; at + channels < b->count; at += 2 * channels) {
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            int64_t i = r + c, j = i + channels;
-            float x0 = p->x[i] - mean[c], x1 = p->x[j] - mean[c];
-            float d0 = masked(p, i, value_again(p, i, x0, factor[c], bias[c], kind), kind);
-            float d1 = masked(p, j, value_again(p, j, x1, factor[c], bias[c], kind), kind);
-            sum_d[c] += d0 + d1;
-            sum_dx[c] += d0 * x0 + d1 * x1;
+        for (int i = 0; i < lanes; i++) {
+            int64_t k = at + i, l = k + channels;
+            float x0 = cg_load(p->x, k, bf16) - mean[i], x1 = cg_load(p->x, l, bf16) - mean[i];
+            float v0 = value_again(p, k, x0, factor[i], bias[i], kind, bf16);
+            float v1 = value_again(p, l, x1, factor[i], bias[i], kind, bf16);
+            float d0 = masked(p, k, v0, kind, bf16), d1 = masked(p, l, v1, kind, bf16);
+            d[i] += d0 + d1;
+            dx[i] += d0 * x0 + d1 * x1;
         }
     }
-    if (r < b->count) {
+    if (at < b->count) {
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            float x0 = p->x[r + c] - mean[c];
-            float d = masked(p, r + c, value_again(p, r + c, x0, factor[c], bias[c], kind), kind);
-            sum_d[c] += d;
-            sum_dx[c] += d * x0;
+        for (int i = 0; i < lanes; i++) {
+            float x0 = cg_load(p->x, at + i, bf16) - mean[i];
+            float v0 = value_again(p, at + i, x0, factor[i], bias[i], kind, bf16);
+            float d0 = masked(p, at + i, v0, kind, bf16);
+            d[i] += d0;
+            dx[i] += d0 * x0;
         }
     }
+    memcpy(sum + c, d, bytes);
+    memcpy(sum + c + channels, dx, bytes);
 }
+
+CG_INLINE void sum_kind(const block_rows *p, const cg_batch_norm_block *b,
+                        const cg_batch_norm_affine *a, float *sum, int kind){
+    CG_EACH_LANES(b->grid->channels, b->bf16, sum_lanes, p, b, a, sum, kind)}
 
 CG_KERNEL static void sum_kernel(const block_rows *p, const cg_batch_norm_block *b,
                                  const cg_batch_norm_affine *a, float *sum, int kind) {
     if (kind == CG_MASK_NONE || kind == NONE_WITH_RESIDUAL)
-        sum_rows(p, b, a, sum, CG_MASK_NONE);
+        sum_kind(p, b, a, sum, CG_MASK_NONE);
     else if (kind == CG_MASK_AGAIN)
-        sum_rows(p, b, a, sum, CG_MASK_AGAIN);
+        sum_kind(p, b, a, sum, CG_MASK_AGAIN);
     else if (kind == CG_MASK_FROM_Y)
-        sum_rows(p, b, a, sum, CG_MASK_FROM_Y);
+        sum_kind(p, b, a, sum, CG_MASK_FROM_Y);
     else
-        sum_rows(p, b, a, sum, AGAIN_WITH_RESIDUAL);
+        sum_kind(p, b, a, sum, AGAIN_WITH_RESIDUAL);
 }
 
 static int kind_of(const cg_batch_norm_back *j) {
@@ -121,50 +139,59 @@ static void merge_part(const void *arg, int64_t begin, int64_t end) {
 void cg_batch_norm_sums(const cg_task *t, const cg_batch_norm_grid *g, cg_batch_norm_back *j) {
     cg_batch_norm_room room = cg_batch_norm_room_of(t->scratch, g);
     j->partial = room.partial;
-    cg_batch_norm_sweep(t, g, 0, sum_block, j);
+    int bf16 = cg_batch_norm_all_bf16(3, (cg_batch_norm_tensor[]){j->x, j->dy, j->other});
+    cg_batch_norm_sweep(t, g, 0, bf16, sum_block, j);
     merge_job merge = {g, room.partial, room.doubles};
     cg_parallel(t->threads, g->channels / g->fold, 64, g->chunks * g->channels, merge_part, &merge);
 }
 
-/* --- results --------------------------------------------------------------------------------- */
+/* --- results ---------------------------------------------------------------------------------- */
 
-CG_INLINE void back_rows(const block_rows *p, const cg_batch_norm_block *k,
-                         const cg_batch_norm_back *j, int kind, int residual, int again) {
-    const float *mean = j->affine.mean, *factor = j->affine.factor, *bias = j->affine.bias;
-    const float *b = j->b, *e = j->e;
-    int64_t channels = k->grid->channels;
-    for (int64_t r = 0; r < k->count; r += channels) {
+CG_INLINE void back_lanes(const block_rows *p, const cg_batch_norm_block *b,
+                          const cg_batch_norm_back *j, int kind, int residual, int again, int bf16,
+                          int64_t c, int lanes) {
+    const int relu = kind == CG_MASK_AGAIN || kind == AGAIN_WITH_RESIDUAL;
+    const size_t bytes = (size_t)lanes * sizeof(float);
+    float mean[CG_LANES], factor[CG_LANES], bias[CG_LANES], slope[CG_LANES], shift[CG_LANES];
+    memcpy(mean, j->affine.mean + c, bytes);
+    memcpy(factor, j->affine.factor + c, bytes);
+    memcpy(bias, j->affine.bias + c, bytes);
+    memcpy(slope, j->b + c, bytes);
+    memcpy(shift, j->e + c, bytes);
+    for (int64_t at = c; at < b->count; at += b->grid->channels) {
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            int64_t i = r + c;
-            float x = p->x[i] - mean[c];
-            float v = value_again(p, i, x, factor[c], bias[c], kind);
-            float d = masked(p, i, v, kind);
-            p->dx[i] = d * factor[c] + (x * b[c] + e[c]);
-            if (residual) p->dresidual[i] = d;
-            int relu = kind == CG_MASK_AGAIN || kind == AGAIN_WITH_RESIDUAL;
-            if (again) p->y[i] = relu && v < 0 ? 0 : v;
+        for (int i = 0; i < lanes; i++) {
+            float x = cg_load(p->x, at + i, bf16) - mean[i];
+            float v = value_again(p, at + i, x, factor[i], bias[i], kind, bf16);
+            float d = masked(p, at + i, v, kind, bf16);
+            cg_store(p->dx, at + i, d * factor[i] + (x * slope[i] + shift[i]), bf16);
+            if (residual) cg_store(p->dresidual, at + i, d, bf16);
+            if (again) cg_store(p->y, at + i, relu && v < 0 ? 0 : v, bf16);
         }
     }
 }
 
-CG_INLINE void back_kind(const block_rows *p, const cg_batch_norm_block *k,
+CG_INLINE void back_kind(const block_rows *p, const cg_batch_norm_block *b,
+                         const cg_batch_norm_back *j, int kind, int residual, int again){
+    CG_EACH_LANES(b->grid->channels, b->bf16, back_lanes, p, b, j, kind, residual, again)}
+
+CG_INLINE void back_each(const block_rows *p, const cg_batch_norm_block *b,
                          const cg_batch_norm_back *j, int kind, int residual, int again) {
     if (kind == CG_MASK_NONE)
-        back_rows(p, k, j, CG_MASK_NONE, 0, again);
+        back_kind(p, b, j, CG_MASK_NONE, 0, again);
     else if (kind == NONE_WITH_RESIDUAL)
-        back_rows(p, k, j, NONE_WITH_RESIDUAL, 0, again);
+        back_kind(p, b, j, NONE_WITH_RESIDUAL, 0, again);
     else if (kind == CG_MASK_AGAIN)
-        back_rows(p, k, j, CG_MASK_AGAIN, 0, again);
+        back_kind(p, b, j, CG_MASK_AGAIN, 0, again);
     else if (kind == CG_MASK_FROM_Y)
-        back_rows(p, k, j, CG_MASK_FROM_Y, residual, 0);
+        back_kind(p, b, j, CG_MASK_FROM_Y, residual, 0);
     else
-        back_rows(p, k, j, AGAIN_WITH_RESIDUAL, residual, again);
+        back_kind(p, b, j, AGAIN_WITH_RESIDUAL, residual, again);
 }
 
-CG_KERNEL static void back_kernel(const block_rows *p, const cg_batch_norm_block *k,
+CG_KERNEL static void back_kernel(const block_rows *p, const cg_batch_norm_block *b,
                                   const cg_batch_norm_back *j, int kind) {
-    CG_TYPED(back_kind, p->dresidual != NULL, p->y != NULL, p, k, j, kind)
+    CG_TYPED(back_each, p->dresidual != NULL, p->y != NULL, p, b, j, kind)
 }
 
 static void back_block(const void *arg, const cg_batch_norm_block *b) {
@@ -181,10 +208,11 @@ static void back_block(const void *arg, const cg_batch_norm_block *b) {
 
 void cg_batch_norm_back_apply(const cg_task *t, const cg_batch_norm_grid *g,
                               const cg_batch_norm_back *j) {
-    cg_batch_norm_sweep(t, g, 1, back_block, j);
+    cg_batch_norm_tensor all[] = {j->x, j->dy, j->other, j->dx, j->dresidual, j->y};
+    cg_batch_norm_sweep(t, g, 1, cg_batch_norm_all_bf16(6, all), back_block, j);
 }
 
-/* --- the ops --------------------------------------------------------------------------------- */
+/* --- the ops ---------------------------------------------------------------------------------- */
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     static const char *const name[] = {"x", "gain", "bias", "mean", "var"};

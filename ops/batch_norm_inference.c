@@ -4,6 +4,7 @@
  * attr    eps: float, 0 or more
  * vjp     batch_norm_inference_grad, below, for all five operands
  * errors  as batch_norm
+ * onnx    BatchNormalization, of [N, C, H, W] or [rows, C]
  * source  Ioffe and Szegedy, arXiv:1502.03167
  *
  * batch_norm_inference_grad: its gradient; statistics are operands, so they have one too.
@@ -48,6 +49,23 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     for (int i = 0; i < 5; i++) dx[i] = grad->out[i];
 }
 
+/* Channels stand second there: rows of any rank become [rows, C]. */
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_batch_norm_attr *attr = n->attr;
+    const cg_value *x = n->in[0];
+    int rank = x->shape.rank, picture = rank == 4;
+    cg_onnx_size size[CG_MAX_RANK], flat[2] = {cg_onnx_fixed(1)};
+    for (int i = 0; i < rank; i++) size[i] = cg_onnx_size_of(s, x, i);
+    for (int i = 0; i + 1 < rank; i++) flat[0] = cg_onnx_times(flat[0], size[i]);
+    flat[1] = size[rank - 1];
+    cg_onnx_ref *t = cg_onnx_value(s, x);
+    t = picture ? cg_onnx_pictures(s, t) : cg_onnx_plain(s, cg_onnx_reshape(s, t, 2, flat));
+    cg_onnx_node norm = {"BatchNormalization", 5, {t}, {CG_ONNX_FLOAT("epsilon", attr->eps)}};
+    for (int i = 1; i < 5; i++) norm.in[i] = cg_onnx_value(s, n->in[i]);
+    t = cg_onnx_like(s, &norm, t);
+    return cg_onnx_give(s, n->out[0], picture ? t : cg_onnx_reshape(s, t, rank, size));
+}
+
 const cg_op cg_op_batch_norm_inference = {
     .name = "batch_norm_inference",
     .min_in = 5,
@@ -59,6 +77,7 @@ const cg_op cg_op_batch_norm_inference = {
     .vjp = vjp,
     .prepare = prepare,
     .run = run,
+    .onnx = onnx,
     .inplace = 1u << 0,
     .bf16_in = 1u << 0,
     .bf16_out = 1u << 0,
@@ -71,7 +90,7 @@ cg_value *cg_batch_norm_inference(cg_graph *g, cg_value *x, cg_value *gain, cg_v
                         (cg_value *[]){x, gain, bias, mean, var});
 }
 
-/* --- batch_norm_inference_grad --------------------------------------------------------------- */
+/* --- batch_norm_inference_grad ---------------------------------------------------------------- */
 
 static cg_status grad_infer(const cg_node *n, cg_type *out) {
     static const char *const name[] = {"x", "gain", "mean", "var"};

@@ -6,57 +6,55 @@
 
 #include <string.h>
 
-/* sum[c] = Σ (x - shift), square[c] = Σ (x - shift)² over n rows */
-CG_INLINE void shifted_sums(const float *x, int64_t n, int64_t channels, const float *shift,
-                            float *sum, float *square) {
-    memset(sum, 0, (size_t)channels * sizeof *sum);
-    memset(square, 0, (size_t)channels * sizeof *square);
-    int64_t r = 0;
-    for (; r + 4 <= n; r += 4) {
-        const float *x0 = x + r * channels, *x1 = x0 + channels, *x2 = x1 + channels,
-                    *x3 = x2 + channels;
+/* Lanes of a block. partial, two rows of the grid's channels: the mean of the chunk's rows so far
+ * and their squared deviations from it. A block is shifted by the mean so far, the first one by
+ * that of its first rows: what cancels is then never large beside the result. */
+CG_INLINE void block_lanes(const void *x, const cg_batch_norm_block *b, float *partial, int bf16,
+                           int64_t c, int lanes) {
+    const int64_t channels = b->grid->channels;
+    float *mean = partial + c, *square = mean + channels;
+    float shift[CG_LANES], sum[CG_LANES], sum_square[CG_LANES];
+    if (b->before == 0)
+        for (int i = 0; i < lanes; i++) {
+            mean[i] = square[i] = 0;
+            for (int64_t r = 0; r < 4 && r < b->rows; r++)
+                mean[i] += (cg_load(x, r * channels + c + i, bf16) - mean[i]) / (float)(r + 1);
+        }
+    for (int i = 0; i < lanes; i++) {
+        shift[i] = mean[i];
+        sum[i] = sum_square[i] = 0;
+    }
+    int64_t at = c;
+    for (; at + 3 * channels < b->count; at += 4 * channels) {
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            float d0 = x0[c] - shift[c], d1 = x1[c] - shift[c];
-            float d2 = x2[c] - shift[c], d3 = x3[c] - shift[c];
-            sum[c] += (d0 + d1) + (d2 + d3);
-            square[c] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
+        for (int i = 0; i < lanes; i++) {
+            float d0 = cg_load(x, at + i, bf16) - shift[i];
+            float d1 = cg_load(x, at + i + channels, bf16) - shift[i];
+            float d2 = cg_load(x, at + i + 2 * channels, bf16) - shift[i];
+            float d3 = cg_load(x, at + i + 3 * channels, bf16) - shift[i];
+            sum[i] += (d0 + d1) + (d2 + d3);
+            sum_square[i] += (d0 * d0 + d1 * d1) + (d2 * d2 + d3 * d3);
         }
     }
-    for (; r < n; r++) {
-        const float *x0 = x + r * channels;
+    for (; at < b->count; at += channels) {
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            float d = x0[c] - shift[c];
-            sum[c] += d;
-            square[c] += d * d;
+        for (int i = 0; i < lanes; i++) {
+            float d = cg_load(x, at + i, bf16) - shift[i];
+            sum[i] += d;
+            sum_square[i] += d * d;
         }
-    }
-}
-
-/* partial, four rows of channels: the mean of the chunk's rows so far and their squared deviations
- * from it, then two rows for the block at hand. A block is shifted by the mean so far, the first
- * one by that of its first rows: what cancels is then never large beside the result. */
-CG_KERNEL static void block_moments(const float *x, const cg_batch_norm_block *b, float *partial) {
-    int64_t channels = b->grid->channels;
-    float *mean = partial, *square = mean + channels;
-    float *block_sum = square + channels, *block_square = block_sum + channels;
-    if (b->before == 0) {
-        int64_t head = b->rows < 4 ? b->rows : 4;
-        memset(partial, 0, (size_t)channels * 2 * sizeof *partial);
-        for (int64_t r = 0; r < head; r++)
-            for (int64_t c = 0; c < channels; c++)
-                mean[c] += (x[r * channels + c] - mean[c]) / (float)(r + 1);
     }
     float inverse = 1.0f / (float)b->rows, before = (float)b->before;
     float weight = (float)b->rows / (before + (float)b->rows);
-    shifted_sums(x, b->rows, channels, mean, block_sum, block_square);
-#pragma omp simd
-    for (int64_t c = 0; c < channels; c++) {
-        float d = block_sum[c] * inverse; /* mean of the block less the mean so far */
-        mean[c] += d * weight;
-        square[c] += (block_square[c] - block_sum[c] * d) + d * d * (before * weight);
+    for (int i = 0; i < lanes; i++) {
+        float d = sum[i] * inverse; /* mean of the block less the mean so far */
+        mean[i] += d * weight;
+        square[i] += (sum_square[i] - sum[i] * d) + d * d * (before * weight);
     }
+}
+
+CG_KERNEL static void block_moments(const void *x, const cg_batch_norm_block *b, float *partial) {
+    CG_EACH_LANES(b->grid->channels, b->bf16, block_lanes, x, b, partial)
 }
 
 typedef struct moments_job {
@@ -104,7 +102,7 @@ void cg_batch_norm_statistics(const cg_task *t, const cg_batch_norm_grid *g, cg_
                               float *mean, float *var) {
     cg_batch_norm_room room = cg_batch_norm_room_of(t->scratch, g);
     moments_job j = {x, room.partial};
-    cg_batch_norm_sweep(t, g, 0, moments_block, &j);
+    cg_batch_norm_sweep(t, g, 0, x.bf16, moments_block, &j);
     double *m = room.doubles, *s = m + g->channels;
     merge_job merge = {g, room.partial, m};
     cg_parallel(t->threads, g->channels, 64, g->chunks * g->channels, merge_part, &merge);

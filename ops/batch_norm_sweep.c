@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- the grid -------------------------------------------------------------------------------- */
+/* --- the grid --------------------------------------------------------------------------------- */
 
 enum {
     BLOCK_ELEMENTS = 1 << 11, /* 8 KiB of f32 of each tensor */
@@ -62,7 +62,7 @@ static int64_t chunk_rows(const cg_batch_norm_grid *g, int64_t chunk) {
     return left < g->chunk ? left : g->chunk;
 }
 
-static void walk_chunk(const cg_batch_norm_grid *g, int64_t chunk, float *buffer,
+static void walk_chunk(const cg_batch_norm_grid *g, int64_t chunk, float *buffer, int bf16,
                        cg_batch_norm_fn fn, const void *job) {
     int64_t rows = chunk_rows(g, chunk);
     for (int64_t r = 0; r < rows; r += g->block) {
@@ -73,12 +73,13 @@ static void walk_chunk(const cg_batch_norm_grid *g, int64_t chunk, float *buffer
                                  .at = (chunk * g->chunk + r) * g->channels,
                                  .rows = n,
                                  .count = n * g->channels,
-                                 .buffer = buffer};
+                                 .buffer = buffer,
+                                 .bf16 = bf16};
         fn(job, &b);
     }
 }
 
-void cg_batch_norm_sweep(const cg_task *t, const cg_batch_norm_grid *g, int backwards,
+void cg_batch_norm_sweep(const cg_task *t, const cg_batch_norm_grid *g, int backwards, int bf16,
                          cg_batch_norm_fn fn, const void *job) {
     int threads = threads_for(t, g->rows * g->channels);
     float *block = cg_batch_norm_room_of(t->scratch, g).block;
@@ -87,11 +88,11 @@ void cg_batch_norm_sweep(const cg_task *t, const cg_batch_norm_grid *g, int back
         cg_range part = cg_range_of(g->chunks, i, threads);
         float *buffer = block + (size_t)i * CG_BATCH_NORM_BLOCKS * block_floats(g);
         for (int64_t k = part.begin; k < part.end; k++)
-            walk_chunk(g, backwards ? part.begin + part.end - 1 - k : k, buffer, fn, job);
+            walk_chunk(g, backwards ? part.begin + part.end - 1 - k : k, buffer, bf16, fn, job);
     }
 }
 
-/* --- blocks ---------------------------------------------------------------------------------- */
+/* --- blocks ----------------------------------------------------------------------------------- */
 
 CG_KERNEL static void widen(const uint16_t *x, int64_t n, float *y) {
 #pragma omp simd
@@ -103,21 +104,37 @@ CG_KERNEL static void narrow(const float *x, int64_t n, uint16_t *y) {
     for (int64_t i = 0; i < n; i++) y[i] = cg_bf16_round(x[i]);
 }
 
-const float *cg_batch_norm_load(cg_batch_norm_tensor x, const cg_batch_norm_block *b, int which) {
+int cg_batch_norm_all_bf16(int n, const cg_batch_norm_tensor *x) {
+    for (int i = 0; i < n; i++)
+        if (x[i].data && !x[i].bf16) return 0;
+    return 1;
+}
+
+/* Asks for the block after this one: of bf16, kernels read a few channels of all rows, then the
+ * next few, which the processor does not foresee. */
+static void look_ahead(const uint16_t *block, int64_t count) {
+    for (int64_t i = 0; i < count; i += 32) __builtin_prefetch(block + count + i, 0, 2);
+}
+
+const void *cg_batch_norm_load(cg_batch_norm_tensor x, const cg_batch_norm_block *b, int which) {
     if (!x.data) return NULL;
+    const uint16_t *block = (const uint16_t *)x.data + b->at;
+    if (b->bf16) look_ahead(block, b->count);
+    if (b->bf16) return block;
     if (!x.bf16) return (const float *)x.data + b->at;
     float *buffer = b->buffer + (size_t)which * block_floats(b->grid);
     widen((const uint16_t *)x.data + b->at, b->count, buffer);
     return buffer;
 }
 
-float *cg_batch_norm_open(cg_batch_norm_tensor y, const cg_batch_norm_block *b, int which) {
+void *cg_batch_norm_open(cg_batch_norm_tensor y, const cg_batch_norm_block *b, int which) {
     if (!y.data) return NULL;
+    if (b->bf16) return (uint16_t *)y.data + b->at;
     return y.bf16 ? b->buffer + (size_t)which * block_floats(b->grid) : (float *)y.data + b->at;
 }
 
 void cg_batch_norm_close(cg_batch_norm_tensor y, const cg_batch_norm_block *b, int which) {
-    if (y.data && y.bf16)
+    if (y.data && y.bf16 && !b->bf16)
         narrow(b->buffer + (size_t)which * block_floats(b->grid), b->count,
                (uint16_t *)y.data + b->at);
 }
@@ -128,7 +145,7 @@ void cg_batch_norm_spread(const cg_batch_norm_grid *g, const float *from, float 
         memcpy(to + k * channels, from, (size_t)channels * sizeof *to);
 }
 
-/* --- the affine map -------------------------------------------------------------------------- */
+/* --- the affine map --------------------------------------------------------------------------- */
 
 cg_batch_norm_affine cg_batch_norm_affine_of(const cg_task *t, const cg_batch_norm_grid *g,
                                              const float *gain, const float *bias,
@@ -149,32 +166,42 @@ typedef struct apply_job {
     int relu;
 } apply_job;
 
-CG_INLINE void apply_rows(const float *x, const float *residual, const cg_batch_norm_block *k,
-                          const cg_batch_norm_affine *a, float *y, int add, int relu) {
-    const float *mean = a->mean, *factor = a->factor, *bias = a->bias;
-    int64_t channels = k->grid->channels;
-    for (int64_t r = 0; r < k->count; r += channels) {
+typedef struct apply_rows {
+    const void *x, *residual;
+    void *y;
+} apply_rows;
+
+CG_INLINE void apply_lanes(const apply_rows *p, const cg_batch_norm_block *b,
+                           const cg_batch_norm_affine *a, int add, int relu, int bf16, int64_t c,
+                           int lanes) {
+    float mean[CG_LANES], factor[CG_LANES], bias[CG_LANES];
+    memcpy(mean, a->mean + c, (size_t)lanes * sizeof *mean);
+    memcpy(factor, a->factor + c, (size_t)lanes * sizeof *factor);
+    memcpy(bias, a->bias + c, (size_t)lanes * sizeof *bias);
+    for (int64_t at = c; at < b->count; at += b->grid->channels) {
 #pragma omp simd
-        for (int64_t c = 0; c < channels; c++) {
-            float v = (x[r + c] - mean[c]) * factor[c] + bias[c];
-            if (add) v += residual[r + c];
-            y[r + c] = relu && v < 0 ? 0 : v;
+        for (int i = 0; i < lanes; i++) {
+            float v = (cg_load(p->x, at + i, bf16) - mean[i]) * factor[i] + bias[i];
+            if (add) v += cg_load(p->residual, at + i, bf16);
+            cg_store(p->y, at + i, relu && v < 0 ? 0 : v, bf16);
         }
     }
 }
 
-CG_KERNEL static void apply_kernel(const float *x, const float *residual,
-                                   const cg_batch_norm_block *k, const cg_batch_norm_affine *a,
-                                   float *y, int add, int relu) {
-    CG_TYPED(apply_rows, add, relu, x, residual, k, a, y)
+CG_INLINE void apply_kind(const apply_rows *p, const cg_batch_norm_block *b,
+                          const cg_batch_norm_affine *a, int add, int relu){
+    CG_EACH_LANES(b->grid->channels, b->bf16, apply_lanes, p, b, a, add, relu)}
+
+CG_KERNEL static void apply_kernel(const apply_rows *p, const cg_batch_norm_block *b,
+                                   const cg_batch_norm_affine *a, int relu) {
+    CG_TYPED(apply_kind, p->residual != NULL, relu, p, b, a)
 }
 
 static void apply_block(const void *arg, const cg_batch_norm_block *b) {
     const apply_job *j = arg;
-    const float *x = cg_batch_norm_load(j->x, b, 0);
-    const float *residual = cg_batch_norm_load(j->residual, b, 1);
-    float *y = cg_batch_norm_open(j->y, b, 2);
-    apply_kernel(x, residual, b, &j->a, y, residual != NULL, j->relu);
+    apply_rows p = {cg_batch_norm_load(j->x, b, 0), cg_batch_norm_load(j->residual, b, 1),
+                    cg_batch_norm_open(j->y, b, 2)};
+    apply_kernel(&p, b, &j->a, j->relu);
     cg_batch_norm_close(j->y, b, 2);
 }
 
@@ -182,5 +209,6 @@ void cg_batch_norm_apply(const cg_task *t, const cg_batch_norm_grid *g, cg_batch
                          cg_batch_norm_tensor residual, cg_batch_norm_affine a, int relu,
                          cg_batch_norm_tensor y) {
     apply_job j = {x, residual, y, a, relu};
-    cg_batch_norm_sweep(t, g, 1, apply_block, &j);
+    int bf16 = cg_batch_norm_all_bf16(3, (cg_batch_norm_tensor[]){x, residual, y});
+    cg_batch_norm_sweep(t, g, 1, bf16, apply_block, &j);
 }

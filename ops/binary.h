@@ -6,9 +6,9 @@
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 
-/* Defines cg_op_NAME and the builder cg_NAME from an expression of a and b and the file's own vjp.
- */
-#define CG_BINARY(NAME, expression)                                                                \
+/* Defines cg_op_NAME and the builder cg_NAME from an expression of a and b, the file's own vjp and
+ * the name of ONNX's operator. */
+#define CG_BINARY(NAME, expression, onnx_name)                                                     \
     CG_BINARY_TILE(tile, expression)                                                               \
     static cg_status infer(const cg_node *n, cg_type *out) {                                       \
         CG_TRY(cg_check_float(n, 0, "a"));                                                         \
@@ -16,6 +16,10 @@
     }                                                                                              \
     static cg_status run(const cg_task *t) {                                                       \
         return cg_binary_run(t, tile);                                                             \
+    }                                                                                              \
+    static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {                                     \
+        cg_onnx_ref *a = cg_onnx_value(s, n->in[0]), *b = cg_onnx_value(s, n->in[1]);              \
+        return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, onnx_name, a, b));                     \
     }                                                                                              \
     const cg_op cg_op_##NAME = {                                                                   \
         .name = #NAME,                                                                             \
@@ -25,6 +29,7 @@
         .infer = infer,                                                                            \
         .vjp = vjp,                                                                                \
         .run = run,                                                                                \
+        .onnx = onnx,                                                                              \
         .inplace = 3,                                                                              \
         .bf16_in = 3,                                                                              \
         .bf16_out = 1,                                                                             \

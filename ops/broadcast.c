@@ -2,7 +2,7 @@
  * shapes  x f32, bf16 or i32 -> y [shape]
  * vjp     dx = dy summed over what was repeated (by autodiff)
  * errors  CG_ESHAPE: x does not broadcast to the shape. CG_EDTYPE: x is not f32, bf16 or i32
- * onnx    Expand */
+ * onnx    Expand, where a reader wants it */
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
@@ -56,6 +56,13 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    cg_onnx_size size[CG_MAX_RANK];
+    const cg_value *y = n->out[0];
+    for (int i = 0; i < y->shape.rank; i++) size[i] = cg_onnx_size_of(s, y, i);
+    return cg_onnx_give(s, y, cg_onnx_repeat(s, cg_onnx_value(s, n->in[0]), y->shape.rank, size));
+}
+
 const cg_op cg_op_broadcast = {
     .name = "broadcast",
     .min_in = 1,
@@ -66,6 +73,7 @@ const cg_op cg_op_broadcast = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .bf16_in = 1,
     .bf16_out = 1,
 };

@@ -60,6 +60,15 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     if (n->in[0]->dtype != CG_I32) dx[0] = cg_cast(g, dy[0], n->in[0]->dtype);
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    enum { FLOAT = 1, BFLOAT16 = 16 };
+    const cast_attr *attr = n->attr;
+    cg_onnx_ref *x = cg_onnx_value(s, n->in[0]);
+    cg_onnx_node cast = {
+        "Cast", 1, {x}, {CG_ONNX_INT("to", attr->to == CG_F32 ? FLOAT : BFLOAT16)}};
+    return cg_onnx_give(s, n->out[0], cg_onnx_like(s, &cast, x));
+}
+
 const cg_op cg_op_cast = {
     .name = "cast",
     .min_in = 1,
@@ -70,6 +79,7 @@ const cg_op cg_op_cast = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
 };
 
 cg_value *cg_cast(cg_graph *g, cg_value *x, cg_dtype to) {

@@ -58,6 +58,14 @@ static cg_status grad_run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_clamp_attr *attr = n->attr;
+    cg_onnx_ref *x = cg_onnx_value(s, n->in[0]);
+    cg_onnx_node clip = {
+        "Clip", 3, {x, cg_onnx_scalar(s, attr->low), cg_onnx_scalar(s, attr->high)}, {{0}}};
+    return cg_onnx_give(s, n->out[0], cg_onnx_like(s, &clip, x));
+}
+
 const cg_op cg_op_clamp = {
     .name = "clamp",
     .min_in = 1,
@@ -68,6 +76,7 @@ const cg_op cg_op_clamp = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .inplace = 1,
 };
 

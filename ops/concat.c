@@ -73,6 +73,18 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_concat_attr *attr = n->attr;
+    cg_onnx_node concat = {"Concat", n->n_in, {NULL}, {CG_ONNX_INT("axis", attr->axis)}};
+    cg_onnx_size size[CG_MAX_RANK];
+    const cg_value *y = n->out[0];
+    if (n->n_in > CG_ONNX_IN)
+        return cg_error(CG_EUNSUPPORTED, "%d operands, wanted at most %d", n->n_in, CG_ONNX_IN);
+    for (int i = 0; i < n->n_in; i++) concat.in[i] = cg_onnx_plain(s, cg_onnx_value(s, n->in[i]));
+    for (int i = 0; i < y->shape.rank; i++) size[i] = cg_onnx_size_of(s, y, i);
+    return cg_onnx_give(s, y, cg_onnx_make(s, &concat, y->shape.rank, size));
+}
+
 const cg_op cg_op_concat = {
     .name = "concat",
     .min_in = 1,
@@ -83,6 +95,7 @@ const cg_op cg_op_concat = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .bf16_in = ~0u,
     .bf16_out = 1,
 };

@@ -10,7 +10,7 @@
  *         larger than the padded picture, an empty kernel. CG_EDTYPE: not f32. CG_EINVAL: stride,
  *         dilation or groups < 1; padding < 0 or ≥ (dilated) kernel
  * flops   of taps inside the picture only
- * onnx    Transpose, Conv, Transpose
+ * onnx    Conv, of [N, C, H, W], Add, Relu
  *
  * conv2d_grad_data and conv2d_grad_weights: its gradients, for an x or a weight of the attributes'
  * height and width.
@@ -179,6 +179,25 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     for (int i = 2; i < n->n_in; i++) dx[i] = d; /* of the bias: summed by autodiff */
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_conv2d_attr *attr = n->attr;
+    const cg_shape *w = &n->in[1]->shape;
+    int64_t stride = attr->stride, pad = attr->padding, apart = attr->dilation;
+    cg_onnx_node conv = {
+        "Conv",
+        n->n_in > 2 ? 3 : 2,
+        {cg_onnx_pictures(s, cg_onnx_value(s, n->in[0])),
+         cg_onnx_plain(s, cg_onnx_value(s, n->in[1]))},
+        {CG_ONNX_INTS("kernel_shape", w->dim[2], w->dim[3]),
+         CG_ONNX_INTS("strides", stride, stride), CG_ONNX_INTS("pads", pad, pad, pad, pad),
+         CG_ONNX_INTS("dilations", apart, apart), CG_ONNX_INT("group", attr->groups)}};
+    if (n->n_in > 2) conv.in[2] = cg_onnx_value(s, n->in[2]);
+    cg_onnx_ref *y = cg_onnx_make_pictures(s, &conv, n->out[0]);
+    if (n->n_in > 3) y = cg_onnx_binary(s, "Add", y, cg_onnx_value(s, n->in[3]));
+    if (attr->relu) y = cg_onnx_unary(s, "Relu", y);
+    return cg_onnx_give(s, n->out[0], y);
+}
+
 const cg_op cg_op_conv2d = {
     .name = "conv2d",
     .min_in = 2,
@@ -195,6 +214,7 @@ const cg_op cg_op_conv2d = {
     .bf16_in = 1u << 0 | 1u << 1 | 1u << 3,
     .bf16_out = 1,
     .flops = flops,
+    .onnx = onnx,
 };
 
 const cg_op cg_op_conv2d_grad_data = {

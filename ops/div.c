@@ -10,4 +10,4 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[1] = cg_neg(g, cg_mul(g, dx[0], n->out[0]));
 }
 
-CG_BINARY(div, a / b)
+CG_BINARY(div, a / b, "Div")

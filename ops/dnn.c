@@ -64,7 +64,6 @@ enum { A, B, BIAS, RESIDUAL, C, PACKED, PAD, PACK_PAD, N_MEMORY };
 
 struct cg_dnn {
     cg_gemm *own; /* or the rest */
-    cg_gemm_shape own_shape;
     engine *engine;
     int threads;
     dnnl_primitive_t main, pack; /* pack: weights to or from the layout that main wants */
@@ -399,7 +398,6 @@ static cg_status own_create(cg_context *ctx, const cg_dnn_matmul *m, cg_dnn *d) 
                                  .k = m->k,
                                  .transpose_a = m->transpose_a,
                                  .transpose_b = m->transpose_b,
-                                 .packed = m->pack_b,
                                  .bias = m->bias,
                                  .residual = m->residual,
                                  .activation = (cg_gemm_activation)m->f,
@@ -407,16 +405,12 @@ static cg_status own_create(cg_context *ctx, const cg_dnn_matmul *m, cg_dnn *d) 
                                  .type = m->a_type,
                                  .c_type = m->c_type,
                                  .residual_type = m->residual_type};
-    if (m->only_dnn || m->batch != 1 || m->a_type != m->b_type || !cg_gemm_is_faster(&shape))
+    if (m->only_dnn || m->pack_b || m->batch != 1 || m->a_type != m->b_type ||
+        !cg_gemm_is_faster(&shape))
         return CG_OK;
     CG_TRY(cg_gemm_create(&shape, ctx->threads, &d->own));
     snprintf(d->impl, sizeof d->impl, "%s", cg_gemm_impl(d->own));
     d->pad_bytes = cg_gemm_scratch(d->own);
-    d->own_shape = shape;
-    if (!m->pack_b) return CG_OK;
-    d->packs_once = 1;
-    d->packed_bytes = cg_gemm_pack_bytes(&shape);
-    d->layout = (uint64_t)m->n * 0x9e3779b97f4a7c15u ^ (uint64_t)m->k << 2 ^ (uint64_t)m->a_type;
     return CG_OK;
 }
 
@@ -526,10 +520,6 @@ cg_status cg_dnn_run(const cg_dnn *d, const cg_dnn_operands *o) {
 }
 
 cg_status cg_dnn_pack(const cg_dnn *d, const void *b, void *to, void *scratch) {
-    if (d->own) {
-        cg_gemm_pack(&d->own_shape, b, to);
-        return CG_OK;
-    }
     dnnl_status_t s = dnnl_success;
     pthread_mutex_t *lock = (pthread_mutex_t *)&d->lock;
     pthread_mutex_lock(lock);

@@ -7,6 +7,7 @@
  * vjp     none
  * errors  CG_ESHAPE: token is not of rank 1; offset is not, or empty. CG_EDTYPE. CG_EINVAL:
  *         eos_id; a run: offsets that fall or leave the rows, an empty segment
+ * onnx    of segments of one length: Cast (i32), ArgMax; with eos_id Equal before them
  * source  CLIP's text.argmax(dim=-1); open_clip's text_global_pool, "argmax" and "eos" */
 #include "ops/elementwise.h"
 #include "ops/ops.h"
@@ -65,6 +66,23 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+/* Of equal numbers ArgMax takes the first; it reads i32, because older runtimes know no other. */
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    enum { INT32 = 6 };
+    const end_token_attr *attr = n->attr;
+    cg_onnx_size size[2];
+    if (!cg_onnx_segments(s, n->in[1], &size[0], &size[1])) return CG_EUNSUPPORTED;
+    cg_onnx_ref *x = cg_onnx_reshape(s, cg_onnx_value(s, n->in[0]), 2, size);
+    x = cg_onnx_plain(s, x);
+    if (attr->eos_id >= 0) x = cg_onnx_binary(s, "Equal", x, cg_onnx_integer(s, attr->eos_id));
+    cg_onnx_node cast = {"Cast", 1, {x}, {CG_ONNX_INT("to", INT32)}};
+    cg_onnx_node largest = {"ArgMax",
+                            1,
+                            {cg_onnx_like(s, &cast, x)},
+                            {CG_ONNX_INT("axis", 1), CG_ONNX_INT("keepdims", 0)}};
+    return cg_onnx_give_rows(s, n->out[0], cg_onnx_make(s, &largest, 1, size), size[1]);
+}
+
 const cg_op cg_op_end_token = {
     .name = "end_token",
     .min_in = 2,
@@ -74,6 +92,7 @@ const cg_op cg_op_end_token = {
     .attr = fields,
     .infer = infer,
     .run = run,
+    .onnx = onnx,
 };
 
 cg_value *cg_end_token(cg_graph *g, cg_value *token, cg_value *offset, int64_t eos_id) {

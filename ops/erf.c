@@ -27,4 +27,8 @@ static inline float gradient(float x, float dy) {
     return dy * (s > 87.0f ? 0.0f : TWO_OVER_ROOT_PI * cg_exp_boundedf(-s));
 }
 
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
+    return cg_onnx_unary(s, "Erf", x);
+}
+
 CG_ACTIVATION(erf, in)

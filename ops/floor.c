@@ -9,6 +9,10 @@ static inline float value(float x) {
     return floorf(x);
 }
 
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
+    return cg_onnx_unary(s, "Floor", x);
+}
+
 static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
     (void)g, (void)n, (void)dy, (void)dx;
 }

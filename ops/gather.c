@@ -6,7 +6,7 @@
  *         the order of additions is that of r for any number of threads
  * errors  CG_ESHAPE: table is not of rank 2 or index not of rank 1. CG_EDTYPE.
  *         A run: CG_EINVAL: an index outside 0 … V-1
- * onnx    Gather */
+ * onnx    Gather; of one row of each sequence GatherND, or Gather along the sequence */
 #include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
@@ -104,6 +104,10 @@ static cg_status grad_run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    return cg_onnx_give(s, n->out[0], cg_onnx_gather(s, n->in[0], n->in[1]));
+}
+
 const cg_op cg_op_gather = {
     .name = "gather",
     .min_in = 2,
@@ -112,6 +116,7 @@ const cg_op cg_op_gather = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .selects = 1,
     .bf16_in = 1,
     .bf16_out = 1,

@@ -27,7 +27,6 @@ int cg_gemm_available(cg_dtype type) {
  * many rows is all packing. */
 int cg_gemm_is_faster(const cg_gemm_shape *s) {
     if (!cg_gemm_available(s->type) || (s->c_type != CG_F32 && s->c_type != CG_BF16)) return 0;
-    if (s->packed) return 0; /* oneDNN, on weights that it has laid out, is as fast or faster */
     if (s->transpose_a) return s->m >= 512 && s->n >= 512 && s->k >= 32;
     return s->m >= 768 && s->n >= 64 && s->k >= 64;
 }
@@ -51,7 +50,6 @@ static int64_t k_words(const cg_gemm_shape *s) {
     return s->type == CG_BF16 ? (s->k + 1) / 2 : s->k;
 }
 
-/* Of k only, as what cg_gemm_pack makes is. */
 static int64_t k_block(int64_t kw) {
     int64_t blocks = cg_gemm_ceil(kw, K_MOST);
     return cg_gemm_ceil(cg_gemm_ceil(kw, blocks), 16) * 16;
@@ -65,7 +63,7 @@ static void choose_parts(cg_gemm *g, int threads) {
     for (int pm = 1; pm <= threads; pm++) {
         double rows = (double)cg_gemm_ceil(s->m, pm);
         double panels = (double)cg_gemm_ceil(cg_gemm_ceil(s->n, COLUMNS), threads / pm);
-        double cost = rows * panels * 2 + (s->packed ? 0 : 0.5 * panels * COLUMNS) + 0.4 * rows;
+        double cost = rows * panels * 2 + 0.5 * panels * COLUMNS + 0.4 * rows;
         if (pm > 1 && cost >= best) continue;
         best = cost;
         g->parts_m = (int)cg_gemm_least(pm, s->m);
@@ -88,9 +86,9 @@ static void choose_blocks(cg_gemm *g) {
     g->a_stays = g->one_block || g->how_a == CG_GEMM_PACK || n * g->kc > B_WORDS;
     g->mc = g->one_block ? rows : A_ROWS;
     g->nc = n;
-    if (!g->one_block && !s->packed)
+    if (!g->one_block)
         g->nc = cg_gemm_ceil(cg_gemm_ceil(n, cg_gemm_ceil(n, N_MOST)), COLUMNS) * COLUMNS;
-    if (!s->packed) g->b_bytes = 4 * (size_t)g->kc * (size_t)(g->one_block ? COLUMNS : g->nc);
+    g->b_bytes = 4 * (size_t)g->kc * (size_t)(g->one_block ? COLUMNS : g->nc);
     if (g->how_a == CG_GEMM_PACK)
         g->a_bytes = 4 * (size_t)g->kc * (size_t)(cg_gemm_ceil(g->mc, ROWS) * ROWS);
     if (g->how_a == CG_GEMM_COPY) g->a_bytes = (size_t)cg_gemm_copy_ld(g->kc) * (size_t)g->mc;
@@ -103,17 +101,14 @@ static void choose_blocks(cg_gemm *g) {
 /* --- making ----------------------------------------------------------------------------------- */
 
 static cg_status check(const cg_gemm_shape *s) {
-    const cg_dtype type[] = {s->c_type, s->keep_u ? s->u_type : CG_F32,
-                             s->residual ? s->residual_type : CG_F32};
+    const cg_dtype type[] = {s->c_type, s->residual ? s->residual_type : CG_F32};
     if (!cg_gemm_available(s->type))
         return cg_error(CG_EKERNEL, "no matrix product of %s of our own on this processor",
                         cg_dtype_name(s->type));
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 2; i++)
         if (type[i] != CG_F32 && type[i] != CG_BF16)
             return cg_error(CG_EKERNEL, "a matrix product of our own does not give %s",
                             cg_dtype_name(type[i]));
-    if (s->accumulate && (s->keep_u || s->relu_last || s->activation != CG_GEMM_NONE))
-        return cg_error(CG_EKERNEL, "a matrix product that is added to c has no activation");
     return CG_OK;
 }
 
@@ -121,7 +116,6 @@ static void defaults(cg_gemm_shape *s) {
     if (!s->lda) s->lda = s->transpose_a ? s->m : s->k;
     if (!s->ldb) s->ldb = s->transpose_b ? s->k : s->n;
     if (!s->ldc) s->ldc = s->n;
-    if (!s->ldu) s->ldu = s->n;
     if (!s->ldr) s->ldr = s->n;
 }
 
@@ -137,9 +131,8 @@ cg_status cg_gemm_create(const cg_gemm_shape *shape, int threads, cg_gemm **out)
     g->threads = threads;
     g->kw = k_words(shape);
     g->kc = k_block(g->kw);
-    g->plain = shape->c_type == CG_F32 && !shape->keep_u && !shape->residual &&
-               shape->activation == CG_GEMM_NONE && !shape->relu_last &&
-               !(shape->bias && shape->accumulate);
+    g->plain = shape->c_type == CG_F32 && !shape->residual && shape->activation == CG_GEMM_NONE &&
+               !shape->relu_last;
     g->sums = shape->c_type == CG_BF16 && g->kc < g->kw;
     g->how_a = choose_a(&g->s);
     choose_parts(g, threads);
@@ -158,23 +151,4 @@ const char *cg_gemm_impl(const cg_gemm *g) {
 
 size_t cg_gemm_scratch(const cg_gemm *g) {
     return g->part_bytes * (size_t)(g->parts_m * g->parts_n);
-}
-
-/* --- packed weights --------------------------------------------------------------------------- */
-
-size_t cg_gemm_pack_bytes(const cg_gemm_shape *s) {
-    return 4 * (size_t)k_words(s) * (size_t)(cg_gemm_ceil(s->n, COLUMNS) * COLUMNS);
-}
-
-void cg_gemm_pack(const cg_gemm_shape *shape, const void *b, void *to) {
-#if defined(__x86_64__)
-    cg_gemm_shape s = *shape;
-    defaults(&s);
-    const int64_t kw = k_words(&s), kc = k_block(kw), n = cg_gemm_ceil(s.n, COLUMNS) * COLUMNS;
-    cg_gemm_source from = cg_gemm_source_b(&s, b, s.ldb);
-    for (int64_t p = 0; p < kw; p += kc)
-        cg_gemm_pack_b(&from, 0, s.n, p, cg_gemm_least(kc, kw - p), s.k, (uint32_t *)to + p * n);
-#else
-    (void)shape, (void)b, (void)to;
-#endif
 }

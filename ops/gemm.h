@@ -1,16 +1,12 @@
 /* Matrix products of our own, for processors with AVX-512.
  *
- *   u = op(a) · op(b) + bias         [m, n]; with `accumulate`, c is added, too
- *   c = activation(u) + residual
+ *   c = activation(op(a) · op(b) + bias) + residual         [m, n]
  *
  * A cg_gemm is one product of fixed sizes, made for a number of threads and run many times. It is
  * immutable and may run in several places at once. A run allocates nothing: its memory is the
  * caller's scratch. Sums are kept in f32, in an order that depends on k and the type alone: the
- * same bits under any number of threads.
- *
- * Where b is a weight that stays, it can be packed once: cg_gemm_pack makes a copy in the order in
- * which a run reads it, and products with `packed` read that. The copy depends on n, k and the type
- * of b alone, so that products of all m share it. Others pack b as they go, in caches. */
+ * same bits under any number of threads. Operands are packed as a run goes, in caches; weights that
+ * stay, and so could be packed once, are left to oneDNN, which was measured to be as fast there. */
 #ifndef CG_OPS_GEMM_H
 #define CG_OPS_GEMM_H
 
@@ -30,24 +26,22 @@ typedef enum cg_gemm_activation {
 /* Types are CG_F32 or CG_BF16. Strides count elements between rows as they are stored; 0: no gap.
  */
 typedef struct cg_gemm_shape {
-    int64_t m, n, k;                        /* at least 1 */
-    int transpose_a;                        /* a is stored [k, m], else [m, k] */
-    int transpose_b;                        /* b is stored [n, k], else [k, n] */
-    int packed;                             /* b is what cg_gemm_pack has made */
-    int accumulate, bias, residual, keep_u; /* not accumulate with keep_u or an activation */
+    int64_t m, n, k; /* at least 1 */
+    int transpose_a; /* a is stored [k, m], else [m, k] */
+    int transpose_b; /* b is stored [n, k], else [k, n] */
+    int bias, residual;
     cg_gemm_activation activation;
-    int relu_last; /* c is the positive part of all that; not with accumulate */
+    int relu_last; /* c is the positive part of all that */
     cg_dtype type; /* of a and b */
-    cg_dtype c_type, u_type, residual_type;
-    int64_t lda, ldb, ldc, ldu, ldr;
+    cg_dtype c_type, residual_type;
+    int64_t lda, ldb, ldc, ldr;
 } cg_gemm_shape;
 
-/* The operands; bias is f32 [n]. c and u overlap no other. What a shape does not have is not read.
- */
+/* The operands; bias is f32 [n]. c overlaps no other. What a shape does not have is not read. */
 typedef struct cg_gemm_operands {
     const void *a, *b, *residual;
     const float *bias;
-    void *c, *u;
+    void *c;
 } cg_gemm_operands;
 
 /* Whether this processor has kernels for operands of that type. */
@@ -68,10 +62,5 @@ size_t cg_gemm_scratch(const cg_gemm *g);
 
 /* scratch: cg_gemm_scratch bytes, aligned to 64; it may be NULL where none is wanted. */
 void cg_gemm_run(const cg_gemm *g, const cg_gemm_operands *operands, void *scratch);
-
-/* Packs op(b) for shapes with these n, k, type, transpose_b and ldb, on the calling thread; `to`
- * has cg_gemm_pack_bytes bytes and is aligned to 64. */
-size_t cg_gemm_pack_bytes(const cg_gemm_shape *shape);
-void cg_gemm_pack(const cg_gemm_shape *shape, const void *b, void *to);
 
 #endif

@@ -54,13 +54,9 @@ TARGET static void activate(row x, cg_gemm_activation f) {
 
 TARGET void cg_gemm_finish(const cg_gemm_shape *s, const cg_gemm_operands *o, const float *sums,
                            int64_t i, int64_t rows, int64_t j, int64_t columns) {
-    row bias = {0};
-    if (s->bias && s->accumulate) /* else the sums began with it */
-        memcpy(bias, o->bias + j, (size_t)columns * sizeof *bias);
     for (int64_t r = 0; r < rows; r++) {
         row x, y = {0};
-        for (int q = 0; q < CG_GEMM_COLUMNS; q++) x[q] = sums[r * CG_GEMM_COLUMNS + q] + bias[q];
-        if (s->keep_u) row_store(x, o->u, (i + r) * s->ldu + j, columns, s->u_type == CG_BF16);
+        memcpy(x, sums + r * CG_GEMM_COLUMNS, sizeof x);
         activate(x, s->activation);
         if (s->residual) {
             row_load(y, o->residual, (i + r) * s->ldr + j, columns, s->residual_type == CG_BF16);

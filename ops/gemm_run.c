@@ -61,13 +61,13 @@ static void tile_run(const place *w, cg_gemm_tile *t, int64_t i, int64_t rows, i
         meet = (float *)w->o->c + i * meet_ld + j;
 
     t->init = zeros;
-    if (first && s->bias && !s->accumulate) {
+    if (first && s->bias) {
         t->init = w->o->bias + j;
         if (!whole) t->init = memcpy(bias, w->o->bias + j, (size_t)n * sizeof *bias);
     }
     t->add = NULL;
-    if (!first || s->accumulate) {
-        int there = g->sums ? !first : s->c_type == CG_F32 && whole;
+    if (!first) {
+        int there = g->sums || (s->c_type == CG_F32 && whole);
         if (!there) sums_load(w, own, i, rows, j, n);
         t->add = there ? meet : own;
         t->add_ld = there ? meet_ld : COLUMNS;
@@ -99,10 +99,6 @@ static void tile_a(const place *w, int64_t i, int64_t index, cg_gemm_tile *t) {
 
 static const uint32_t *panel(const place *w, int64_t j) {
     const cg_gemm *g = w->g;
-    if (g->s.packed) {
-        int64_t all = cg_gemm_ceil(g->s.n, COLUMNS) * COLUMNS;
-        return (const uint32_t *)w->o->b + w->p0 * all + j * w->kw;
-    }
     return w->b_pack + (g->one_block ? 0 : (j - w->n0) * w->kw);
 }
 
@@ -117,7 +113,7 @@ static void pack_a(const place *w) {
 }
 
 static void pack_b(const place *w, int64_t j, int64_t end) {
-    if (!w->g->s.packed) cg_gemm_pack_b(&w->b, j, end - j, w->p0, w->kw, w->g->s.k, w->b_pack);
+    cg_gemm_pack_b(&w->b, j, end - j, w->p0, w->kw, w->g->s.k, w->b_pack);
 }
 
 /* --- blocks ----------------------------------------------------------------------------------- */
@@ -141,12 +137,11 @@ static void look_ahead_a(const place *w, int64_t index, cg_gemm_tile *t) {
 /* What tile x of a panel brings to L2 for later: the first four a quarter each of the next panel
  * of b, the others the next block of a. */
 static void look_ahead(const place *w, int64_t j, int64_t x, int64_t tiles, cg_gemm_tile *t) {
-    const int ready = w->g->s.packed || !w->g->one_block;
     t->ahead = (const char *)t->b;
     t->ahead_step = 0;
     if (x >= 4)
         look_ahead_a(w, (j - w->n0) / COLUMNS * (tiles - 4) + x - 4, t);
-    else if (ready && j + COLUMNS < w->n1) {
+    else if (!w->g->one_block && j + COLUMNS < w->n1) {
         t->ahead += 4 * COLUMNS * w->kw + x * (w->kw / 4) * 128;
         t->ahead_step = 128;
     }

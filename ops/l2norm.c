@@ -6,6 +6,7 @@
  * attr    eps: float, 0 or more
  * vjp     l2norm_grad, below
  * errors  CG_ESHAPE: x is a scalar, or D is 0. CG_EDTYPE: x is not f32. CG_EINVAL: eps is negative
+ * onnx    Mul, ReduceSum, Add (eps), Sqrt, Div
  * source  CLIP, arXiv:2103.00020, fig. 3
  *
  * l2norm_grad: its gradient.
@@ -14,6 +15,7 @@
 #include "ops/kernel.h"
 #include "ops/ops.h"
 
+#include <float.h>
 #include <math.h>
 
 typedef struct l2norm_attr {
@@ -76,6 +78,19 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
         cg_node_add1(g, &cg_op_l2norm_grad, NULL, 3, (cg_value *[]){n->out[0], n->out[1], dy[0]});
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const l2norm_attr *attr = n->attr;
+    cg_onnx_ref *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_ref *r = cg_onnx_reduce(s, "ReduceSum", cg_onnx_binary(s, "Mul", x, x),
+                                    CG_SHAPE(n->in[0]->shape.rank - 1), 1);
+    if (attr->eps > 0)
+        r = cg_onnx_binary(s, "Add", r, cg_onnx_scalar(s, attr->eps));
+    else
+        r = cg_onnx_binary(s, "Max", r, cg_onnx_scalar(s, FLT_MIN));
+    r = cg_onnx_unary(s, "Sqrt", r);
+    return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, "Div", x, r));
+}
+
 const cg_op cg_op_l2norm = {
     .name = "l2norm",
     .min_in = 1,
@@ -86,6 +101,7 @@ const cg_op cg_op_l2norm = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .inplace = 1u << 0,
 };
 
@@ -94,7 +110,7 @@ cg_value *cg_l2norm(cg_graph *g, cg_value *x, float eps) {
     return cg_node_add1(g, &cg_op_l2norm, &attr, 1, &x);
 }
 
-/* --- l2norm_grad ----------------------------------------------------------------------------- */
+/* --- l2norm_grad ------------------------------------------------------------------------------ */
 
 static cg_status grad_infer(const cg_node *n, cg_type *out) {
     const cg_value *y = n->in[0];

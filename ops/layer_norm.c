@@ -6,6 +6,7 @@
  * vjp     layer_norm_grad, below
  * errors  CG_ESHAPE: x is a scalar, D is 0, or gain or bias is not [D]. CG_EDTYPE: not f32
  *         or bf16. CG_EINVAL: eps is negative
+ * onnx    LayerNormalization
  * source  Ba, Kiros, Hinton, arXiv:1607.06450
  *
  * layer_norm_grad: its gradient, x and dy read once; and y again where that is asked for, which
@@ -118,6 +119,16 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     for (int i = 0; i < 3; i++) dx[i] = grad->out[i];
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const layer_norm_attr *attr = n->attr;
+    cg_onnx_ref *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_node norm = {"LayerNormalization",
+                         3,
+                         {x, cg_onnx_value(s, n->in[1]), cg_onnx_value(s, n->in[2])},
+                         {CG_ONNX_INT("axis", -1), CG_ONNX_FLOAT("epsilon", attr->eps)}};
+    return cg_onnx_give(s, n->out[0], cg_onnx_like(s, &norm, x));
+}
+
 const cg_op cg_op_layer_norm = {
     .name = "layer_norm",
     .min_in = 3,
@@ -129,6 +140,7 @@ const cg_op cg_op_layer_norm = {
     .vjp = vjp,
     .prepare = prepare,
     .run = run,
+    .onnx = onnx,
     .inplace = 1u << 0,
     .bf16_in = 1u << 0,
     .bf16_out = 1u << 0,
@@ -139,7 +151,7 @@ cg_value *cg_layer_norm(cg_graph *g, cg_value *x, cg_value *gain, cg_value *bias
     return cg_node_add1(g, &cg_op_layer_norm, &attr, 3, (cg_value *[]){x, gain, bias});
 }
 
-/* --- layer_norm_grad ------------------------------------------------------------------------- */
+/* --- layer_norm_grad -------------------------------------------------------------------------- */
 
 enum { CHUNKS = 64, CHUNK_ROWS = 16 }; /* at most so many chunks, of at least so many rows */
 

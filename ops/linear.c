@@ -6,7 +6,7 @@
  *         dweight = duᵀ · x, dbias = sum of du, dresidual = dy; where f is given, u is made again
  * errors  CG_ESHAPE: x is a scalar or has no columns, ranks, sizes that differ. CG_EDTYPE: not f32
  *         or bf16, or x and weight not of one type. CG_EINVAL: f
- * onnx    MatMul, Add, those of f, Add */
+ * onnx    MatMul by the transposed weight, Add, those of f, Add */
 #include "ops/check.h"
 #include "ops/dnn.h"
 #include "ops/ops.h"
@@ -145,6 +145,34 @@ static int64_t flops(const cg_node *n) {
     return 2 * m.m * m.n * m.k;
 }
 
+/* What f becomes stands in the activations' own files. */
+#define X(NAME, name, from_result) cg_onnx_ref *cg_##name##_onnx(cg_onnx_sink *s, cg_onnx_ref *x);
+CG_EPILOGUE_LIST(X)
+#undef X
+
+static cg_onnx_ref *applied(cg_onnx_sink *s, cg_epilogue f, cg_onnx_ref *x) {
+    switch (f) {
+#define X(NAME, name, from_result)                                                                 \
+    case CG_EPILOGUE_##NAME:                                                                       \
+        return cg_##name##_onnx(s, x);
+        CG_EPILOGUE_LIST(X)
+#undef X
+    case CG_EPILOGUE_NONE:
+    case CG_EPILOGUES:
+        break;
+    }
+    return x;
+}
+
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    cg_onnx_ref *w = cg_onnx_transpose(s, cg_onnx_value(s, n->in[WEIGHT]), CG_SHAPE(1, 0));
+    cg_onnx_ref *y = cg_onnx_product(s, cg_onnx_value(s, n->in[X]), w);
+    if (n->n_in > BIAS) y = cg_onnx_binary(s, "Add", y, cg_onnx_value(s, n->in[BIAS]));
+    y = applied(s, cg_linear_epilogue(n), y);
+    if (n->n_in > RESIDUAL) y = cg_onnx_binary(s, "Add", cg_onnx_value(s, n->in[RESIDUAL]), y);
+    return cg_onnx_give(s, n->out[0], y);
+}
+
 const cg_op cg_op_linear = {
     .name = "linear",
     .min_in = 2,
@@ -159,6 +187,7 @@ const cg_op cg_op_linear = {
     .release = release,
     .pack = pack,
     .flops = flops,
+    .onnx = onnx,
     .bf16_in = 1u << X | 1u << WEIGHT | 1u << RESIDUAL,
     .bf16_out = 1,
 };

@@ -13,4 +13,9 @@ static inline float gradient(float x, float dy) {
     return dy * cg_sigmoidf(-x);
 }
 
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
+    x = cg_onnx_unary(s, "Neg", x);
+    return cg_onnx_unary(s, "Neg", cg_onnx_unary(s, "Softplus", x));
+}
+
 CG_ACTIVATION(log_sigmoid, in)

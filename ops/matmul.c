@@ -104,6 +104,26 @@ static int64_t flops(const cg_node *n) {
     return 2 * m.batch * m.m * m.n * m.k;
 }
 
+static cg_onnx_ref *operand(cg_onnx_sink *s, const cg_value *v, int64_t swap) {
+    cg_shape axes = {.rank = v->shape.rank};
+    for (int i = 0; i < axes.rank; i++) axes.dim[i] = i;
+    axes.dim[axes.rank - 1] -= swap;
+    axes.dim[axes.rank - 2] += swap;
+    return cg_onnx_transpose(s, cg_onnx_value(s, v), axes);
+}
+
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const matmul_attr *attr = n->attr;
+    const cg_value *y = n->out[0];
+    cg_onnx_ref *a = operand(s, n->in[0], attr->transpose_a);
+    cg_onnx_ref *b = operand(s, n->in[1], attr->transpose_b);
+    if (y->shape.rank == 2) return cg_onnx_give(s, y, cg_onnx_product(s, a, b));
+    cg_onnx_size size[CG_MAX_RANK];
+    for (int i = 0; i < y->shape.rank; i++) size[i] = cg_onnx_size_of(s, y, i);
+    cg_onnx_node product = {"MatMul", 2, {cg_onnx_plain(s, a), cg_onnx_plain(s, b)}, {{0}}};
+    return cg_onnx_give(s, y, cg_onnx_make(s, &product, y->shape.rank, size));
+}
+
 const cg_op cg_op_matmul = {
     .name = "matmul",
     .min_in = 2,
@@ -117,6 +137,7 @@ const cg_op cg_op_matmul = {
     .run = run,
     .release = release,
     .flops = flops,
+    .onnx = onnx,
     .bf16_in = 3,
     .bf16_out = 1,
 };

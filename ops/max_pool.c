@@ -7,7 +7,7 @@
  * vjp     dx = max_pool_grad(dy, x, y)
  * errors  CG_ESHAPE: rank, a kernel larger than the padded picture, a picture without pixels.
  *         CG_EDTYPE: not f32. CG_EINVAL: kernel or stride < 1; padding < 0 or ≥ kernel
- * onnx    Transpose, MaxPool, Transpose
+ * onnx    MaxPool, of [N, C, H, W]
  *
  * max_pool_grad: its gradient, dx [N, H, W, C] from dy, x, y. A window's dy goes to its first
  * maximum, row by row. That is the first pixel of x equal to y: both are kept for the layers on
@@ -205,6 +205,18 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
                          (cg_value *[]){dy[0], n->in[0], n->out[0]});
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const pool_attr *attr = n->attr;
+    int64_t pad = attr->padding;
+    cg_onnx_node pool = {"MaxPool",
+                         1,
+                         {cg_onnx_pictures(s, cg_onnx_value(s, n->in[0]))},
+                         {CG_ONNX_INTS("kernel_shape", attr->kernel_height, attr->kernel_width),
+                          CG_ONNX_INTS("strides", attr->stride, attr->stride),
+                          CG_ONNX_INTS("pads", pad, pad, pad, pad)}};
+    return cg_onnx_give(s, n->out[0], cg_onnx_make_pictures(s, &pool, n->out[0]));
+}
+
 const cg_op cg_op_max_pool = {
     .name = "max_pool",
     .min_in = 1,
@@ -215,6 +227,7 @@ const cg_op cg_op_max_pool = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
 };
 
 const cg_op cg_op_max_pool_grad = {

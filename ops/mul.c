@@ -10,4 +10,4 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[1] = cg_mul(g, dy[0], n->in[0]);
 }
 
-CG_BINARY(mul, a *b)
+CG_BINARY(mul, a *b, "Mul")

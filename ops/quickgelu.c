@@ -15,4 +15,9 @@ static inline float gradient(float x, float dy) {
     return dy * cg_gate_slope(c, CG_QUICKGELU_RATE * c, CG_QUICKGELU_RATE);
 }
 
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
+    cg_onnx_ref *u = cg_onnx_binary(s, "Mul", x, cg_onnx_scalar(s, CG_QUICKGELU_RATE));
+    return cg_onnx_binary(s, "Mul", x, cg_onnx_unary(s, "Sigmoid", u));
+}
+
 CG_ACTIVATION(quickgelu, in)

@@ -14,4 +14,8 @@ static inline float gradient(float y, float dy) {
     return y <= 0 ? 0 : dy;
 }
 
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
+    return cg_onnx_unary(s, "Relu", x);
+}
+
 CG_ACTIVATION(relu, out)

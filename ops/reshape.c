@@ -2,7 +2,7 @@
  * shapes  x [...] of any type -> y [shape], as many elements
  * vjp     dx = reshape(dy, shape of x)
  * errors  CG_ESHAPE: another number of elements, or a -1 that no number solves
- * onnx    Reshape */
+ * onnx    Reshape, where a reader wants it */
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
@@ -40,6 +40,13 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    cg_onnx_size size[CG_MAX_RANK];
+    const cg_value *y = n->out[0];
+    for (int i = 0; i < y->shape.rank; i++) size[i] = cg_onnx_size_of(s, y, i);
+    return cg_onnx_give(s, y, cg_onnx_reshape(s, cg_onnx_value(s, n->in[0]), y->shape.rank, size));
+}
+
 const cg_op cg_op_reshape = {
     .name = "reshape",
     .min_in = 1,
@@ -50,6 +57,7 @@ const cg_op cg_op_reshape = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .bf16_in = 1,
     .bf16_out = 1,
     .view = 1,

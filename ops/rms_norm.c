@@ -5,6 +5,7 @@
  * vjp     rms_norm_grad, below
  * errors  CG_ESHAPE: x is a scalar, D is 0, or gain is not [D]. CG_EDTYPE: not f32.
  *         CG_EINVAL: eps is negative
+ * onnx    Mul, ReduceMean, Add (eps), Sqrt, Div, Mul
  * source  Zhang and Sennrich, arXiv:1910.07467
  *
  * rms_norm_grad: its gradient, x and dy read once; and, where it is asked for, y again, which then
@@ -107,6 +108,16 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[1] = grad->out[1];
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const rms_norm_attr *attr = n->attr;
+    cg_onnx_ref *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_ref *r = cg_onnx_reduce(s, "ReduceMean", cg_onnx_binary(s, "Mul", x, x),
+                                    CG_SHAPE(n->in[0]->shape.rank - 1), 1);
+    r = cg_onnx_binary(s, "Add", r, cg_onnx_scalar(s, attr->eps));
+    x = cg_onnx_binary(s, "Div", x, cg_onnx_unary(s, "Sqrt", r));
+    return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, "Mul", x, cg_onnx_value(s, n->in[1])));
+}
+
 const cg_op cg_op_rms_norm = {
     .name = "rms_norm",
     .min_in = 2,
@@ -118,6 +129,7 @@ const cg_op cg_op_rms_norm = {
     .vjp = vjp,
     .prepare = prepare,
     .run = run,
+    .onnx = onnx,
     .inplace = 1u << 0,
     .bf16_in = 1u << 0,
     .bf16_out = 1u << 0,
@@ -128,7 +140,7 @@ cg_value *cg_rms_norm(cg_graph *g, cg_value *x, cg_value *gain, float eps) {
     return cg_node_add1(g, &cg_op_rms_norm, &attr, 2, (cg_value *[]){x, gain});
 }
 
-/* --- rms_norm_grad --------------------------------------------------------------------------- */
+/* --- rms_norm_grad ---------------------------------------------------------------------------- */
 
 enum { CHUNKS = 64, CHUNK_ROWS = 16 }; /* at most so many chunks, of at least so many rows */
 

@@ -31,6 +31,13 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_scale_attr *attr = n->attr;
+    cg_onnx_ref *x = cg_onnx_value(s, n->in[0]);
+    if (attr->factor == -1) return cg_onnx_give(s, n->out[0], cg_onnx_unary(s, "Neg", x));
+    return cg_onnx_give(s, n->out[0], cg_onnx_binary(s, "Mul", x, cg_onnx_scalar(s, attr->factor)));
+}
+
 const cg_op cg_op_scale = {
     .name = "scale",
     .min_in = 1,
@@ -41,6 +48,7 @@ const cg_op cg_op_scale = {
     .infer = cg_unary_infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .inplace = 1,
     .bf16_in = 1,
     .bf16_out = 1,

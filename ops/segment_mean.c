@@ -5,7 +5,7 @@
  * vjp     dx_r = dy_s / n_s for a row of segment s, else 0 (op segment_mean_grad)
  * errors  CG_ESHAPE: x is not of rank 2, offset not of rank 1 or empty. CG_EDTYPE.
  *         A run: CG_EINVAL: offsets that fall or leave the rows
- * onnx    ReduceMean (of the uniform layout) */
+ * onnx    of segments of one length: ReduceMean */
 #include "ops/bf16.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
@@ -113,6 +113,14 @@ static cg_status grad_run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    cg_onnx_size count, length;
+    if (!cg_onnx_segments(s, n->in[1], &count, &length)) return CG_EUNSUPPORTED;
+    cg_onnx_size size[] = {count, length, cg_onnx_size_of(s, n->in[0], 1)};
+    cg_onnx_ref *x = cg_onnx_reshape(s, cg_onnx_value(s, n->in[0]), 3, size);
+    return cg_onnx_give(s, n->out[0], cg_onnx_reduce(s, "ReduceMean", x, CG_SHAPE(1), 0));
+}
+
 const cg_op cg_op_segment_mean = {
     .name = "segment_mean",
     .min_in = 2,
@@ -121,6 +129,7 @@ const cg_op cg_op_segment_mean = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .bf16_in = 1,
     .bf16_out = 1,
 };

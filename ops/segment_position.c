@@ -4,7 +4,8 @@
  * attr    rows: int, 0 or more
  * vjp     none
  * errors  CG_ESHAPE: offset is not of rank 1, or empty. CG_EDTYPE. CG_EINVAL: rows.
- *         A run: CG_EINVAL: offsets that fall or leave the rows */
+ *         A run: CG_EINVAL: offsets that fall or leave the rows
+ * onnx    of segments of one length: Range, or the first rows of the table that it selects */
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 #include "ops/segment.h"
@@ -46,6 +47,14 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    cg_onnx_size size[2], rows;
+    if (!cg_onnx_segments(s, n->in[0], &size[0], &size[1])) return CG_EUNSUPPORTED;
+    rows = cg_onnx_times(size[0], size[1]);
+    cg_onnx_ref *place = cg_onnx_repeat(s, cg_onnx_range(s, size[1]), 2, size);
+    return cg_onnx_give(s, n->out[0], cg_onnx_reshape(s, place, 1, &rows));
+}
+
 const cg_op cg_op_segment_position = {
     .name = "segment_position",
     .min_in = 1,
@@ -55,6 +64,7 @@ const cg_op cg_op_segment_position = {
     .attr = fields,
     .infer = infer,
     .run = run,
+    .onnx = onnx,
 };
 
 cg_value *cg_segment_position(cg_graph *g, cg_value *offset, int64_t rows) {

@@ -6,7 +6,8 @@
  * vjp     none
  * errors  CG_ESHAPE: row or offset is not of rank 1, or not one row for each segment. CG_EDTYPE.
  *         CG_EINVAL: rows. A run: CG_EINVAL: offsets that fall or leave the rows, a row that is not
- *         of its segment */
+ *         of its segment
+ * onnx    of segments of one length: LessOrEqual, Cast */
 #include "ops/elementwise.h"
 #include "ops/ops.h"
 #include "ops/segment.h"
@@ -49,6 +50,19 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    enum { FLOAT = 1 };
+    cg_onnx_size size[2], rows;
+    if (!cg_onnx_segments(s, n->in[1], &size[0], &size[1])) return CG_EUNSUPPORTED;
+    rows = cg_onnx_times(size[0], size[1]);
+    cg_onnx_ref *last = cg_onnx_within(s, n->in[0], size[1]);
+    last = cg_onnx_reshape(s, last, 2, (cg_onnx_size[]){size[0], cg_onnx_fixed(1)});
+    cg_onnx_ref *place = cg_onnx_repeat(s, cg_onnx_range(s, size[1]), 2, size);
+    cg_onnx_ref *seen = cg_onnx_binary(s, "LessOrEqual", place, last);
+    cg_onnx_node cast = {"Cast", 1, {seen}, {CG_ONNX_INT("to", FLOAT)}};
+    return cg_onnx_give(s, n->out[0], cg_onnx_reshape(s, cg_onnx_like(s, &cast, seen), 1, &rows));
+}
+
 const cg_op cg_op_segment_prefix = {
     .name = "segment_prefix",
     .min_in = 2,
@@ -58,6 +72,7 @@ const cg_op cg_op_segment_prefix = {
     .attr = fields,
     .infer = infer,
     .run = run,
+    .onnx = onnx,
 };
 
 cg_value *cg_segment_prefix(cg_graph *g, cg_value *row, cg_value *offset, int64_t rows) {

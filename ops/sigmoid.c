@@ -13,4 +13,8 @@ static inline float gradient(float y, float dy) {
     return dy * (y * (1.0f - y));
 }
 
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
+    return cg_onnx_unary(s, "Sigmoid", x);
+}
+
 CG_ACTIVATION(sigmoid, out)

@@ -15,4 +15,8 @@ static inline float gradient(float x, float dy) {
     return dy * cg_gate_slope(c, c, 1.0f);
 }
 
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
+    return cg_onnx_binary(s, "Mul", x, cg_onnx_unary(s, "Sigmoid", x));
+}
+
 CG_ACTIVATION(silu, in)

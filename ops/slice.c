@@ -88,6 +88,26 @@ static cg_status grad_run(const cg_task *t) {
     return CG_OK;
 }
 
+/* To the end of the axis where the part goes as far: its length may then be any. */
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_slice_attr *attr = n->attr;
+    const cg_value *x = n->in[0], *y = n->out[0];
+    cg_onnx_size size[CG_MAX_RANK];
+    int64_t end = attr->start + attr->length;
+    if (end == x->shape.dim[attr->axis])
+        end = INT64_MAX;
+    else if (!cg_onnx_is(cg_onnx_size_of(s, y, (int)attr->axis), attr->length))
+        return cg_error(CG_EUNSUPPORTED, "the end of the part follows the batch");
+    for (int i = 0; i < y->shape.rank; i++) size[i] = cg_onnx_size_of(s, y, i);
+    cg_onnx_node slice = {"Slice",
+                          4,
+                          {cg_onnx_plain(s, cg_onnx_value(s, x)),
+                           cg_onnx_integers(s, 1, &attr->start), cg_onnx_integers(s, 1, &end),
+                           cg_onnx_integers(s, 1, &attr->axis)},
+                          {{0}}};
+    return cg_onnx_give(s, y, cg_onnx_make(s, &slice, y->shape.rank, size));
+}
+
 const cg_op cg_op_slice = {
     .name = "slice",
     .min_in = 1,
@@ -98,6 +118,7 @@ const cg_op cg_op_slice = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .selects = 1,
     .bf16_in = 1,
     .bf16_out = 1,

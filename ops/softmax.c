@@ -61,6 +61,12 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[0] = cg_node_add1(g, &cg_op_softmax_grad, NULL, 2, (cg_value *[]){n->out[0], dy[0]});
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    cg_onnx_ref *x = cg_onnx_rows(s, cg_onnx_value(s, n->in[0]));
+    cg_onnx_node softmax = {"Softmax", 1, {x}, {CG_ONNX_INT("axis", -1)}};
+    return cg_onnx_give(s, n->out[0], cg_onnx_like(s, &softmax, x));
+}
+
 const cg_op cg_op_softmax = {
     .name = "softmax",
     .min_in = 1,
@@ -69,6 +75,7 @@ const cg_op cg_op_softmax = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .inplace = 1,
 };
 

@@ -13,4 +13,8 @@ static inline float gradient(float y, float dy) {
     return 0.5f * dy / y;
 }
 
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
+    return cg_onnx_unary(s, "Sqrt", x);
+}
+
 CG_ACTIVATION(sqrt, out)

@@ -11,4 +11,4 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[1] = cg_neg(g, dy[0]);
 }
 
-CG_BINARY(sub, a - b)
+CG_BINARY(sub, a - b, "Sub")

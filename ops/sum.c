@@ -267,6 +267,13 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_sum_attr *attr = n->attr;
+    cg_onnx_ref *x = cg_onnx_value(s, n->in[0]);
+    return cg_onnx_give(s, n->out[0],
+                        cg_onnx_reduce(s, "ReduceSum", x, attr->axes, attr->keep != 0));
+}
+
 const cg_op cg_op_sum = {
     .name = "sum",
     .min_in = 1,
@@ -278,6 +285,7 @@ const cg_op cg_op_sum = {
     .vjp = vjp,
     .prepare = prepare,
     .run = run,
+    .onnx = onnx,
     .bf16_in = 1,
 };
 

@@ -13,4 +13,8 @@ static inline float gradient(float y, float dy) {
     return dy * ((1.0f - y) * (1.0f + y));
 }
 
+static cg_onnx_ref *mapping(cg_onnx_sink *s, cg_onnx_ref *x) {
+    return cg_onnx_unary(s, "Tanh", x);
+}
+
 CG_ACTIVATION(tanh, out)

@@ -2,7 +2,7 @@
  * shapes  x [d0, d1, …] f32, bf16 or i32 -> y [d(axes0), d(axes1), …]
  * vjp     dx = transpose(dy, inverse of axes)
  * errors  CG_EINVAL: axes are not a permutation of x's. CG_EDTYPE: x is not f32, bf16 or i32
- * onnx    Transpose */
+ * onnx    Transpose, where a reader wants it */
 #include "ops/bf16.h"
 #include "ops/check.h"
 #include "ops/elementwise.h"
@@ -141,6 +141,11 @@ static cg_status run(const cg_task *t) {
     return CG_OK;
 }
 
+static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
+    const cg_transpose_attr *attr = n->attr;
+    return cg_onnx_give(s, n->out[0], cg_onnx_transpose(s, cg_onnx_value(s, n->in[0]), attr->axes));
+}
+
 const cg_op cg_op_transpose = {
     .name = "transpose",
     .min_in = 1,
@@ -151,6 +156,7 @@ const cg_op cg_op_transpose = {
     .infer = infer,
     .vjp = vjp,
     .run = run,
+    .onnx = onnx,
     .bf16_in = 1,
     .bf16_out = 1,
 };

@@ -1,7 +1,7 @@
 /* labels: unit */
 /* Matrix products of our own against plain loops in double: sizes that leave tails of tiles, of
- * blocks and of words, both types, slices, packed weights, and what follows a product. Behind each
- * operand lies a page that must not be touched: sanitizers do not see what assembler reads. */
+ * blocks and of words, both types, slices, and what follows a product. Behind each operand lies a
+ * page that must not be touched: sanitizers do not see what assembler reads. */
 #include "ops/gemm.h"
 
 #include "ops/bf16.h"
@@ -86,7 +86,7 @@ static double want_activation(double x, cg_gemm_activation f) {
 /* --- one product ------------------------------------------------------------------------------ */
 
 typedef struct operands {
-    array a, b, bias, residual, c, u;
+    array a, b, bias, residual, c;
 } operands;
 
 static operands operands_of(const cg_gemm_shape *s) {
@@ -98,7 +98,6 @@ static operands operands_of(const cg_gemm_shape *s) {
         .bias = array_of(CG_F32, 1, 0, s->n, 3),
         .residual = array_of(s->residual_type, s->m, s->ldr ? s->ldr : s->n, s->n, 4),
         .c = array_of(s->c_type, s->m, s->ldc ? s->ldc : s->n, s->n, 5),
-        .u = array_of(s->u_type, s->m, s->ldu ? s->ldu : s->n, s->n, 6),
     };
     return o;
 }
@@ -109,7 +108,6 @@ static void operands_free(operands *o) {
     array_free(&o->bias);
     array_free(&o->residual);
     array_free(&o->c);
-    array_free(&o->u);
 }
 
 static double want_sum(const cg_gemm_shape *s, const operands *o, int64_t i, int64_t j) {
@@ -127,10 +125,9 @@ static void check(double got, double want, double size, cg_dtype type, const cha
     if (fabs(got - want) > limit) fail_msg("%s: %.9g, wanted %.9g", what, got, want);
 }
 
-/* c and u are right, and what lies between their rows is as it was. */
+/* c is right, and what lies between their rows is as it was. */
 static void compare(const cg_gemm_shape *s, const operands *o, const array *before) {
-    int64_t ldc = s->ldc ? s->ldc : s->n, ldu = s->ldu ? s->ldu : s->n,
-            ldr = s->ldr ? s->ldr : s->n;
+    int64_t ldc = s->ldc ? s->ldc : s->n, ldr = s->ldr ? s->ldr : s->n;
     char what[160];
     for (int64_t i = 0; i < s->m; i++)
         for (int64_t j = 0; j < (i + 1 < s->m ? ldc : s->n); j++) {
@@ -141,8 +138,6 @@ static void compare(const cg_gemm_shape *s, const operands *o, const array *befo
                 continue;
             }
             double u = want_sum(s, o, i, j), size = 4 * sqrt((double)s->k) + 4;
-            if (s->keep_u) check(get(&o->u, i * ldu + j), u, size, s->u_type, what);
-            if (s->accumulate) u += get(before, i * ldc + j);
             double y = want_activation(u, s->activation);
             if (s->residual) y += get(&o->residual, i * ldr + j);
             check(get(&o->c, i * ldc + j), y, size, s->c_type, what);
@@ -152,19 +147,12 @@ static void compare(const cg_gemm_shape *s, const operands *o, const array *befo
 static void run(const cg_gemm_shape *s, operands *o, int threads) {
     cg_gemm *g = NULL;
     assert_int_equal(cg_gemm_create(s, threads, &g), CG_OK);
-    size_t bytes = cg_gemm_scratch(g), packed = s->packed ? cg_gemm_pack_bytes(s) : 0;
+    size_t bytes = cg_gemm_scratch(g);
     void *scratch = bytes ? aligned_alloc(64, cg_align64(bytes)) : NULL;
-    void *b = packed ? aligned_alloc(64, cg_align64(packed)) : NULL;
     if (scratch) memset(scratch, 0xff, bytes); /* NaN */
-    if (packed) cg_gemm_pack(s, o->b.at, b);
-    cg_gemm_operands operand = {.a = o->a.at,
-                                .b = packed ? b : o->b.at,
-                                .residual = o->residual.at,
-                                .bias = o->bias.at,
-                                .c = o->c.at,
-                                .u = o->u.at};
+    cg_gemm_operands operand = {
+        .a = o->a.at, .b = o->b.at, .residual = o->residual.at, .bias = o->bias.at, .c = o->c.at};
     cg_gemm_run(g, &operand, scratch);
-    free(b);
     free(scratch);
     cg_gemm_free(g);
 }
@@ -203,13 +191,12 @@ enum { N_SIZES = sizeof sizes / sizeof *sizes };
 
 static void each_size(cg_dtype type) {
     for (int i = 0; i < N_SIZES; i++)
-        for (int t = 0; t < 8; t++)
+        for (int t = 0; t < 4; t++)
             product((cg_gemm_shape){.m = sizes[i][0],
                                     .n = sizes[i][1],
                                     .k = sizes[i][2],
                                     .transpose_a = t & 1,
                                     .transpose_b = t >> 1 & 1,
-                                    .packed = t >> 2 & 1,
                                     .type = type});
 }
 
@@ -226,14 +213,13 @@ static void bf16(void **state) {
 /* Operands that are slices, with gaps between their rows. */
 static void slices(void **state) {
     (void)state;
-    for (int t = 0; t < 16; t++)
+    for (int t = 0; t < 8; t++)
         product((cg_gemm_shape){.m = 61,
                                 .n = 45,
                                 .k = 39,
                                 .transpose_a = t & 1,
                                 .transpose_b = t >> 1 & 1,
-                                .packed = t >> 2 & 1,
-                                .type = t >> 3 & 1 ? CG_BF16 : CG_F32,
+                                .type = t >> 2 & 1 ? CG_BF16 : CG_F32,
                                 .lda = 69,
                                 .ldb = 53,
                                 .ldc = 50});
@@ -255,37 +241,25 @@ static void follow(cg_gemm_shape s) {
     for (int t = 0; t < 4; t++) {
         s.bias = 1;
         s.type = t & 1 ? CG_BF16 : CG_F32;
-        s.c_type = s.u_type = t >> 1 ? CG_BF16 : CG_F32;
+        s.c_type = t >> 1 ? CG_BF16 : CG_F32;
         s.residual_type = t & 1 ? CG_F32 : CG_BF16;
         product(s);
     }
 }
 
-/* Each activation with a pre-activation that is kept and a residual, in tiles with tails and in
- * more than one block of k. */
+/* Each activation without and with a residual, in tiles with tails and in more than one block of k.
+ */
 static void what_follows(void **state) {
     (void)state;
     for (int f = CG_GEMM_NONE; f <= CG_GEMM_SILU; f++)
-        for (int t = 0; t < 4; t++)
+        for (int t = 0; t < 2; t++)
             follow((cg_gemm_shape){.m = 37,
                                    .n = 43,
                                    .k = f == CG_GEMM_GELU ? 1101 : 5,
                                    .transpose_b = 1,
                                    .activation = (cg_gemm_activation)f,
-                                   .keep_u = t & 1,
-                                   .residual = t >> 1,
-                                   .ldr = 47,
-                                   .ldu = 44});
-}
-
-static void accumulate(void **state) {
-    (void)state;
-    for (int t = 0; t < 4; t++)
-        follow((cg_gemm_shape){.m = 37,
-                               .n = t & 1 ? 64 : 43,
-                               .k = t >> 1 ? 1101 : 9,
-                               .transpose_a = 1,
-                               .accumulate = 1});
+                                   .residual = t,
+                                   .ldr = 47});
 }
 
 static void refusals(void **state) {
@@ -298,19 +272,13 @@ static void refusals(void **state) {
     assert_int_equal(
         cg_gemm_create(&(cg_gemm_shape){.m = 1, .n = 1, .k = 1, .c_type = CG_I32}, 1, &g),
         CG_EKERNEL);
-    assert_int_equal(
-        cg_gemm_create(
-            &(cg_gemm_shape){.m = 1, .n = 1, .k = 1, .accumulate = 1, .activation = CG_GEMM_RELU},
-            1, &g),
-        CG_EKERNEL);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(f32),          cmocka_unit_test(bf16),
         cmocka_unit_test(slices),       cmocka_unit_test(colliding_rows),
-        cmocka_unit_test(what_follows), cmocka_unit_test(accumulate),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(what_follows), cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -266,7 +266,7 @@ static int is_small(const cg_graph *g) {
 static int import(const cg_onnx_file *f, const cg_tensor *in, int n) {
     cg_params *params;
     cg_graph *g = NULL;
-    cg_onnx_integers *integers = NULL;
+    cg_onnx_ahead *integers = NULL;
     cg_shape shape[MOST];
     ok(cg_params_create(&params));
     for (int i = 0; i < n; i++) shape[i] = in[i].shape;
@@ -276,7 +276,7 @@ static int import(const cg_onnx_file *f, const cg_tensor *in, int n) {
     if (s == CG_OK) ok(cg_graph_verify(g));
     int small = s == CG_OK && is_small(g);
     if (s != CG_OK) assert_true(cg_error_message()[0] != '\0');
-    cg_onnx_integers_free(integers);
+    cg_onnx_ahead_free(integers);
     cg_graph_free(g);
     cg_params_free(params);
     return s == CG_OK ? 1 + small : 0;

@@ -57,9 +57,8 @@ static int may_narrow(const cg_value *v) {
 
 /* Operand k of n, and of all others that multiply it, becomes bf16. */
 static void convert(cg_graph *g, cg_node *n, int k) {
-    cg_value *v = n->in[k], *root = v;
+    cg_value *v = n->in[k], *root = g->value[cg_value_root(v)->id];
     if (v->dtype != CG_F32) return;
-    while (root->node && root->node->op->view) root = root->node->in[0];
     if (may_narrow(root) && cg_value_narrow(g, root)) return;
     g->named = v->node ? v->node->name : n->name;
     cg_value *cast = cg_cast(g, v, CG_BF16);

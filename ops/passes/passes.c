@@ -70,31 +70,25 @@ static int64_t bytes_of(const cg_value *v) {
     return cg_shape_count(&v->shape) * (int64_t)cg_dtype_size(v->dtype);
 }
 
-/* The value whose bytes v is. */
-static const cg_value *viewed(const cg_value *v) {
-    while (v->node && v->node->op->view && v->index == 0) v = v->node->in[0];
-    return v;
-}
-
 /* The most bytes of nodes' results that are alive at once. last: [n_value], the last reader. */
 static int64_t most_alive(const cg_graph *g, int *last) {
     int64_t alive = 0, most = 0;
     for (int i = 0; i < g->n_value; i++) last[i] = g->value[i]->node ? g->value[i]->node->id : 0;
     for (int i = 0; i < g->n_node; i++)
-        for (int k = 0; k < g->node[i]->n_in; k++) last[viewed(g->node[i]->in[k])->id] = i;
+        for (int k = 0; k < g->node[i]->n_in; k++) last[cg_value_root(g->node[i]->in[k])->id] = i;
     for (int i = 0; i < g->n_output; i++)
         if (g->output[i].mode == CG_KEEP || g->output[i].mode == CG_UPDATE)
-            last[viewed(g->output[i].value)->id] = g->n_node;
+            last[cg_value_root(g->output[i].value)->id] = g->n_node;
     for (int i = 0; i < g->n_node; i++) {
         const cg_node *n = g->node[i];
         for (int k = 0; k < n->n_out; k++)
-            if (viewed(n->out[k]) == n->out[k]) alive += bytes_of(n->out[k]);
+            if (cg_value_root(n->out[k]) == n->out[k]) alive += bytes_of(n->out[k]);
         if (alive > most) most = alive;
         for (int k = 0; k < n->n_out; k++)
-            if (viewed(n->out[k]) == n->out[k] && last[n->out[k]->id] == i)
+            if (cg_value_root(n->out[k]) == n->out[k] && last[n->out[k]->id] == i)
                 alive -= bytes_of(n->out[k]);
         for (int k = 0; k < n->n_in; k++) {
-            const cg_value *v = viewed(n->in[k]);
+            const cg_value *v = cg_value_root(n->in[k]);
             if (!v->node || last[v->id] != i) continue;
             alive -= bytes_of(v);
             last[v->id] = -1; /* counted once where it is there twice */

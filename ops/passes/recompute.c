@@ -91,12 +91,6 @@ cg_value *cg_gradient_gives_again(cg_graph *g, const cg_node *n, cg_node *gradie
 
 /* --- where memory is fullest ------------------------------------------------------------------ */
 
-/* The value whose bytes v is. */
-static const cg_value *root_of(const cg_value *v) {
-    while (v->node && v->node->op->view && v->index == 0) v = v->node->in[0];
-    return v;
-}
-
 /* The node at which most bytes of results are alive; -1 where memory is out. */
 static int fullest(const cg_graph *g) {
     int *last = malloc(((size_t)g->n_value + 1) * sizeof *last), at = -1;
@@ -104,10 +98,10 @@ static int fullest(const cg_graph *g) {
     for (int i = 0; last && i < g->n_value; i++)
         last[i] = g->value[i]->node ? g->value[i]->node->id : 0;
     for (int i = 0; last && i < g->n_node; i++)
-        for (int k = 0; k < g->node[i]->n_in; k++) last[root_of(g->node[i]->in[k])->id] = i;
+        for (int k = 0; k < g->node[i]->n_in; k++) last[cg_value_root(g->node[i]->in[k])->id] = i;
     for (int i = 0; last && change && i < g->n_value; i++) {
         const cg_value *v = g->value[i];
-        if (!v->node || root_of(v) != v) continue;
+        if (!v->node || cg_value_root(v) != v) continue;
         int64_t bytes = cg_shape_count(&v->shape) * (int64_t)cg_dtype_size(v->dtype);
         change[v->node->id] += bytes;
         change[last[i] + 1] -= bytes;

@@ -1,5 +1,5 @@
 #include "serialize/onnx/import_private.h"
-#include "serialize/onnx/integers.h"
+#include "serialize/onnx/ahead.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -293,7 +293,7 @@ void cg_importer_end(cg_importer *m) {
 }
 
 cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted, cg_graph *g,
-                         cg_onnx_integers **integers) {
+                         cg_onnx_ahead **integers) {
     *integers = NULL;
     cg_importer *m = calloc(1, sizeof *m);
     if (!m) return cg_error(CG_ENOMEM, "no memory to import %s", f->path);
@@ -307,7 +307,7 @@ cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t 
     if (s == CG_OK) s = define_inputs(m);
     if (s == CG_OK) s = run_graph(m, f->model->graph, f->order);
     if (s == CG_OK) s = declare_outputs(m);
-    if (s == CG_OK) s = cg_onnx_integers_make(m, integers);
+    if (s == CG_OK) s = cg_onnx_ahead_make(m, integers);
     g->named = NULL;
     if (!*integers) cg_importer_end(m);
     return s == CG_OK ? CG_OK : cg_error_in(s, "%s", f->path);

@@ -13,7 +13,7 @@ typedef struct entry {
     cg_shape *shape; /* [inputs] rank -1: absent */
     uint64_t wanted; /* outputs, as bits */
     cg_graph *graph;
-    cg_onnx_integers *integers; /* NULL: none are computed */
+    cg_onnx_ahead *integers; /* NULL: none are computed */
     cg_plan *plan;              /* NULL: a free place */
     int frozen;
     uint64_t used;
@@ -43,7 +43,7 @@ struct cg_onnx_session {
 static void entry_free(entry *e) {
     cg_plan_free(e->plan);
     cg_graph_free(e->graph);
-    cg_onnx_integers_free(e->integers);
+    cg_onnx_ahead_free(e->integers);
     free(e->shape);
     *e = (entry){0};
 }
@@ -272,12 +272,12 @@ static cg_status bind(cg_onnx_session *s, int i) {
 
 /* What follows from integers, where the graph still reads it. */
 static cg_status bind_computed(cg_onnx_session *s) {
-    cg_onnx_integers *n = s->current->integers;
+    cg_onnx_ahead *n = s->current->integers;
     const void *data;
     if (!n) return CG_OK;
-    CG_TRY(cg_onnx_integers_run(n, s->as_i32));
+    CG_TRY(cg_onnx_ahead_run(n, s->as_i32));
     for (int k = 0;; k++) {
-        const char *name = cg_onnx_integers_at(n, k, &data);
+        const char *name = cg_onnx_ahead_at(n, k, &data);
         if (!name) return CG_OK;
         if (cg_graph_find_input(s->current->graph, name))
             CG_TRY(cg_exec_bind_input(s->exec, name, data));

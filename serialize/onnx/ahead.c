@@ -1,12 +1,12 @@
 /* Nodes on integers of a run: taken down while a graph is imported, as on a tape, and evaluated
  * again before each run for those inputs of the graph that follow from them. */
-#include "serialize/onnx/integers.h"
+#include "serialize/onnx/ahead.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct cg_onnx_integers {
+struct cg_onnx_ahead {
     cg_importer *m;
     int n_input;
 };
@@ -64,7 +64,7 @@ static void need(cg_importer *m, const cg_item *x) {
     for (int i = 0; i < m->n_tape; i++) m->tape[i]->needed |= makes(m->tape[i], x);
 }
 
-cg_status cg_onnx_integers_make(cg_importer *m, cg_onnx_integers **out) {
+cg_status cg_onnx_ahead_make(cg_importer *m, cg_onnx_ahead **out) {
     const cg_onnx_port *unused;
     *out = NULL;
     if (!m->n_computed) return CG_OK;
@@ -74,11 +74,11 @@ cg_status cg_onnx_integers_make(cg_importer *m, cg_onnx_integers **out) {
             if (m->tape[i]->in[k] && m->tape[i]->in[k]->probed) need(m, m->tape[i]->in[k]);
     *out = calloc(1, sizeof **out);
     if (!*out) return cg_error(CG_ENOMEM, "no memory for integers");
-    **out = (cg_onnx_integers){m, cg_onnx_inputs(m->f, &unused)};
+    **out = (cg_onnx_ahead){m, cg_onnx_inputs(m->f, &unused)};
     return CG_OK;
 }
 
-void cg_onnx_integers_free(cg_onnx_integers *n) {
+void cg_onnx_ahead_free(cg_onnx_ahead *n) {
     if (!n) return;
     cg_importer_end(n->m);
     free(n);
@@ -87,7 +87,7 @@ void cg_onnx_integers_free(cg_onnx_integers *n) {
 /* --- runs ---------------------------------------------------------------------------------------
  */
 
-static cg_status take_inputs(cg_onnx_integers *n, cg_host_room *room, const int32_t *const *input) {
+static cg_status take_inputs(cg_onnx_ahead *n, cg_host_room *room, const int32_t *const *input) {
     const cg_onnx_port *list;
     cg_onnx_inputs(n->m->f, &list);
     for (int i = 0; i < n->n_input; i++) {
@@ -132,7 +132,7 @@ static cg_status store(const cg_computed *c) {
     return CG_OK;
 }
 
-cg_status cg_onnx_integers_run(cg_onnx_integers *n, const int32_t *const *input) {
+cg_status cg_onnx_ahead_run(cg_onnx_ahead *n, const int32_t *const *input) {
     cg_host_room room = {0};
     char text[200];
     cg_status s = take_inputs(n, &room, input);
@@ -146,7 +146,7 @@ cg_status cg_onnx_integers_run(cg_onnx_integers *n, const int32_t *const *input)
     return s;
 }
 
-const char *cg_onnx_integers_at(const cg_onnx_integers *n, int k, const void **data) {
+const char *cg_onnx_ahead_at(const cg_onnx_ahead *n, int k, const void **data) {
     if (!n || k >= n->m->n_computed) return NULL;
     *data = n->m->computed[k].data;
     return n->m->computed[k].name;
