@@ -1,8 +1,7 @@
 /* clipgraph run: an ONNX file, described, or run on arrays. */
+#include "cli/arrays.h"
 #include "cli/cli.h"
 #include "graph/clock.h"
-#include "graph/rng.h"
-#include "serialize/npy.h"
 #include "serialize/onnx/session.h"
 
 #include <errno.h>
@@ -24,7 +23,7 @@ enum {
     KEY_PASSES,
     KEY_PROFILE
 };
-enum { MOST = 64, PATH_ROOM = 4096 };
+enum { MOST = CLI_ARRAYS, PATH_ROOM = 4096 };
 
 typedef struct arguments {
     char *model;
@@ -120,7 +119,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case ARGP_KEY_END:
         if (!a->model) argp_error(state, "no model: give a file, MODEL.onnx");
-        if ((a->repeat || a->folder || a->n_file || a->graph || a->profile.on) && !a->n_input && !a->random)
+        if ((a->repeat || a->folder || a->n_file || a->graph || a->profile.on) && !a->n_input &&
+            !a->random)
             argp_error(state, "what on? give --input NAME=FILE.npy or --random");
         return 0;
     default:
@@ -142,7 +142,8 @@ static const struct argp parser = {
     NULL,
     NULL};
 
-/* --- saying what is there ----------------------------------------------------------------------- */
+/* --- saying what is there -----------------------------------------------------------------------
+ */
 
 static void print_port(const cg_onnx_port *p) {
     printf("  %-16s %s", p->name, p->is_bool ? "bool" : cg_dtype_name(p->dtype));
@@ -178,112 +179,8 @@ static void describe(const char *path, const cg_onnx_file *f) {
     for (int i = 0; i < n; i++) printf("  %-16s %d\n", op[i].name, op[i].count);
 }
 
-/* --- inputs ------------------------------------------------------------------------------------- */
-
-typedef struct inputs {
-    cg_tensor tensor[MOST];
-    int n;
-    cg_npy npy[MOST];
-    int n_npy;
-    void *random[MOST];
-    int n_random;
-} inputs;
-
-static void inputs_free(inputs *in) {
-    for (int i = 0; i < in->n_npy; i++) cg_npy_close(&in->npy[i]);
-    for (int i = 0; i < in->n_random; i++) free(in->random[i]);
-}
-
-/* Splits NAME=REST in place. */
-static char *split(char *text) {
-    char *rest = strchr(text, '=');
-    *rest = '\0';
-    return rest + 1;
-}
-
-static cg_status load(arguments *a, inputs *in) {
-    for (int i = 0; i < a->n_input; i++) {
-        const char *path = split(a->input[i]);
-        CG_TRY(cg_npy_open(path, &in->npy[i]));
-        const cg_npy *y = &in->npy[in->n_npy++];
-        in->tensor[in->n++] =
-            (cg_tensor){a->input[i], y->dtype, y->shape, y->data,
-                        (size_t)cg_shape_count(&y->shape) * cg_dtype_size(y->dtype)};
-    }
-    return CG_OK;
-}
-
-static cg_status parse_size(const char *name, const char *text, const cg_onnx_port *p,
-                            cg_shape *out) {
-    *out = (cg_shape){0};
-    for (const char *at = text; *at;) {
-        char *end;
-        long long x = strtoll(at, &end, 10);
-        if (end == at || x < 1 || (*end && *end != ',') || out->rank == CG_MAX_RANK)
-            return cg_error(CG_EINVAL, "--random: %s: found \"%s\", wanted sizes as in 1,3,224,224",
-                            name, text);
-        out->dim[out->rank++] = x;
-        at = *end ? end + 1 : end;
-    }
-    if (p->rank >= 0 && out->rank != p->rank)
-        return cg_error(CG_EINVAL, "--random: %s: found %d sizes, wanted %d", name, out->rank,
-                        p->rank);
-    return CG_OK;
-}
-
-/* Its sizes: those given, else the file's, and 1 where that leaves them open. */
-static cg_status size_of(const arguments *a, const cg_onnx_port *p, cg_shape *out) {
-    for (int i = 0; i < a->n_size; i++) {
-        size_t n = strlen(p->name);
-        if (strncmp(a->size[i], p->name, n) == 0 && a->size[i][n] == '=')
-            return parse_size(p->name, a->size[i] + n + 1, p, out);
-    }
-    if (p->rank < 0)
-        return cg_error(CG_EINVAL, "--random: input %s has no rank in the file: give %s=D,D,...",
-                        p->name, p->name);
-    *out = (cg_shape){.rank = p->rank};
-    for (int i = 0; i < p->rank; i++) out->dim[i] = p->dim[i] < 0 ? 1 : p->dim[i];
-    return CG_OK;
-}
-
-/* Numbers of N(0, 1), or integers 0 and 1, which are token ids and masks alike. */
-static cg_status draw(const cg_onnx_port *p, cg_shape shape, inputs *in) {
-    cg_dtype dtype = p->dtype == CG_F16 || p->dtype == CG_BF16 ? CG_F32 : p->dtype;
-    CG_TRY(cg_shape_check(&shape, dtype));
-    int64_t count = cg_shape_count(&shape);
-    size_t size = cg_dtype_size(dtype);
-    char *data = malloc((size_t)count * size + 1);
-    if (!data) return cg_error(CG_ENOMEM, "no memory for input %s", p->name);
-    in->random[in->n_random++] = data;
-    cg_rng r = cg_rng_at(0, CG_RNG_INIT, 0, (uint64_t)in->n);
-    memset(data, 0, (size_t)count * size);
-    for (int64_t i = 0; i < count; i++) {
-        float x = dtype == CG_F32 ? (float)cg_rng_normal(&r) : 0;
-        if (dtype == CG_F32)
-            memcpy(data + (size_t)i * size, &x, size);
-        else
-            data[(size_t)i * size] = (char)(cg_rng_u32(&r) >> 31 | (i == 0)); /* little-endian */
-    }
-    in->tensor[in->n++] = (cg_tensor){p->name, dtype, shape, data, (size_t)count * size};
-    return CG_OK;
-}
-
-static cg_status draw_all(const arguments *a, const cg_onnx_file *f, inputs *in) {
-    const cg_onnx_port *port;
-    int n = cg_onnx_inputs(f, &port);
-    for (int i = 0; i < n; i++) {
-        int given = 0;
-        for (int k = 0; k < a->n_input; k++) given |= strcmp(in->tensor[k].name, port[i].name) == 0;
-        if (given) continue;
-        cg_shape shape;
-        if (in->n == MOST) return cg_error(CG_EUNSUPPORTED, "more than %d inputs", MOST);
-        CG_TRY(size_of(a, &port[i], &shape));
-        CG_TRY(draw(&port[i], shape, in));
-    }
-    return CG_OK;
-}
-
-/* --- outputs ------------------------------------------------------------------------------------ */
+/* --- outputs ------------------------------------------------------------------------------------
+ */
 
 /* The outputs asked for, by name; all where none are. */
 static cg_status choose(arguments *a, const cg_onnx_file *f, cg_tensor *out, char **path, int *n) {
@@ -291,7 +188,7 @@ static cg_status choose(arguments *a, const cg_onnx_file *f, cg_tensor *out, cha
     int all = cg_onnx_outputs(f, &port);
     *n = 0;
     for (int i = 0; i < a->n_file; i++) {
-        path[i] = split(a->file[i]);
+        path[i] = cli_split(a->file[i]);
         out[(*n)++].name = a->file[i];
     }
     for (int i = 0; i < all && (a->folder || !a->n_file); i++) {
@@ -322,7 +219,8 @@ static cg_status save(const arguments *a, const cg_tensor *out, int n, char *con
         }
         if (i >= a->n_file) {
             if (strchr(out[i].name, '/'))
-                return cg_error(CG_EINVAL, "output %s: not a name for a file: give --output %s=FILE",
+                return cg_error(CG_EINVAL,
+                                "output %s: not a name for a file: give --output %s=FILE",
                                 out[i].name, out[i].name);
             if (snprintf(place, sizeof place, "%s/%s.npy", a->folder, out[i].name) >= PATH_ROOM)
                 return cg_error(CG_EINVAL, "--output: the path is too long");
@@ -340,8 +238,8 @@ static int by_size(const void *a, const void *b) {
 }
 
 /* The first run makes the plan, the second lays out weights: neither is counted. */
-static cg_status time_runs(const arguments *a, cg_onnx_session *s, const inputs *in, cg_tensor *out,
-                           int n) {
+static cg_status time_runs(const arguments *a, cg_onnx_session *s, const cli_arrays *in,
+                           cg_tensor *out, int n) {
     double *seconds = malloc((size_t)a->repeat * sizeof *seconds + 1);
     if (!seconds) return cg_error(CG_ENOMEM, "no memory for times");
     cg_status status = cg_onnx_session_run(s, in->tensor, in->n, out, n);
@@ -368,13 +266,13 @@ static cg_status print_graph(const cg_onnx_session *s) {
     return CG_OK;
 }
 
-static cg_status run(arguments *a, cg_onnx_session *s, inputs *in) {
+static cg_status run(arguments *a, cg_onnx_session *s, cli_arrays *in) {
     cg_tensor out[MOST] = {{0}};
     char *path[MOST];
     int n;
     const cg_onnx_file *f = cg_onnx_session_file(s);
-    CG_TRY(load(a, in));
-    if (a->random) CG_TRY(draw_all(a, f, in));
+    CG_TRY(cli_arrays_load(a->input, a->n_input, in));
+    if (a->random) CG_TRY(cli_arrays_draw(a->size, a->n_size, f, in));
     CG_TRY(choose(a, f, out, path, &n));
     CG_TRY(cg_exec_profile(cg_onnx_session_exec(s), a->profile.profile));
     CG_TRY(cg_onnx_session_run(s, in->tensor, in->n, out, n));
@@ -387,7 +285,7 @@ int cli_run_onnx(int argc, char **argv) {
     arguments a = {0};
     cg_context *ctx = NULL;
     cg_onnx_session *s = NULL;
-    inputs in = {0};
+    cli_arrays in = {0};
     cli_parse(&parser, argc, argv, &a);
     cg_status status = cli_profile_begin(&a.profile);
     double begun = cg_profile_begin(a.profile.profile);
@@ -401,7 +299,7 @@ int cli_run_onnx(int argc, char **argv) {
     int code = status == CG_OK ? 0 : cli_fail("run", status);
     code = cli_profile_end_exec("run", &a.profile, s ? cg_onnx_session_exec(s) : NULL,
                                 ctx ? ctx->threads : 0, 0, code);
-    inputs_free(&in);
+    cli_arrays_free(&in);
     cg_onnx_session_free(s);
     cg_context_free(ctx);
     return code;

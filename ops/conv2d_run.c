@@ -122,6 +122,11 @@ static cg_status choose(cg_context *ctx, conv_state *s, const char **how) {
 /* Weights that do not change are expanded and laid out once. */
 static void ask_for_pack(conv_state *s, cg_prep *p) {
     p->pack = 1;
+    if (s->winograd) {
+        p->pack_bytes = cg_winograd_pack_bytes(&s->g);
+        p->pack_key = 0x77696e6f67726164; /* winograd */
+        return;
+    }
     p->pack_bytes = cg_dnn_pack_bytes(s->dnn);
     p->pack_key = cg_dnn_pack_key(s->dnn);
     const int64_t place[] = {s->matrix.h,  s->matrix.w,      s->matrix.oh,     s->matrix.ow,
@@ -153,6 +158,7 @@ cg_status cg_conv2d_prepare(cg_prep *p) {
     p->impl = s->impl;
     if (s->winograd) {
         p->scratch = cg_winograd_scratch(&s->g, p->ctx->threads);
+        if (s->g.pack_b) ask_for_pack(s, p);
         return CG_OK;
     }
     s->matrix_at = cg_align64(cg_dnn_scratch(s->dnn));
@@ -171,6 +177,10 @@ cg_status cg_conv2d_prepare(cg_prep *p) {
 cg_status cg_conv2d_pack(const cg_task *t, void *to) {
     const conv_state *s = t->state;
     const void *w = t->in[1];
+    if (s->winograd) {
+        cg_winograd_pack(&s->g, t->threads, w, to);
+        return CG_OK;
+    }
     int packs = cg_dnn_pack_bytes(s->dnn) > 0;
     if (s->expand) {
         void *matrix = packs ? (char *)t->scratch + s->matrix_at : to;

@@ -69,8 +69,13 @@ static size_t thread_count(const shape *s) {
 size_t cg_winograd_scratch(const cg_dnn_conv *g, int threads) {
     shape s = shape_of(g);
     size_t count = (size_t)threads * thread_count(&s);
-    if (s.direction != CG_DNN_WEIGHTS) count += weights_count(&s);
+    if (s.direction != CG_DNN_WEIGHTS && !g->pack_b) count += weights_count(&s);
     return count * sizeof(float);
+}
+
+size_t cg_winograd_pack_bytes(const cg_dnn_conv *g) {
+    shape s = shape_of(g);
+    return weights_count(&s) * sizeof(float);
 }
 
 /* --- weights --------------------------------------------------------------------------------- */
@@ -169,7 +174,8 @@ CG_KERNEL static void fold_range(const shape *s, const float *du, size_t next, i
 typedef struct job {
     shape s;
     const cg_dnn_operands *o;
-    float *u, *own; /* transformed weights; the threads' memory */
+    const float *u; /* transformed weights */
+    float *own;     /* the threads' memory */
     size_t next;    /* from thread to thread */
     int threads;
 } job;
@@ -293,9 +299,20 @@ CG_KERNEL static void weights_block(const job *j, int64_t t, int64_t n, float *o
                 m + k * s->y_point, s->block * PANEL, n, s->c, 1);
 }
 
+typedef struct weights_job {
+    shape s;
+    const float *weights;
+    float *to;
+} weights_job;
+
 static void weights_part(const void *arg, int64_t begin, int64_t end) {
-    const job *j = arg;
-    weights_range(&j->s, j->o->b, j->u, begin, end);
+    const weights_job *j = arg;
+    weights_range(&j->s, j->weights, j->to, begin, end);
+}
+
+void cg_winograd_pack(const cg_dnn_conv *g, int threads, const float *weights, float *to) {
+    weights_job j = {shape_of(g), weights, to};
+    cg_parallel(threads, j.s.wide / PANEL, 1, (int64_t)weights_count(&j.s), weights_part, &j);
 }
 
 static void fold_part(const void *arg, int64_t begin, int64_t end) {
@@ -317,17 +334,17 @@ static void thread_run(const job *j, int thread, int threads) {
 }
 
 void cg_winograd_run(const cg_dnn_conv *g, int threads, const cg_dnn_operands *o) {
-    job j = {.s = shape_of(g), .o = o, .u = o->scratch, .own = o->scratch, .threads = threads};
+    job j = {.s = shape_of(g), .o = o, .u = o->b, .own = o->scratch, .threads = threads};
     j.next = thread_count(&j.s);
-    int64_t work = (int64_t)weights_count(&j.s);
-    if (g->direction != CG_DNN_WEIGHTS) {
+    if (g->direction != CG_DNN_WEIGHTS && !g->pack_b) {
+        j.u = o->scratch;
         j.own += weights_count(&j.s);
-        cg_parallel(threads, j.s.wide / PANEL, 1, work, weights_part, &j);
+        cg_winograd_pack(g, threads, o->b, o->scratch);
     }
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
     for (int i = 0; i < threads; i++) thread_run(&j, i, threads);
     if (g->direction == CG_DNN_WEIGHTS)
-        cg_parallel(threads, j.s.wide / PANEL, 1, work, fold_part, &j);
+        cg_parallel(threads, j.s.wide / PANEL, 1, (int64_t)weights_count(&j.s), fold_part, &j);
 }
 
 /* Measured: with 12 channels on both sides vectors are half empty; with few tiles to share them,

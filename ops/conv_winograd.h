@@ -13,6 +13,11 @@ int cg_winograd_gains(const cg_dnn_conv *g);
 
 size_t cg_winograd_scratch(const cg_dnn_conv *g, int threads);
 
+/* Transforms weights that stay, once: `to`, aligned to 64, is then operand b of forward runs with
+ * g->pack_b, whatever their pictures. */
+size_t cg_winograd_pack_bytes(const cg_dnn_conv *g);
+void cg_winograd_pack(const cg_dnn_conv *g, int threads, const float *weights, float *to);
+
 /* Operands as of cg_dnn_run, all f32; scratch aligned to 64. */
 void cg_winograd_run(const cg_dnn_conv *g, int threads, const cg_dnn_operands *o);
 

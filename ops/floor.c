@@ -1,6 +1,6 @@
 /* floor: y = the largest whole number that is not above x.
  * shapes  x [...] f32 or bf16 -> y [...]
- * vjp     none: dx = 0, for y is made of steps
+ * vjp     none reaches x: the slope is 0 wherever there is one
  * errors  CG_EDTYPE: x is not f32 or bf16
  * onnx    Floor */
 #include "ops/activation.h"

@@ -29,8 +29,8 @@ cg_value *cg_neg(cg_graph *g, cg_value *x); /* scale by -1 */
 cg_value *cg_exp(cg_graph *g, cg_value *x);
 cg_value *cg_log(cg_graph *g, cg_value *x);
 cg_value *cg_sqrt(cg_graph *g, cg_value *x);
+cg_value *cg_floor(cg_graph *g, cg_value *x);
 cg_value *cg_clamp(cg_graph *g, cg_value *x, float low, float high);
-cg_value *cg_floor(cg_graph *g, cg_value *x); /* its gradient is 0 */
 /* to f32 (of bf16 or i32) or bf16; x itself where it is so */
 cg_value *cg_cast(cg_graph *g, cg_value *x, cg_dtype to);
 

@@ -291,6 +291,39 @@ static void test_small(void **state) {
 }
 
 /* A graph that changes its own parameters: what is committed is seen by the next run. */
+/* A convolution in Winograd's form, whose weights are transformed once, for two batch sizes. */
+static void test_winograd(void **state) {
+    (void)state;
+    enum { SIDE = 8, CHANNELS = 24, FILTERS = 40, MOST = 3 };
+    static float x[MOST * SIDE * SIDE * CHANNELS];
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (float)cg_hash_unit(5, (int64_t)i);
+    cg_params *p;
+    ok(cg_params_create(&p));
+    machine m[2][2]; /* frozen, large */
+    for (int k = 0; k < 4; k++) {
+        cg_graph *g;
+        ok(cg_graph_create(p, &g));
+        cg_value *w = cg_parameter(g, "w", CG_SHAPE(FILTERS, CHANNELS, 3, 3),
+                                   (cg_param_spec){.init = CG_INIT_NORMAL, .scale = 1});
+        cg_value *in = cg_input(g, "x", CG_F32, CG_SHAPE(k % 2 ? MOST : 1, SIDE, SIDE, CHANNELS));
+        cg_graph_output(g, "y", cg_conv2d(g, in, w, 1, 1), CG_KEEP);
+        ok(cg_graph_status(g));
+        if (k == 0) ok(cg_params_alloc(p));
+        if (k == 0) cg_params_init(p, 1);
+        m[k / 2][k % 2] = start(g, k / 2);
+        ok(cg_exec_bind_input(m[k / 2][k % 2].exec, "x", x));
+        assert_string_equal(cg_plan_impl(m[k / 2][k % 2].plan, 0), "winograd");
+    }
+    for (int large = 0; large < 2; large++) {
+        int64_t count = (int64_t)(large ? MOST : 1) * SIDE * SIDE * FILTERS;
+        const float *plain = run(&m[0][large], "y"), *frozen = run(&m[1][large], "y");
+        assert_memory_equal(plain, frozen, (size_t)count * sizeof *plain);
+    }
+    assert_int_equal(entries(p), 1);
+    for (int k = 0; k < 4; k++) stop(&m[k / 2][k % 2]);
+    cg_params_free(p);
+}
+
 static void test_commit(void **state) {
     (void)state;
     cg_params *params;
@@ -377,8 +410,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_models),       cmocka_unit_test(test_models_bf16),
         cmocka_unit_test(test_shared_model), cmocka_unit_test(test_small),
-        cmocka_unit_test(test_commit),       cmocka_unit_test(test_nonfinite),
-        cmocka_unit_test(test_profile),
+        cmocka_unit_test(test_winograd),     cmocka_unit_test(test_commit),
+        cmocka_unit_test(test_nonfinite),    cmocka_unit_test(test_profile),
     };
     return cmocka_run_group_tests_name("frozen", tests, set_up, tear_down);
 }

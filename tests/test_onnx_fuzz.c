@@ -1,7 +1,7 @@
 /* labels: fuzz */
-/* Exported files, damaged: bytes changed, cut off or copied elsewhere; and, by their structure, nodes,
- * attributes, tensors and names changed for others. Each is opened, and where that succeeds imported
- * and run: whatever comes of it, it is no crash. The same files each time; as a program,
+/* Exported files, damaged: bytes changed, cut off or copied elsewhere; and, by their structure,
+ * nodes, attributes, tensors and names changed for others. Each is opened, and where that succeeds
+ * imported and run: whatever comes of it, it is no crash. The same files each time; as a program,
  *
  *     test_onnx_fuzz SECONDS [SEED]    goes on for so long, with files of its own */
 #include "graph/clock.h"
@@ -25,8 +25,9 @@
 #define PATH   "onnx_fuzz.tmp.onnx"
 
 static const char *const names[] = {
-    "openai-vit-13", "openai-rn-16", "openai-text-16", "openai-vit-18-dynamo", "openai-text-18-dynamo",
-    "hf-image-16",   "hf-text-17",   "hf-masked-14",   "hf-masked-17",         "hf-both-18"};
+    "openai-vit-13",         "openai-rn-16", "openai-text-16", "openai-vit-18-dynamo",
+    "openai-text-18-dynamo", "hf-image-16",  "hf-text-17",     "hf-masked-14",
+    "hf-masked-17",          "hf-both-18"};
 enum { FILES = sizeof names / sizeof *names, MOST = 8, ROUNDS = 400 };
 
 typedef struct source {
@@ -43,12 +44,14 @@ static uint64_t below(cg_rng *r, uint64_t n) {
     return n ? cg_rng_below(r, n) : 0;
 }
 
-/* --- of bytes ------------------------------------------------------------------------------------ */
+/* --- of bytes ------------------------------------------------------------------------------------
+ */
 
 static size_t damage_bytes(cg_rng *r, unsigned char *data, size_t bytes) {
     switch (below(r, 4)) {
     case 0: /* some bytes */
-        for (uint64_t i = 1 + below(r, 8); i > 0; i--) data[below(r, bytes)] = (unsigned char)cg_rng_u32(r);
+        for (uint64_t i = 1 + below(r, 8); i > 0; i--)
+            data[below(r, bytes)] = (unsigned char)cg_rng_u32(r);
         break;
     case 1: /* single bits */
         for (uint64_t i = 1 + below(r, 8); i > 0; i--)
@@ -64,11 +67,27 @@ static size_t damage_bytes(cg_rng *r, unsigned char *data, size_t bytes) {
     return bytes;
 }
 
-/* --- of structure --------------------------------------------------------------------------------- */
+/* --- of structure
+ * --------------------------------------------------------------------------------- */
 
 static int64_t extreme(cg_rng *r) {
-    static const int64_t list[] = {0, 1, -1, 2, -2, 3, 7, 12, 16, 64, 1000, INT32_MAX, INT32_MIN, INT64_MAX,
-                                   INT64_MIN, INT64_C(1) << 32, INT64_C(1) << 52};
+    static const int64_t list[] = {0,
+                                   1,
+                                   -1,
+                                   2,
+                                   -2,
+                                   3,
+                                   7,
+                                   12,
+                                   16,
+                                   64,
+                                   1000,
+                                   INT32_MAX,
+                                   INT32_MIN,
+                                   INT64_MAX,
+                                   INT64_MIN,
+                                   INT64_C(1) << 32,
+                                   INT64_C(1) << 52};
     return list[below(r, sizeof list / sizeof *list)];
 }
 
@@ -211,10 +230,11 @@ static void make(cg_rng *r, const source *s) {
     cg_onnx__model_proto__free_unpacked(m, NULL);
 }
 
-/* --- trying it ------------------------------------------------------------------------------------ */
+/* --- trying it
+ * ------------------------------------------------------------------------------------ */
 
-/* An input of sizes that its file allows, small ones where it does not say; zeroed, or ids and masks
- * of 0 and 1. */
+/* An input of sizes that its file allows, small ones where it does not say; zeroed, or ids and
+ * masks of 0 and 1. */
 static void draw(cg_rng *r, const cg_onnx_port *p, cg_tensor *t) {
     *t = (cg_tensor){.name = p->name, .dtype = p->dtype};
     t->shape.rank = p->rank < 0 ? 2 : p->rank;
@@ -246,7 +266,7 @@ static int is_small(const cg_graph *g) {
 static int import(const cg_onnx_file *f, const cg_tensor *in, int n) {
     cg_params *params;
     cg_graph *g = NULL;
-    cg_onnx_computed *integers = NULL;
+    cg_onnx_ahead *integers = NULL;
     cg_shape shape[MOST];
     ok(cg_params_create(&params));
     for (int i = 0; i < n; i++) shape[i] = in[i].shape;
@@ -256,7 +276,7 @@ static int import(const cg_onnx_file *f, const cg_tensor *in, int n) {
     if (s == CG_OK) ok(cg_graph_verify(g));
     int small = s == CG_OK && is_small(g);
     if (s != CG_OK) assert_true(cg_error_message()[0] != '\0');
-    cg_onnx_integers_free(integers);
+    cg_onnx_ahead_free(integers);
     cg_graph_free(g);
     cg_params_free(params);
     return s == CG_OK ? 1 + small : 0;
@@ -331,6 +351,7 @@ int main(int argc, char **argv) {
     if (argc < 2) return cmocka_run_group_tests(tests, NULL, NULL);
     tally t = fuzz(strtod(argv[1], NULL), argc > 2 ? strtoull(argv[2], NULL, 10) : 2);
     printf("%lld files: %lld opened, %lld imported, %lld run; the slowest took %.1f s\n",
-           (long long)t.made, (long long)t.opened, (long long)t.imported, (long long)t.run, t.slowest);
+           (long long)t.made, (long long)t.opened, (long long)t.imported, (long long)t.run,
+           t.slowest);
     return 0;
 }

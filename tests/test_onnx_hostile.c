@@ -16,8 +16,8 @@
 
 #include <cmocka.h>
 
-#define FOLDER "onnx_hostile.tmp"
-#define PATH   FOLDER "/model.onnx"
+#define FOLDER     "onnx_hostile.tmp"
+#define PATH       FOLDER "/model.onnx"
 #define TYPE(name) CG_ONNX__TENSOR_PROTO__DATA_TYPE__##name
 
 static char *text(const char *s) {
@@ -48,7 +48,8 @@ static void refused(const char *what, cg_status wanted, const char *says) {
     if (found && !strstr(cg_error_message(), PATH)) fail_msg("no file in %s", cg_error_message());
 }
 
-/* --- one change each ----------------------------------------------------------------------------- */
+/* --- one change each -----------------------------------------------------------------------------
+ */
 
 static void add_node(tiny *t, const char *op, const char *a, const char *b) {
     t->node[2].op_type = t->node[2].name = text(op);
@@ -322,10 +323,12 @@ static void test_changes(void **state) {
     }
 }
 
-/* --- data outside -------------------------------------------------------------------------------- */
+/* --- data outside --------------------------------------------------------------------------------
+ */
 
 static void external(tiny *t, const char *location, const char *offset, const char *length) {
-    const char *const key[3] = {"location", "offset", "length"}, *value[3] = {location, offset, length};
+    const char *const key[3] = {"location", "offset", "length"},
+                      *value[3] = {location, offset, length};
     t->weight.n_external_data = 0;
     t->weight.external_data = t->external_list;
     for (int i = 0; i < 3; i++) {
@@ -392,12 +395,14 @@ static void test_external(void **state) {
     (void)unlink("secret.bin");
 }
 
-/* --- bytes --------------------------------------------------------------------------------------- */
+/* --- bytes ---------------------------------------------------------------------------------------
+ */
 
 /* A message in a message, n times: tags and lengths as the schema has them in turn. */
 static void test_nesting(void **state) {
     (void)state;
-    static const unsigned char tag[3] = {1 << 3 | 2, 5 << 3 | 2, 6 << 3 | 2}; /* node, attribute, g */
+    static const unsigned char tag[3] = {1 << 3 | 2, 5 << 3 | 2,
+                                         6 << 3 | 2}; /* node, attribute, g */
     enum { DEEP = 30000 };
     unsigned char *data = malloc(DEEP * 6 + 16), *at = data + DEEP * 6 + 16;
     size_t bytes = 0;
@@ -425,7 +430,8 @@ static void test_many_empty_messages(void **state) {
     unsigned char *data = malloc(2 * MANY + 8), *to = data;
     assert_non_null(data);
     *to++ = 7 << 3 | 2; /* graph */
-    for (size_t left = 2 * MANY; left; left >>= 7) *to++ = (unsigned char)(left | (left > 127) << 7);
+    for (size_t left = 2 * MANY; left; left >>= 7)
+        *to++ = (unsigned char)(left | (left > 127) << 7);
     for (int i = 0; i < MANY; i++) {
         *to++ = 1 << 3 | 2; /* node */
         *to++ = 0;
@@ -437,8 +443,11 @@ static void test_many_empty_messages(void **state) {
 
 static void test_no_model(void **state) {
     (void)state;
-    static const unsigned char bad[][12] = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
-                                            {7 << 3 | 2, 100, 1}, {7 << 3 | 3, 0}, {0, 1, 2}};
+    static const unsigned char bad[][12] = {
+        {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+        {7 << 3 | 2, 100, 1},
+        {7 << 3 | 3, 0},
+        {0, 1, 2}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tiny_write(PATH, bad[i], sizeof bad[i]);
         refused("no model", CG_EFORMAT, "not an ONNX file, or cut short");
@@ -479,9 +488,9 @@ static void test_many_paths(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_changes),   cmocka_unit_test(test_external),
-        cmocka_unit_test(test_nesting),   cmocka_unit_test(test_many_empty_messages),
-        cmocka_unit_test(test_no_model),  cmocka_unit_test(test_many_paths),
+        cmocka_unit_test(test_changes),  cmocka_unit_test(test_external),
+        cmocka_unit_test(test_nesting),  cmocka_unit_test(test_many_empty_messages),
+        cmocka_unit_test(test_no_model), cmocka_unit_test(test_many_paths),
     };
     mkdir(FOLDER, 0777);
     return cmocka_run_group_tests(tests, NULL, NULL);

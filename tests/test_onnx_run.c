@@ -1,6 +1,7 @@
 /* labels: golden */
-/* Files that PyTorch exported (tools/make_onnx_references.py), run: their results against PyTorch's,
- * as they stand and with everything recognised; and that what they spell out is recognised. */
+/* Files that PyTorch exported (tools/make_onnx_references.py), run: their results against
+ * PyTorch's, as they stand and with everything recognised; and that what they spell out is
+ * recognised. */
 #include "ops/ops.h"
 #include "serialize/onnx/session.h"
 #include "serialize/safetensors.h"
@@ -278,8 +279,8 @@ static void test_many_shapes(void **state) {
                       out = {0};
             ok(cg_onnx_session_run(m.session, &in, 1, &out, 1));
             for (int64_t i = 0; i < n; i++)
-                assert_true(largest_difference((const float *)out.data + 12 * i, expected_row, 12) <=
-                            1e-5);
+                assert_true(
+                    largest_difference((const float *)out.data + 12 * i, expected_row, 12) <= 1e-5);
         }
     model_close(&m);
 }
@@ -329,10 +330,10 @@ static void test_bf16(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_results),      cmocka_unit_test(test_results_as_they_stand),
-        cmocka_unit_test(test_recognised),   cmocka_unit_test(test_rows_move_up),
-        cmocka_unit_test(test_one_tower),    cmocka_unit_test(test_inputs),
-        cmocka_unit_test(test_many_shapes),  cmocka_unit_test(test_description),
+        cmocka_unit_test(test_results),     cmocka_unit_test(test_results_as_they_stand),
+        cmocka_unit_test(test_recognised),  cmocka_unit_test(test_rows_move_up),
+        cmocka_unit_test(test_one_tower),   cmocka_unit_test(test_inputs),
+        cmocka_unit_test(test_many_shapes), cmocka_unit_test(test_description),
         cmocka_unit_test(test_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

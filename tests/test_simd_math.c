@@ -149,6 +149,7 @@ static const struct {
     {cg_exp, {{0, INFINITY}, {0, INFINITY}}},
     {cg_log, {{NAN, INFINITY}, {0, 0}}},
     {cg_sqrt, {{NAN, INFINITY}, {NAN, 0}}},
+    {cg_floor, {{-INFINITY, INFINITY}, {0, 0}}},
     {clamp_2, {{-2, 2}, {0, 0}}},
     {cg_relu, {{0, INFINITY}, {0, 1}}},
     {cg_gelu, {{0, INFINITY}, {0, 1}}},

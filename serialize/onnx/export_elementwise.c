@@ -151,6 +151,8 @@ cg_onnx_ref *cg_onnx_form_reduce(cg_onnx_sink *s, const char *op, cg_onnx_ref *t
     cg_onnx_export *x = cg_onnx_of(s);
     t = cg_onnx_expand(x, t);
     if (!t || axes->rank == 0) return t; /* there, no axis means all */
+    if (t->n > CG_MAX_RANK)
+        return cg_onnx_failed(x, cg_error(CG_EUNSUPPORTED, "a sum over %d dimensions", t->n));
     cg_shape place = {.rank = 0};
     cg_onnx_dim dim[CG_ONNX_RANK];
     int n = 0;

@@ -133,9 +133,29 @@ static void convert(const cg_onnx_initializer *i, const void *from, int64_t offs
                (const char *)from + (size_t)offset * cg_dtype_size(source), cg_dtype_size(source));
 }
 
+/* A matrix's columns as rows, as many at a time as a cache line of the matrix has. */
+static cg_status transpose(const cg_onnx_initializer *i, const void *from, cg_onnx_write_fn write,
+                           void *arg) {
+    enum { LINE = 16 };
+    int64_t rows = i->dim[0], columns = i->dim[1];
+    size_t size = cg_dtype_size(i->stored);
+    void *buffer = malloc(LINE * (size_t)columns * size + 1);
+    cg_status s = buffer ? CG_OK : cg_error(CG_ENOMEM, "no memory to transpose %s", i->name);
+    for (int64_t r = 0; s == CG_OK && r < rows; r += LINE) {
+        int64_t n = rows - r < LINE ? rows - r : LINE;
+        for (int64_t c = 0; c < columns; c++)
+            for (int64_t k = 0; k < n; k++)
+                convert(i, from, c * rows + r + k, buffer, k * columns + c);
+        s = write(arg, buffer, (size_t)(n * columns) * size);
+    }
+    free(buffer);
+    return s;
+}
+
 static cg_status produce(const cg_onnx_initializer *i, const void *from, cg_onnx_write_fn write,
                          void *arg) {
     if (!i->t->permuted && i->stored == i->t->dtype) return write(arg, from, i->bytes);
+    if (i->t->permuted && i->rank == 2) return transpose(i, from, write, arg);
     int64_t buffer[PIECE], left = (int64_t)(i->bytes / cg_dtype_size(i->stored));
     walk w = walk_of(i);
     while (left > 0) {

@@ -137,6 +137,8 @@ static cg_onnx_ref *permute(cg_onnx_export *x, cg_onnx_ref *t, const int *order)
         }
         return r;
     }
+    if (t->n > CG_MAX_RANK)
+        return cg_onnx_failed(x, cg_error(CG_EUNSUPPORTED, "a transpose of %d dimensions", t->n));
     cg_onnx_node transpose = {"Transpose", 1, {t}, {CG_ONNX_INTS("perm", 0)}};
     transpose.attr[0].ints.rank = t->n;
     for (int i = 0; i < t->n; i++) transpose.attr[0].ints.dim[i] = order[i];

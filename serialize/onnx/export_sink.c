@@ -278,6 +278,7 @@ static cg_status split(cg_onnx_sink *s, cg_onnx_ref *t, int n, cg_onnx_ref **par
         part[i] = cg_onnx_copy(x, t);
         if (!part[i]) return x->status;
         part[i]->value = NULL;
+        part[i]->data = NULL;
         part[i]->name = name[i];
         part[i]->dim[t->n - 1].size.factor = size[i];
     }

@@ -18,7 +18,8 @@ static cg_status check_text(const char *location) {
     if (!*location || *location == '/')
         return cg_error(CG_EFORMAT, "external data at \"%.200s\", wanted a path within the folder",
                         location);
-    for (const char *part = location; part; part = strchr(part, '/') ? strchr(part, '/') + 1 : NULL) {
+    for (const char *part = location; part;
+         part = strchr(part, '/') ? strchr(part, '/') + 1 : NULL) {
         size_t n = strcspn(part, "/");
         if (n == 0 || (n == 1 && *part == '.') || (n == 2 && strncmp(part, "..", 2) == 0))
             return cg_error(CG_EFORMAT,
@@ -43,14 +44,14 @@ static cg_status check_links(const char *folder, const char *location) {
         if (!failed && fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
             int code = errno;
             close(at);
-            return cg_error(code == ENOENT ? CG_ENOTFOUND : CG_EIO, "external data at \"%.200s\": %s",
-                            location, strerror(code));
+            return cg_error(code == ENOENT ? CG_ENOTFOUND : CG_EIO,
+                            "external data at \"%.200s\": %s", location, strerror(code));
         }
         if (failed || !(rest ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode))) {
             close(at);
-            return cg_error(CG_EFORMAT,
-                            "external data at \"%.200s\", wanted a regular file in folders, no link",
-                            location);
+            return cg_error(
+                CG_EFORMAT,
+                "external data at \"%.200s\", wanted a regular file in folders, no link", location);
         }
         if (rest) {
             int below = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

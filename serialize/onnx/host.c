@@ -41,7 +41,8 @@ void cg_host_strides(const cg_shape *x, const cg_shape *out, int64_t stride[CG_M
     }
 }
 
-/* --- attributes -------------------------------------------------------------------------------- */
+/* --- attributes --------------------------------------------------------------------------------
+ */
 
 const CgOnnx__AttributeProto *cg_onnx_attribute(const CgOnnx__NodeProto *n, const char *name) {
     for (size_t i = 0; i < n->n_attribute; i++)
@@ -75,12 +76,14 @@ cg_status cg_onnx_ints(const CgOnnx__NodeProto *node, const char *name, const cg
 
 cg_status cg_onnx_axis(int64_t axis, int rank, int *out) {
     if (axis < -rank || axis >= rank)
-        return cg_error(CG_EFORMAT, "has axis %lld, its operand has rank %d", (long long)axis, rank);
+        return cg_error(CG_EFORMAT, "has axis %lld, its operand has rank %d", (long long)axis,
+                        rank);
     *out = (int)(axis < 0 ? axis + rank : axis);
     return CG_OK;
 }
 
-/* --- shapes ------------------------------------------------------------------------------------ */
+/* --- shapes ------------------------------------------------------------------------------------
+ */
 
 static cg_status reshaped(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *wanted,
                           cg_shape *out) {
@@ -222,7 +225,8 @@ cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_
     return left ? cg_error(CG_EFORMAT, "leaves %lld rows over", (long long)left) : CG_OK;
 }
 
-/* --- running ----------------------------------------------------------------------------------- */
+/* --- running -----------------------------------------------------------------------------------
+ */
 
 cg_status cg_host_run(cg_host_room *a, const CgOnnx__NodeProto *n, const cg_host *const *in,
                       int n_in, cg_host *out, int n_out, int *known) {

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-/* --- of two operands --------------------------------------------------------------------------- */
+/* --- of two operands ---------------------------------------------------------------------------
+ */
 
 static double whole_quotient(double a, double b) {
     return b == 0 ? 0 : trunc(a / b); /* by 0 is undefined */
@@ -77,8 +78,7 @@ static void step(walk *w) {
 
 static cg_status begin(const cg_host *const *in, int n, walk *w) {
     *w = (walk){.shape = in[0]->shape};
-    for (int k = 1; k < n; k++)
-        CG_TRY(cg_shape_broadcast(&w->shape, &in[k]->shape, &w->shape));
+    for (int k = 1; k < n; k++) CG_TRY(cg_shape_broadcast(&w->shape, &in[k]->shape, &w->shape));
     for (int k = 0; k < n; k++) cg_host_strides(&in[k]->shape, &w->shape, w->stride[k]);
     return CG_OK;
 }
@@ -110,7 +110,8 @@ static cg_status run_folded(const cg_host_job *j, binary_fn f, result kind) {
     return CG_OK;
 }
 
-/* --- of one operand ---------------------------------------------------------------------------- */
+/* --- of one operand ----------------------------------------------------------------------------
+ */
 
 typedef double (*unary_fn)(double x);
 #define UNARY(name, expression)                                                                    \
@@ -129,11 +130,14 @@ static const struct {
     const char *name;
     unary_fn f;
     result result;
-} unaries[] = {{"Neg", negative, SAME},    {"Reciprocal", inverse, SAME}, {"Sqrt", sqrt, SAME},
-               {"Exp", exp, SAME},         {"Log", log, SAME},            {"Abs", fabs, SAME},
-               {"Floor", floor, SAME},     {"Round", nearbyint, SAME},   {"Ceil", ceil, SAME},          {"Erf", erf, SAME},
-               {"Tanh", tanh, SAME},       {"Sigmoid", logistic, SAME},   {"Relu", positive, SAME},
-               {"Identity", same, SAME},   {"Not", opposite, BOOLEAN},    {"IsNaN", is_nan, BOOLEAN}};
+} unaries[] = {{"Neg", negative, SAME},    {"Reciprocal", inverse, SAME},
+               {"Sqrt", sqrt, SAME},       {"Exp", exp, SAME},
+               {"Log", log, SAME},         {"Abs", fabs, SAME},
+               {"Floor", floor, SAME},     {"Ceil", ceil, SAME},
+               {"Round", rint, SAME},      {"Erf", erf, SAME},
+               {"Tanh", tanh, SAME},       {"Sigmoid", logistic, SAME},
+               {"Relu", positive, SAME},   {"Identity", same, SAME},
+               {"Not", opposite, BOOLEAN}, {"IsNaN", is_nan, BOOLEAN}};
 
 static cg_status run_unary(const cg_host_job *j, unary_fn f, int type) {
     if (j->n_in < 1 || !j->in[0]) return cg_error(CG_EFORMAT, "has no operand");
@@ -154,7 +158,8 @@ static cg_status run_cast(const cg_host_job *j) {
     return run_unary(j, cg_onnx_type_is_float(to) ? same : trunc, to);
 }
 
-/* --- of three ---------------------------------------------------------------------------------- */
+/* --- of three ----------------------------------------------------------------------------------
+ */
 
 static cg_status run_where(const cg_host_job *j) {
     walk w;
@@ -163,8 +168,8 @@ static cg_status run_where(const cg_host_job *j) {
     CG_TRY(begin(j->in, 3, &w));
     CG_TRY(cg_host_new(j->arena, j->in[1]->type, w.shape, j->out));
     for (int64_t i = 0; i < cg_host_count(j->out); i++, step(&w))
-        j->out->x[i] = j->in[0]->x[w.offset[0]] != 0 ? j->in[1]->x[w.offset[1]]
-                                                      : j->in[2]->x[w.offset[2]];
+        j->out->x[i] =
+            j->in[0]->x[w.offset[0]] != 0 ? j->in[1]->x[w.offset[1]] : j->in[2]->x[w.offset[2]];
     return CG_OK;
 }
 
@@ -185,8 +190,7 @@ cg_status cg_host_math(const cg_host_job *j, int *known) {
     for (size_t i = 0; i < sizeof binaries / sizeof *binaries; i++) {
         if (strcmp(name, binaries[i].name) != 0) continue;
         int any = binaries[i].f == least || binaries[i].f == most;
-        if (!any && j->n_in != 2)
-            return cg_error(CG_EFORMAT, "has %d operands, wanted 2", j->n_in);
+        if (!any && j->n_in != 2) return cg_error(CG_EFORMAT, "has %d operands, wanted 2", j->n_in);
         return run_folded(j, binaries[i].f, binaries[i].result);
     }
     for (size_t i = 0; i < sizeof unaries / sizeof *unaries; i++) {

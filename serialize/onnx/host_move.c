@@ -34,7 +34,8 @@ static cg_status copy(const cg_host_job *j, steps w, cg_host *out) {
     return CG_OK;
 }
 
-/* --- the same elements, otherwise arranged ------------------------------------------------------ */
+/* --- the same elements, otherwise arranged ------------------------------------------------------
+ */
 
 static cg_status run_view(const cg_host_job *j) {
     cg_shape shape;
@@ -119,7 +120,8 @@ static cg_status run_concat(const cg_host_job *j) {
     }
     CG_TRY(cg_host_new(j->arena, j->in[0]->type, shape, j->out));
     int64_t inner = 1, outer = 1, at = 0;
-    for (int d = 0; d < shape.rank; d++) *(d < axis ? &outer : &inner) *= d == axis ? 1 : shape.dim[d];
+    for (int d = 0; d < shape.rank; d++)
+        *(d < axis ? &outer : &inner) *= d == axis ? 1 : shape.dim[d];
     for (int64_t o = 0; o < outer; o++)
         for (int k = 0; k < j->n_in; k++) {
             int64_t n = inner * j->in[k]->shape.dim[axis];
@@ -158,7 +160,8 @@ static cg_status run_trilu(const cg_host_job *j) {
     int64_t shift = k && cg_host_count(k) ? cg_host_int(k->x[0]) : 0;
     if (rank < 2) return cg_error(CG_EFORMAT, "has an operand of rank %d", rank);
     int64_t rows = x->shape.dim[rank - 2], columns = x->shape.dim[rank - 1];
-    if (shift < -CG_HOST_MOST || shift > CG_HOST_MOST) shift = shift < 0 ? -CG_HOST_MOST : CG_HOST_MOST;
+    if (shift < -CG_HOST_MOST || shift > CG_HOST_MOST)
+        shift = shift < 0 ? -CG_HOST_MOST : CG_HOST_MOST;
     CG_TRY(cg_host_new(j->arena, x->type, x->shape, j->out));
     for (int64_t i = 0; i < cg_host_count(x); i++) {
         int64_t c = i % columns, r = i / columns % rows;
@@ -167,7 +170,8 @@ static cg_status run_trilu(const cg_host_job *j) {
     return CG_OK;
 }
 
-/* --- by number --------------------------------------------------------------------------------- */
+/* --- by number ---------------------------------------------------------------------------------
+ */
 
 static cg_status index_in(double x, int64_t size, int64_t *out) {
     int64_t i = cg_host_int(x);
@@ -233,7 +237,8 @@ static cg_status run_gather_nd(const cg_host_job *j) {
     int rank = index->shape.rank, depth_fits;
     int64_t depth = index->shape.dim[rank - 1];
     depth_fits = depth >= 1 && batch + depth <= x->shape.rank;
-    cg_shape shape = {.rank = rank - 1 + x->shape.rank - (int)batch - (int)(depth_fits ? depth : 0)};
+    cg_shape shape = {.rank =
+                          rank - 1 + x->shape.rank - (int)batch - (int)(depth_fits ? depth : 0)};
     if (!depth_fits || shape.rank > CG_MAX_RANK)
         return cg_error(CG_EFORMAT, "has indices of %lld numbers", (long long)depth);
     int64_t inner = 1, outer = 1, per_batch = 1;
@@ -245,7 +250,8 @@ static cg_status run_gather_nd(const cg_host_job *j) {
         outer *= x->shape.dim[d];
     }
     for (int d = (int)batch; d < rank - 1; d++) per_batch *= index->shape.dim[d];
-    for (int d = (int)(batch + depth); d < x->shape.rank; d++) inner *= shape.dim[to++] = x->shape.dim[d];
+    for (int d = (int)(batch + depth); d < x->shape.rank; d++)
+        inner *= shape.dim[to++] = x->shape.dim[d];
     dense(&x->shape, stride);
     CG_TRY(cg_host_new(j->arena, x->type, shape, j->out));
     for (int64_t i = 0; i < outer * per_batch; i++) {
@@ -260,7 +266,8 @@ static cg_status run_gather_nd(const cg_host_job *j) {
     return CG_OK;
 }
 
-/* --- of nothing -------------------------------------------------------------------------------- */
+/* --- of nothing --------------------------------------------------------------------------------
+ */
 
 static cg_status run_constant(const cg_host_job *j) {
     const CgOnnx__AttributeProto *a;

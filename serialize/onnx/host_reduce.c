@@ -9,7 +9,7 @@ typedef enum kind { SUM, MEAN, PRODUCT, LARGEST, LEAST, LENGTH } kind;
 static const struct {
     const char *name;
     kind kind;
-} reductions[] = {{"ReduceSum", SUM},  {"ReduceMean", MEAN}, {"ReduceProd", PRODUCT},
+} reductions[] = {{"ReduceSum", SUM},     {"ReduceMean", MEAN}, {"ReduceProd", PRODUCT},
                   {"ReduceMax", LARGEST}, {"ReduceMin", LEAST}, {"ReduceL2", LENGTH}};
 
 static double begin_of(kind k) {
@@ -71,7 +71,8 @@ typedef struct lines {
 
 static lines around(const cg_shape *x, int axis) {
     lines l = {1, x->dim[axis], 1};
-    for (int d = 0; d < x->rank; d++) *(d < axis ? &l.outer : &l.inner) *= d == axis ? 1 : x->dim[d];
+    for (int d = 0; d < x->rank; d++)
+        *(d < axis ? &l.outer : &l.inner) *= d == axis ? 1 : x->dim[d];
     return l;
 }
 

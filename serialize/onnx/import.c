@@ -1,33 +1,11 @@
 #include "serialize/onnx/import_private.h"
-#include "serialize/onnx/integers.h"
+#include "serialize/onnx/ahead.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* --- weights ----------------------------------------------------------------------------------- */
-
-cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
-    size_t n = f->model->graph->n_initializer, count = 0;
-    cg_param **made = calloc(n + 1, sizeof *made);
-    void **data = calloc(n + 1, sizeof *data);
-    cg_status s = made && data ? CG_OK : cg_error(CG_ENOMEM, "no memory for %zu weights", n);
-    for (size_t i = 0; i < n && s == CG_OK; i++) {
-        const cg_onnx_tensor *t = &f->tensor[i];
-        if (!cg_onnx_type_is_float(t->type)) continue;
-        s = cg_params_declare(params, t->name, t->shape, (cg_param_spec){.state = 1}, &made[i]);
-        /* mapped for this process alone: no run writes there */
-        data[count++] = (void *)(uintptr_t)cg_onnx_tensor_lies(t);
-    }
-    if (s == CG_OK) s = cg_params_borrow(params, data, NULL, NULL);
-    for (size_t i = 0; i < n && s == CG_OK; i++)
-        if (made[i] && !cg_onnx_tensor_lies(&f->tensor[i]))
-            cg_onnx_tensor_floats(&f->tensor[i], made[i]->data);
-    free(made);
-    free(data);
-    return s;
-}
-
-/* --- names ------------------------------------------------------------------------------------- */
+/* --- names -------------------------------------------------------------------------------------
+ */
 
 static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     if (!*name) return CG_OK; /* an output that nobody asks for */
@@ -51,52 +29,8 @@ static cg_item *find(const cg_importer *m, const char *name) {
     return at < 0 ? NULL : m->item[at];
 }
 
-/* --- what a graph begins with ------------------------------------------------------------------- */
-
-/* Numbers that the file compares with: of all constants of one integer, since Equal has one. */
-static cg_status add_number(cg_importer *m, double x) {
-    if (!(x >= 0 && x <= INT32_MAX) || m->n_number == 64) return CG_OK;
-    for (int i = 0; i < m->n_number; i++)
-        if (m->number[i] == (int64_t)x) return CG_OK;
-    if (!m->number) m->number = cg_arena_alloc(&m->room.arena, 64 * sizeof *m->number);
-    if (!m->number) return cg_error(CG_ENOMEM, "no memory for numbers");
-    m->number[m->n_number++] = (int64_t)x;
-    return CG_OK;
-}
-
-static const CgOnnx__NodeProto *maker_of(const CgOnnx__GraphProto *g, const char *name) {
-    for (size_t i = 0; i < g->n_node; i++)
-        for (size_t k = 0; k < g->node[i]->n_output; k++)
-            if (strcmp(g->node[i]->output[k], name) == 0) return g->node[i];
-    return NULL;
-}
-
-static cg_status find_number(cg_importer *m, const char *name) {
-    const CgOnnx__GraphProto *g = m->f->model->graph;
-    double x = -1;
-    for (size_t i = 0; i < g->n_initializer; i++)
-        if (m->f->tensor[i].count == 1 && strcmp(m->f->tensor[i].name, name) == 0)
-            cg_onnx_tensor_numbers(&m->f->tensor[i], &x);
-    const CgOnnx__NodeProto *n = maker_of(g, name);
-    while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0) n = maker_of(g, n->input[0]);
-    if (n && strcmp(n->op_type, "Constant") == 0 && n->n_output > 0) {
-        cg_host h = {0};
-        int known;
-        if (cg_host_run(&m->room, n, NULL, 0, &h, 1, &known) == CG_OK && h.x && cg_host_count(&h) == 1)
-            x = h.x[0];
-    }
-    return add_number(m, x);
-}
-
-static cg_status find_numbers(cg_importer *m) {
-    const CgOnnx__GraphProto *g = m->f->model->graph;
-    for (size_t i = 0, seen = 0; i < g->n_node && seen < 16; i++) {
-        if (strcmp(g->node[i]->op_type, "Equal") != 0) continue;
-        seen++;
-        for (size_t k = 0; k < g->node[i]->n_input; k++) CG_TRY(find_number(m, g->node[i]->input[k]));
-    }
-    return CG_OK;
-}
+/* --- what a graph begins with -------------------------------------------------------------------
+ */
 
 static cg_status define_initializers(cg_importer *m) {
     for (size_t i = 0; i < m->f->model->graph->n_initializer; i++) {
@@ -126,8 +60,8 @@ static cg_status check_input(const cg_onnx_port *p, const cg_shape *shape) {
     }
     for (int i = 0; i < shape->rank; i++)
         if (shape->dim[i] < 1)
-            return cg_error(CG_ESHAPE, "input %.200s is %s, wanted dimensions of 1 or more", p->name,
-                            cg_shape_print(shape, text));
+            return cg_error(CG_ESHAPE, "input %.200s is %s, wanted dimensions of 1 or more",
+                            p->name, cg_shape_print(shape, text));
     return CG_OK;
 }
 
@@ -137,61 +71,28 @@ static cg_status define_inputs(cg_importer *m) {
     for (int i = 0; i < n; i++) {
         const cg_shape *shape = &m->shape[i];
         if (shape->rank < 0) continue; /* absent */
-        int is_float = list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
+        int is_float =
+            list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
         CG_TRY(check_input(&list[i], shape));
         cg_item x = {.type = is_float ? CG_ONNX_TYPE(FLOAT) : CG_ONNX_TYPE(INT64), .shape = *shape};
         x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
         CG_TRY(cg_graph_status(m->g));
         x.view = cg_view_of(shape);
-        /* ids and masks; pictures are integers, too */
-        if (!is_float && shape->rank <= 2 && i < 30 && cg_shape_count(shape) <= CG_HOST_MOST / 64)
+        int is_picture = list[i].dtype == CG_U8 && !list[i].is_bool;
+        if (!is_float && !is_picture && i < 30 && cg_shape_count(shape) <= CG_HOST_MOST / 64)
             CG_TRY(cg_probe_input(m, i, &x));
         CG_TRY(define(m, list[i].name, &x));
     }
     return CG_OK;
 }
 
-/* --- what is needed ----------------------------------------------------------------------------- */
-
-static cg_status need(cg_onnx_names *t, const char *name) {
-    return *name ? cg_onnx_names_set(t, name, 1) : CG_OK;
-}
-
-/* Names that a branch reads may be those of the graph around it. */
-static cg_status need_inputs(cg_onnx_names *t, const CgOnnx__NodeProto *n) {
-    for (size_t i = 0; i < n->n_input; i++) CG_TRY(need(t, n->input[i]));
-    for (size_t i = 0; i < n->n_attribute; i++) {
-        const CgOnnx__GraphProto *g = n->attribute[i]->g;
-        for (size_t k = 0; g && k < g->n_node; k++) CG_TRY(need_inputs(t, g->node[k]));
-        for (size_t k = 0; g && k < g->n_output; k++)
-            if (g->output[k]->name) CG_TRY(need(t, g->output[k]->name));
-    }
-    return CG_OK;
-}
-
-static cg_status mark_needed(cg_importer *m) {
-    const CgOnnx__GraphProto *g = m->f->model->graph;
-    cg_onnx_names t = {0};
-    cg_status s = CG_OK;
-    m->needed = cg_arena_alloc(&m->room.arena, g->n_node + 1);
-    if (!m->needed) return cg_error(CG_ENOMEM, "no memory for %zu nodes", g->n_node);
-    for (size_t i = 0; i < g->n_output && i < 64 && s == CG_OK; i++)
-        if (m->wanted >> i & 1) s = need(&t, g->output[i]->name);
-    for (size_t i = g->n_node; i-- > 0 && s == CG_OK;) {
-        int at = m->f->order[i];
-        for (size_t k = 0; k < g->node[at]->n_output && !m->needed[at]; k++)
-            m->needed[at] = (char)(cg_onnx_names_get(&t, g->node[at]->output[k]) == 1);
-        if (m->needed[at]) s = need_inputs(&t, g->node[at]);
-    }
-    cg_onnx_names_free(&t);
-    return s;
-}
-
-/* --- nodes ------------------------------------------------------------------------------------- */
+/* --- nodes -------------------------------------------------------------------------------------
+ */
 
 static const cg_import_op *find_op(const char *name) {
-    const cg_import_op *const tables[] = {cg_import_elementwise, cg_import_shape, cg_import_matrix,
-                                          cg_import_picture, cg_import_reduce, cg_import_resizing};
+    const cg_import_op *const tables[] = {cg_import_elementwise, cg_import_shape,
+                                          cg_import_matrix,      cg_import_picture,
+                                          cg_import_resize,      cg_import_reduce};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         for (const cg_import_op *op = tables[i]; op->name; op++)
             if (strcmp(op->name, name) == 0) return op;
@@ -229,7 +130,8 @@ static cg_status fold(cg_job *j, int *done) {
     }
     CG_TRY(cg_host_run(&j->m->room, j->node, in, j->n_in, out, j->n_out, done));
     for (int k = 0; k < j->n_out; k++)
-        if (out[k].x) j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
+        if (out[k].x)
+            j->out[k] = (cg_item){.type = out[k].type, .shape = out[k].shape, .host = out[k]};
     return CG_OK;
 }
 
@@ -251,7 +153,8 @@ static cg_status run_op(cg_job *j) {
     if (!op) return cg_error(CG_EUNSUPPORTED, "this operator is not supported");
     for (int i = 0; i < op->operands; i++)
         if (i >= j->n_in || !j->in[i])
-            return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in, op->operands);
+            return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in,
+                            op->operands);
     return op->run(j);
 }
 
@@ -390,7 +293,7 @@ void cg_importer_end(cg_importer *m) {
 }
 
 cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted, cg_graph *g,
-                         cg_onnx_computed **integers) {
+                         cg_onnx_ahead **integers) {
     *integers = NULL;
     cg_importer *m = calloc(1, sizeof *m);
     if (!m) return cg_error(CG_ENOMEM, "no memory to import %s", f->path);
@@ -398,13 +301,13 @@ cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t 
     m->g = g;
     m->shape = shape;
     m->wanted = wanted;
-    cg_status s = mark_needed(m);
-    if (s == CG_OK) s = find_numbers(m);
+    cg_status s = cg_import_mark_needed(m);
+    if (s == CG_OK) s = cg_import_find_numbers(m);
     if (s == CG_OK) s = define_initializers(m);
     if (s == CG_OK) s = define_inputs(m);
     if (s == CG_OK) s = run_graph(m, f->model->graph, f->order);
     if (s == CG_OK) s = declare_outputs(m);
-    if (s == CG_OK) s = cg_onnx_integers_make(m, integers);
+    if (s == CG_OK) s = cg_onnx_ahead_make(m, integers);
     g->named = NULL;
     if (!*integers) cg_importer_end(m);
     return s == CG_OK ? CG_OK : cg_error_in(s, "%s", f->path);

@@ -24,8 +24,9 @@ CG_API_BEGIN
  * file where it is f32 and aligned, else copies. f must outlive the store. */
 cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params);
 
-/* What a run must compute of its integers before the graph: inputs of the graph beside the file's. */
-typedef struct cg_onnx_computed cg_onnx_computed;
+/* What a run must compute of its integers before the graph: inputs of the graph beside the file's.
+ */
+typedef struct cg_onnx_ahead cg_onnx_ahead;
 
 /* Appends the file's graph to g, an empty one over such a store, at shape[i] of input i, as far as
  * the wanted outputs need it: bit i is output i. An input of rank -1 is absent. Inputs and outputs
@@ -34,15 +35,15 @@ typedef struct cg_onnx_computed cg_onnx_computed;
  * errors  CG_ESHAPE; CG_EINVAL: a needed input is absent; CG_EUNSUPPORTED, CG_EFORMAT name the node
  */
 cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted, cg_graph *g,
-                         cg_onnx_computed **integers);
+                         cg_onnx_ahead **integers);
 
 /* Computes them of the file's inputs: input[i] is i32, or NULL where it is not of integers. */
-cg_status cg_onnx_integers_run(cg_onnx_computed *n, const int32_t *const *input);
+cg_status cg_onnx_ahead_run(cg_onnx_ahead *n, const int32_t *const *input);
 
 /* Input k of the graph that was computed, by name: f32 or i32 as the graph has it, valid until the
  * next run; NULL where k is not less than their number. */
-const char *cg_onnx_integers_at(const cg_onnx_computed *n, int k, const void **data);
-void cg_onnx_integers_free(cg_onnx_computed *n); /* NULL is allowed */
+const char *cg_onnx_ahead_at(const cg_onnx_ahead *n, int k, const void **data);
+void cg_onnx_ahead_free(cg_onnx_ahead *n); /* NULL is allowed */
 
 CG_API_END
 

@@ -4,7 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-/* --- two operands ------------------------------------------------------------------------------- */
+/* --- two operands -------------------------------------------------------------------------------
+ */
 
 /* The atoms of a leading operand in the order in which they lie, and whether the other operand has
  * them, and where. */
@@ -147,12 +148,14 @@ cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg
     return out->v ? CG_OK : cg_graph_status(j->g);
 }
 
-/* --- with one number --------------------------------------------------------------------------- */
+/* --- with one number ---------------------------------------------------------------------------
+ */
 
 /* One operand is a number c, and so a scalar or a factor. */
 static cg_value *with_number(cg_graph *g, cg_binary_fn f, cg_value *v, float c, int c_first) {
     if (f == cg_mul) return c == 1 ? v : cg_scale(g, v, c);
-    if (f == cg_div && !c_first && c != 0 && isfinite(1 / c)) return c == 1 ? v : cg_scale(g, v, 1 / c);
+    if (f == cg_div && !c_first && c != 0 && isfinite(1 / c))
+        return c == 1 ? v : cg_scale(g, v, 1 / c);
     if (f == cg_add && c == 0) return v;
     if (f == cg_sub && !c_first) return c == 0 ? v : cg_add(g, v, cg_constant_f32(g, -c));
     cg_value *k = cg_constant_f32(g, c);
@@ -184,7 +187,8 @@ static cg_status import_div(cg_job *j) {
     return import_arithmetic(j, cg_div);
 }
 
-/* --- one operand -------------------------------------------------------------------------------- */
+/* --- one operand --------------------------------------------------------------------------------
+ */
 
 typedef cg_value *(*unary_fn)(cg_graph *g, cg_value *x);
 
@@ -196,8 +200,9 @@ static cg_status import_unary(cg_job *j) {
     static const struct {
         const char *name;
         unary_fn f;
-    } list[] = {{"Sqrt", cg_sqrt}, {"Exp", cg_exp},         {"Log", cg_log},   {"Erf", cg_erf},
-                {"Tanh", cg_tanh}, {"Sigmoid", cg_sigmoid}, {"Relu", cg_relu}, {"Neg", cg_neg},
+    } list[] = {{"Sqrt", cg_sqrt},         {"Exp", cg_exp},   {"Floor", cg_floor},
+                {"Log", cg_log},           {"Erf", cg_erf},   {"Tanh", cg_tanh},
+                {"Sigmoid", cg_sigmoid},   {"Relu", cg_relu}, {"Neg", cg_neg},
                 {"Reciprocal", reciprocal}};
     cg_item *x = j->in[0];
     CG_TRY(cg_item_value(j, x));
@@ -233,7 +238,8 @@ static cg_status import_pow(cg_job *j) {
     return cg_out_view(j, 0, y, &x->view);
 }
 
-/* --- bounds ------------------------------------------------------------------------------------- */
+/* --- bounds -------------------------------------------------------------------------------------
+ */
 
 static cg_status import_between(cg_job *j, cg_item *x, double low, double high) {
     CG_TRY(cg_item_value(j, x));
@@ -258,7 +264,8 @@ static cg_status import_bound(cg_job *j) {
     return cg_error(CG_EUNSUPPORTED, "is supported of a tensor and a known number only");
 }
 
-/* --- choices ------------------------------------------------------------------------------------ */
+/* --- choices ------------------------------------------------------------------------------------
+ */
 
 static cg_status import_is_nan(cg_job *j) {
     CG_TRY(cg_item_value(j, j->in[0]));
@@ -328,12 +335,28 @@ static cg_status import_same(cg_job *j) {
     return cg_out_view(j, 0, j->in[0]->v, &j->in[0]->view);
 }
 
-const cg_import_op cg_import_elementwise[] = {
-    {"Add", 2, import_add},     {"Sub", 2, import_sub},         {"Mul", 2, import_mul},
-    {"Div", 2, import_div},     {"Pow", 2, import_pow},         {"Sqrt", 1, import_unary},
-    {"Exp", 1, import_unary},   {"Log", 1, import_unary},       {"Erf", 1, import_unary},
-    {"Tanh", 1, import_unary},  {"Sigmoid", 1, import_unary},   {"Relu", 1, import_unary},
-    {"Neg", 1, import_unary},   {"Reciprocal", 1, import_unary}, {"Gelu", 1, import_gelu},
-    {"Clip", 1, import_clip},   {"Max", 1, import_bound},       {"Min", 1, import_bound},
-    {"IsNaN", 1, import_is_nan}, {"Where", 3, import_where},    {"Cast", 1, import_cast},
-    {"Identity", 1, import_same}, {"Dropout", 1, import_same},  {NULL, 0, NULL}};
+const cg_import_op cg_import_elementwise[] = {{"Add", 2, import_add},
+                                              {"Sub", 2, import_sub},
+                                              {"Mul", 2, import_mul},
+                                              {"Div", 2, import_div},
+                                              {"Pow", 2, import_pow},
+                                              {"Sqrt", 1, import_unary},
+                                              {"Exp", 1, import_unary},
+                                              {"Floor", 1, import_unary},
+                                              {"Log", 1, import_unary},
+                                              {"Erf", 1, import_unary},
+                                              {"Tanh", 1, import_unary},
+                                              {"Sigmoid", 1, import_unary},
+                                              {"Relu", 1, import_unary},
+                                              {"Neg", 1, import_unary},
+                                              {"Reciprocal", 1, import_unary},
+                                              {"Gelu", 1, import_gelu},
+                                              {"Clip", 1, import_clip},
+                                              {"Max", 2, import_bound},
+                                              {"Min", 2, import_bound},
+                                              {"IsNaN", 1, import_is_nan},
+                                              {"Where", 3, import_where},
+                                              {"Cast", 1, import_cast},
+                                              {"Identity", 1, import_same},
+                                              {"Dropout", 1, import_same},
+                                              {NULL, 0, NULL}};

@@ -7,7 +7,8 @@
 #include <math.h>
 #include <string.h>
 
-/* --- probes ------------------------------------------------------------------------------------ */
+/* --- probes ------------------------------------------------------------------------------------
+ */
 
 static double made_up(const cg_importer *m, int number, int probe, int64_t i) {
     uint64_t r = cg_mix64(((uint64_t)number << 40) + ((uint64_t)probe << 32) + (uint64_t)i + 1);
@@ -21,8 +22,7 @@ cg_status cg_probe_input(cg_importer *m, int number, cg_item *x) {
     x->probed = 1 << number;
     for (int p = 0; p < CG_PROBES; p++) {
         CG_TRY(cg_host_new(&m->room, x->type, x->shape, &x->probe[p]));
-        for (int64_t i = 0; i < cg_item_count(x); i++)
-            x->probe[p].x[i] = made_up(m, number, p, i);
+        for (int64_t i = 0; i < cg_item_count(x); i++) x->probe[p].x[i] = made_up(m, number, p, i);
     }
     return CG_OK;
 }
@@ -66,12 +66,12 @@ static cg_item *source(cg_job *j, const cg_item *x) {
     const cg_onnx_port *list;
     int n = cg_onnx_inputs(j->m->f, &list);
     for (int i = 0; i < n; i++)
-        if (x->probed == 1 << i)
-            return j->m->item[cg_onnx_names_get(&j->m->names, list[i].name)];
+        if (x->probed == 1 << i) return j->m->item[cg_onnx_names_get(&j->m->names, list[i].name)];
     return NULL;
 }
 
-/* --- masks -------------------------------------------------------------------------------------- */
+/* --- masks --------------------------------------------------------------------------------------
+ */
 
 /* Is the key seen, under probe p? A mask is added, or chooses the scores where it is true. */
 static int sees(const cg_item *mask, int is_choice, int seen_if, int p, int64_t i) {
@@ -151,6 +151,8 @@ cg_status cg_import_masked(cg_job *j, int *done) {
     const char *name = j->node->op_type;
     double low;
     *done = 0;
+    for (int k = 0; k < j->n_in; k++)
+        if (!j->in[k]) return CG_OK;
     for (int k = 0; k < 2 && j->n_in == 2 && strcmp(name, "Add") == 0; k++)
         if (!*done && j->in[k]->probed && is_score(j->in[1 - k]))
             CG_TRY(try_mask(j, j->in[1 - k], j->in[k], 0, 0, done));
@@ -161,7 +163,8 @@ cg_status cg_import_masked(cg_job *j, int *done) {
     return CG_OK;
 }
 
-/* --- rows --------------------------------------------------------------------------------------- */
+/* --- rows ---------------------------------------------------------------------------------------
+ */
 
 /* Rows of a table by an input's ids. */
 static cg_status embed(cg_job *j) {
@@ -221,7 +224,8 @@ static int selects_end(const cg_host *selected, const cg_item *from, int64_t wid
     int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
     for (int p = 0; p < CG_PROBES; p++)
         for (int64_t i = 0; i < texts * width; i++)
-            if (selected[p].x[i] != (double)end_of(&from->probe[p], i / width, tokens, eos)) return 0;
+            if (selected[p].x[i] != (double)end_of(&from->probe[p], i / width, tokens, eos))
+                return 0;
     return 1;
 }
 
@@ -230,8 +234,8 @@ static cg_value *offsets(cg_graph *g, int64_t texts, int64_t tokens) {
     for (int i = 0; i < g->n_value; i++) {
         const cg_value *v = g->value[i];
         const int32_t *x = v->data;
-        int same = v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 &&
-                   cg_shape_equal(&v->shape, &shape);
+        int same =
+            v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 && cg_shape_equal(&v->shape, &shape);
         for (int64_t t = 0; same && t <= texts; t++) same = x[t] == t * tokens;
         if (same) return g->value[i];
     }
@@ -267,15 +271,18 @@ static cg_status select_computed(cg_job *j, const cg_host *numbers, const cg_hos
     cg_item *table = cg_arena_alloc(&j->m->room.arena, 2 * sizeof *table), *row = table + 1;
     cg_value *x, *index;
     if (!table) return cg_error(CG_ENOMEM, "no memory for rows");
-    *table = (cg_item){.type = numbers->type, .shape = numbers->shape, .host = *numbers, .self = table};
-    *row = (cg_item){.type = selected->type, .shape = selected->shape, .probed = j->in[1]->probed, .self = row};
+    *table =
+        (cg_item){.type = numbers->type, .shape = numbers->shape, .host = *numbers, .self = table};
+    *row = (cg_item){
+        .type = selected->type, .shape = selected->shape, .probed = j->in[1]->probed, .self = row};
     for (int p = 0; p < CG_PROBES; p++) row->probe[p] = selected[p];
     CG_TRY(cg_tape_add(j->m, j->node, (cg_item *[]){table, j->in[1]}, 2, &row, 1));
     CG_TRY(cg_item_compute(j, row, CG_I32, &index));
     CG_TRY(cg_item_plain(j, j->in[0], &x));
     int64_t width = j->in[0]->shape.dim[j->in[0]->shape.rank - 1];
-    cg_value *v = cg_gather(j->g, cg_shaped(j->g, x, CG_SHAPE(cg_item_count(j->in[0]) / width, width)),
-                            cg_shaped(j->g, index, CG_SHAPE(cg_host_count(selected))));
+    cg_value *v =
+        cg_gather(j->g, cg_shaped(j->g, x, CG_SHAPE(cg_item_count(j->in[0]) / width, width)),
+                  cg_shaped(j->g, index, CG_SHAPE(cg_host_count(selected))));
     cg_shape shape = selected_shape(j, selected);
     cg_view view = cg_view_of(&shape);
     return cg_out_view(j, 0, v, &view);
@@ -291,7 +298,8 @@ static cg_status import_selection(cg_job *j) {
     CG_TRY(row_numbers(j, &numbers));
     for (int p = 0; p < CG_PROBES; p++) CG_TRY(rows_selected(j, &numbers, p, &selected[p]));
     int64_t each = is_by_element(j) ? width : 1;
-    int is_text = from && from->shape.rank == 2 && cg_item_count(x) == cg_item_count(from) * width &&
+    int is_text = from && from->shape.rank == 2 &&
+                  cg_item_count(x) == cg_item_count(from) * width &&
                   cg_host_count(&selected[0]) == from->shape.dim[0] * each;
     for (int i = -1; is_text && i < j->m->n_number; i++) {
         int64_t eos = i < 0 ? -1 : j->m->number[i];
@@ -299,7 +307,8 @@ static cg_status import_selection(cg_job *j) {
         if (selects_end(selected, from, each, eos)) return select_end(j, from, eos, &shape);
     }
     if (is_by_element(j))
-        return cg_error(CG_EUNSUPPORTED, "selects elements by integers of a run, not end tokens' rows");
+        return cg_error(CG_EUNSUPPORTED,
+                        "selects elements by integers of a run, not end tokens' rows");
     return select_computed(j, &numbers, selected);
 }
 

@@ -25,12 +25,14 @@ int cg_item_number(cg_job *j, cg_item *x, double *out) {
     return h != NULL;
 }
 
-/* --- as a value -------------------------------------------------------------------------------- */
+/* --- as a value --------------------------------------------------------------------------------
+ */
 
 static cg_value *constant(cg_job *j, const cg_host *h) {
     int64_t n = cg_host_count(h);
     float *x = malloc((size_t)(n + 1) * sizeof *x);
-    if (!x) return cg_graph_fail(j->g, cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n));
+    if (!x)
+        return cg_graph_fail(j->g, cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n));
     for (int64_t i = 0; i < n; i++) x[i] = (float)h->x[i];
     cg_value *v = cg_constant(j->g, CG_F32, h->shape, x);
     free(x);
@@ -40,8 +42,7 @@ static cg_value *constant(cg_job *j, const cg_host *h) {
 cg_status cg_item_value(cg_job *j, cg_item *x) {
     if (x->is_nan) return cg_error(CG_EUNSUPPORTED, "uses IsNaN other than to replace NaN by 0");
     if (x->v) return CG_OK;
-    if (cg_item_count(x) == 0)
-        return cg_error(CG_EUNSUPPORTED, "has an operand without elements");
+    if (cg_item_count(x) == 0) return cg_error(CG_EUNSUPPORTED, "has an operand without elements");
     if (x->weight)
         x->v = cg_parameter(j->g, x->weight->name, x->shape, (cg_param_spec){.state = 1});
     else if (x->host.x)
@@ -89,7 +90,8 @@ cg_status cg_out_plain(cg_job *j, int k, cg_value *v) {
     return cg_out_view(j, k, v, &view);
 }
 
-/* --- rows -------------------------------------------------------------------------------------- */
+/* --- rows --------------------------------------------------------------------------------------
+ */
 
 /* Is the last axis what lies innermost, together? */
 static int is_rows(const cg_view *view) {
@@ -111,7 +113,8 @@ static cg_status move_to_rows(cg_job *j, cg_item *x) {
             view.atom[k] = view.atom[k - 1];
             view.atom[k - 1] = swap;
         }
-    for (; n < x->view.n; n++) view.atom[n] = x->view.atom[n]; /* the last axis is last there, too */
+    for (; n < x->view.n; n++)
+        view.atom[n] = x->view.atom[n]; /* the last axis is last there, too */
     view.n = n;
     cg_view then = x->view; /* how x is seen in what is made */
     for (int i = view.n - 1; i >= 0; i--) {
@@ -151,7 +154,8 @@ cg_view cg_view_widened(const cg_view *v, int64_t width) {
     return out;
 }
 
-/* --- frames ------------------------------------------------------------------------------------ */
+/* --- frames ------------------------------------------------------------------------------------
+ */
 
 cg_status cg_item_frame(cg_job *j, cg_item *x, int axes[CG_MAX_RANK], cg_value **out) {
     int64_t stride[CG_MAX_RANK];

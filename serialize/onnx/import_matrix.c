@@ -63,7 +63,8 @@ static cg_shape leading(const cg_shape *s) {
 static cg_status import_matmul(cg_job *j) {
     cg_item *a = j->in[0], *b = j->in[1];
     if (a->shape.rank < 1 || b->shape.rank < 2)
-        return cg_error(CG_EUNSUPPORTED, "multiplies ranks %d and %d", a->shape.rank, b->shape.rank);
+        return cg_error(CG_EUNSUPPORTED, "multiplies ranks %d and %d", a->shape.rank,
+                        b->shape.rank);
     cg_shape b_lead = leading(&b->shape), lead, shape;
     if (cg_shape_count(&b_lead) == 1 && a->shape.rank >= b->shape.rank)
         return import_rows(j, a, b, &j->out[0]);

@@ -24,7 +24,7 @@ typedef struct cg_item {
     cg_host probe[CG_PROBES];
     cg_host now;          /* in a run */
     struct cg_item *self; /* of a copy: what the tape has */
-    int is_nan; /* of the value v, whether it is NaN, element by element */
+    int is_nan;           /* of the value v, whether it is NaN, element by element */
 } cg_item;
 
 /* A node on integers of a run, to be evaluated again. */
@@ -76,7 +76,8 @@ typedef struct cg_job {
     int n_out;
 } cg_job;
 
-/* --- items (import_item.c) ---------------------------------------------------------------------- */
+/* --- items (import_item.c) ----------------------------------------------------------------------
+ */
 
 int64_t cg_item_count(const cg_item *x);
 int cg_item_is_float(const cg_item *x);
@@ -116,7 +117,17 @@ cg_status cg_out_frame(cg_job *j, int k, cg_value *v, const int *axes);
 /* Does v follow from parameters and constants alone? */
 int cg_value_is_fixed(cg_importer *m, const cg_value *v);
 
-/* --- operators ---------------------------------------------------------------------------------- */
+/* --- beginning (import_begin.c) ------------------------------------------------------------------
+ */
+
+/* Fills number: what Equal compares integers with, of which one may be an end token's id. */
+cg_status cg_import_find_numbers(cg_importer *m);
+
+/* Fills needed: the nodes that the wanted outputs follow from. */
+cg_status cg_import_mark_needed(cg_importer *m);
+
+/* --- operators ----------------------------------------------------------------------------------
+ */
 
 typedef cg_status (*cg_import_fn)(cg_job *j);
 typedef struct cg_import_op {
@@ -127,19 +138,20 @@ typedef struct cg_import_op {
 
 /* Each table ends with a NULL name. */
 extern const cg_import_op cg_import_elementwise[], cg_import_shape[], cg_import_matrix[],
-    cg_import_picture[], cg_import_reduce[], cg_import_resizing[];
+    cg_import_picture[], cg_import_resize[], cg_import_reduce[];
 
 /* a op b, seen as the larger of the two is. */
 typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
 cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg_item *out);
 
-/* --- integers of a run (import_integer.c) -------------------------------------------------------- */
+/* --- integers of a run (import_integer.c) --------------------------------------------------------
+ */
 
 /* Fills an input's probes. */
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);
 
-/* Makes x, which is only probed, an input of the graph that is computed before each run: f32, or i32
- * for indices. */
+/* Makes x, which is only probed, an input of the graph that is computed before each run: f32, or
+ * i32 for indices. */
 cg_status cg_item_compute(cg_job *j, cg_item *x, cg_dtype dtype, cg_value **out);
 
 /* Takes the node down for runs, in and out being those of the importer. errors  CG_ENOMEM */
@@ -152,7 +164,8 @@ void cg_importer_end(cg_importer *m);
 /* Evaluates the node for each probe; *done is 0 where some input is neither known nor probed. */
 cg_status cg_probe_node(cg_job *j, int *done);
 
-/* Add and Where of scores and a mask that follows from an input: *done is 0 where it is not that. */
+/* Add and Where of scores and a mask that follows from an input: *done is 0 where it is not that.
+ */
 cg_status cg_import_masked(cg_job *j, int *done);
 
 /* Gather, GatherND and GatherElements by integers that are not known: token embeddings, the row of

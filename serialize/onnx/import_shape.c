@@ -48,7 +48,8 @@ static cg_status import_transpose(cg_job *j) {
     return CG_OK;
 }
 
-/* --- parts along an axis ------------------------------------------------------------------------- */
+/* --- parts along an axis -------------------------------------------------------------------------
+ */
 
 /* Rows [start, start + length) of v seen as [outer, size, inner]. A single one of rows that are
  * whole rows of the value is a gather, which `rows` can move up. */
@@ -65,8 +66,7 @@ static cg_value *cut_value(cg_job *j, cg_value *v, int64_t size, int64_t inner, 
         free(row);
         return cg_graph_fail(g, cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n));
     }
-    for (int64_t i = 0; i < n; i++)
-        row[i] = (int32_t)((i / each * size + start) * each + i % each);
+    for (int64_t i = 0; i < n; i++) row[i] = (int32_t)((i / each * size + start) * each + i % each);
     cg_value *index = cg_constant(g, CG_I32, CG_SHAPE(n), row);
     free(row);
     return cg_gather(g, cg_shaped(g, v, CG_SHAPE(count / width, width)), index);
@@ -141,7 +141,8 @@ static cg_status import_split(cg_job *j) {
     return CG_OK;
 }
 
-/* --- by known numbers ---------------------------------------------------------------------------- */
+/* --- by known numbers ----------------------------------------------------------------------------
+ */
 
 /* 0, 1, … or, from another start, as many in a row. */
 static int is_range(const cg_host *index, int64_t size, int64_t *start) {
@@ -215,7 +216,8 @@ static cg_status import_gather(cg_job *j) {
     return cg_out_view(j, 0, part.v, &part.view);
 }
 
-/* --- joining and repeating ------------------------------------------------------------------------ */
+/* --- joining and repeating
+ * ------------------------------------------------------------------------ */
 
 static cg_status import_concat(cg_job *j) {
     cg_value *v[256], *unused;
@@ -256,10 +258,14 @@ static cg_status import_expand(cg_job *j) {
     return cg_out_plain(j, 0, cg_broadcast(j->g, x, shape));
 }
 
-const cg_import_op cg_import_shape[] = {
-    {"Reshape", 2, import_reshape},     {"Flatten", 1, import_reshape},
-    {"Squeeze", 1, import_reshape},     {"Unsqueeze", 1, import_reshape},
-    {"Transpose", 1, import_transpose}, {"Slice", 3, import_slice},
-    {"Split", 1, import_split},         {"Gather", 2, import_gather},
-    {"Concat", 1, import_concat},       {"Expand", 2, import_expand},
-    {NULL, 0, NULL}};
+const cg_import_op cg_import_shape[] = {{"Reshape", 2, import_reshape},
+                                        {"Flatten", 1, import_reshape},
+                                        {"Squeeze", 1, import_reshape},
+                                        {"Unsqueeze", 1, import_reshape},
+                                        {"Transpose", 1, import_transpose},
+                                        {"Slice", 3, import_slice},
+                                        {"Split", 1, import_split},
+                                        {"Gather", 2, import_gather},
+                                        {"Concat", 1, import_concat},
+                                        {"Expand", 2, import_expand},
+                                        {NULL, 0, NULL}};

@@ -10,7 +10,7 @@ typedef struct cg_onnx_names {
     struct cg_onnx_name {
         const char *name; /* NULL: free */
         int number;
-    } *slot;
+    } * slot;
     size_t slots, used;
 } cg_onnx_names;
 

@@ -14,10 +14,10 @@ static const struct type {
     field field;
     int is_float;
 } types[] = {
-    {TYPE(FLOAT), "f32", 4, IN_FLOATS, 1},     {TYPE(FLOAT16), "f16", 2, IN_INT32, 1},
-    {TYPE(BFLOAT16), "bf16", 2, IN_INT32, 1},  {TYPE(DOUBLE), "f64", 8, IN_DOUBLES, 1},
-    {TYPE(INT64), "i64", 8, IN_INT64, 0},      {TYPE(INT32), "i32", 4, IN_INT32, 0},
-    {TYPE(UINT8), "u8", 1, IN_INT32, 0},       {TYPE(INT8), "i8", 1, IN_INT32, 0},
+    {TYPE(FLOAT), "f32", 4, IN_FLOATS, 1},    {TYPE(FLOAT16), "f16", 2, IN_INT32, 1},
+    {TYPE(BFLOAT16), "bf16", 2, IN_INT32, 1}, {TYPE(DOUBLE), "f64", 8, IN_DOUBLES, 1},
+    {TYPE(INT64), "i64", 8, IN_INT64, 0},     {TYPE(INT32), "i32", 4, IN_INT32, 0},
+    {TYPE(UINT8), "u8", 1, IN_INT32, 0},      {TYPE(INT8), "i8", 1, IN_INT32, 0},
     {TYPE(BOOL), "bool", 1, IN_INT32, 0},
 };
 
@@ -37,7 +37,8 @@ int cg_onnx_type_is_float(int type) {
     return t && t->is_float;
 }
 
-/* --- checking ---------------------------------------------------------------------------------- */
+/* --- checking ----------------------------------------------------------------------------------
+ */
 
 static cg_status check_shape(const CgOnnx__TensorProto *t, const struct type *type,
                              cg_onnx_tensor *out) {
@@ -100,7 +101,8 @@ cg_status cg_onnx_tensor_check(const CgOnnx__TensorProto *t, const cg_onnx_bytes
     return CG_OK;
 }
 
-/* --- elements ---------------------------------------------------------------------------------- */
+/* --- elements ----------------------------------------------------------------------------------
+ */
 
 static double narrow_float(int type, uint16_t bits) {
     float y;

@@ -1,7 +1,7 @@
 /* ONNX files, read: mapped, checked as untrusted input, and described.
  *
- *   file = a protocol-buffer ModelProto: opset versions, metadata, and a graph of nodes whose inputs
- *          and outputs are names; weights are initializers, in the file or in files beside it
+ *   file = a protocol-buffer ModelProto: opset versions, metadata, and a graph of nodes whose
+ * inputs and outputs are names; weights are initializers, in the file or in files beside it
  *
  * A file is refused unless: its messages end where they should and nest at most 24 deep; IR version
  * 3 to 13 and opset 13 to 20; no functions, training information or sparse initializers; every name
@@ -25,9 +25,9 @@ typedef struct cg_onnx_file cg_onnx_file;
 typedef struct cg_onnx_port {
     const char *name;
     cg_dtype dtype;
-    int is_bool;               /* dtype is CG_U8, numbers 0 and 1 */
-    int rank;                  /* -1: the file does not say */
-    int64_t dim[CG_MAX_RANK];  /* -1: any size */
+    int is_bool;                     /* dtype is CG_U8, numbers 0 and 1 */
+    int rank;                        /* -1: the file does not say */
+    int64_t dim[CG_MAX_RANK];        /* -1: any size */
     const char *symbol[CG_MAX_RANK]; /* its name, or "" */
 } cg_onnx_port;
 

@@ -41,10 +41,9 @@ cg_value *cg_with_number(const cg_node *n, float *c) {
 typedef int (*recognise_fn)(cg_graph *g);
 
 cg_status cg_recognise(cg_graph *g) {
-    static const recognise_fn list[] = {cg_recognise_views,      cg_recognise_linear,
-                                        cg_recognise_norm,       cg_recognise_activation,
-                                        cg_recognise_attention,  cg_recognise_views,
-                                        cg_recognise_conv,       NULL};
+    static const recognise_fn list[] = {
+        cg_recognise_views,     cg_recognise_linear, cg_recognise_norm, cg_recognise_activation,
+        cg_recognise_attention, cg_recognise_views,  cg_recognise_conv, NULL};
     for (size_t i = 0; list[i]; i++) {
         list[i](g);
         g->named = NULL;

@@ -1,6 +1,6 @@
 /* Recognition: what exporters spell out in small operators, as the ops that do it in one. Each is
- * one file, and looks at a graph of concrete shapes, whichever operators of a file it came from. For
- * session.c and tests. */
+ * one file, and looks at a graph of concrete shapes, whichever operators of a file it came from.
+ * For session.c and tests. */
 #ifndef CG_ONNX_RECOGNISE_H
 #define CG_ONNX_RECOGNISE_H
 
@@ -17,7 +17,8 @@ int cg_recognise_conv(cg_graph *g);       /* a convolution, residual and relu */
 /* All of them, and views again; equal and dead nodes go behind each. errors  the graph's */
 cg_status cg_recognise(cg_graph *g);
 
-/* --- what they share ---------------------------------------------------------------------------- */
+/* --- what they share ----------------------------------------------------------------------------
+ */
 
 /* v, or what it is another shape of: the same elements in the same order. */
 cg_value *cg_unshaped(cg_value *v);

@@ -1,6 +1,6 @@
-/* Activations that are spelt out, recognised by what they compute: a node that follows from one value
- * alone, through ops element by element and numbers, is evaluated at points between -12 and 12 and
- * compared with gelu, gelu_tanh, quickgelu and silu. */
+/* Activations that are spelt out, recognised by what they compute: a node that follows from one
+ * value alone, through ops element by element and numbers, is evaluated at points between -12 and
+ * 12 and compared with gelu, gelu_tanh, quickgelu and silu. */
 #include "ops/passes/rewrite.h"
 #include "serialize/onnx/recognise.h"
 #include "serialize/onnx/view.h"

@@ -28,7 +28,8 @@ typedef struct found {
     part q, k, v;
 } found;
 
-/* --- masks -------------------------------------------------------------------------------------- */
+/* --- masks --------------------------------------------------------------------------------------
+ */
 
 /* Offsets into an operand of `add`, element by element of its result. */
 typedef struct walk {
@@ -96,7 +97,8 @@ static int is_mask(const cg_node *add, cg_value *mask, found *f) {
     return f->key_mask != NULL;
 }
 
-/* --- from the softmax up to the scores ----------------------------------------------------------- */
+/* --- from the softmax up to the scores -----------------------------------------------------------
+ */
 
 /* The operand of n through which the scores come, if it can be told without the sizes. */
 static cg_value *above(const cg_node *n, float *scale) {
@@ -139,7 +141,8 @@ static int find_masks(found *f) {
     return 1;
 }
 
-/* --- queries, keys and values -------------------------------------------------------------------- */
+/* --- queries, keys and values --------------------------------------------------------------------
+ */
 
 /* v, or v with its last two axes swapped, as [B, rows, size]. */
 static part part_of(cg_value *v, int swap) {
@@ -160,8 +163,10 @@ static int lies(part *p, int64_t sequences, int64_t heads) {
     for (int i = 0; i < 4; i++)
         if ((stride[i] = cg_view_stride(&view, i)) < 0) return 0;
     p->width = base->rank ? base->dim[base->rank - 1] : 1;
-    if (p->rows > 1) p->width = stride[2];
-    else if (sequences > 1) p->width = stride[0];
+    if (p->rows > 1)
+        p->width = stride[2];
+    else if (sequences > 1)
+        p->width = stride[0];
     p->column = p->width ? p->trace.offset % p->width : 0;
     return (p->size == 1 || stride[3] == 1) && (heads == 1 || stride[1] == p->size) &&
            (sequences == 1 || stride[0] == p->rows * p->width) && p->trace.offset == p->column &&
@@ -217,15 +222,16 @@ static int find_parts(found *f) {
     return split_heads(f);
 }
 
-/* --- building ------------------------------------------------------------------------------------ */
+/* --- building ------------------------------------------------------------------------------------
+ */
 
 static cg_value *offsets(cg_graph *g, int64_t sequences, int64_t rows) {
     cg_shape shape = CG_SHAPE(sequences + 1);
     for (int i = 0; i < g->n_value; i++) { /* the same value for all: `rows` compares it */
         const cg_value *v = g->value[i];
         const int32_t *x = v->data;
-        int same = v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 &&
-                   cg_shape_equal(&v->shape, &shape);
+        int same =
+            v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 && cg_shape_equal(&v->shape, &shape);
         for (int64_t s = 0; same && s <= sequences; s++) same = x[s] == s * rows;
         if (same) return g->value[i];
     }

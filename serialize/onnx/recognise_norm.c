@@ -69,7 +69,8 @@ static cg_value *centred(cg_value *d, int64_t k) {
 }
 
 /* The fixed row [K] that the only reader of v, of that op, has beside it; *reader. */
-static cg_value *row_behind(cg_graph *g, cg_value *v, const cg_op *op, int64_t k, cg_node **reader) {
+static cg_value *row_behind(cg_graph *g, cg_value *v, const cg_op *op, int64_t k,
+                            cg_node **reader) {
     *reader = cg_only_reader(g, v);
     if (!*reader || (*reader)->op != op) return NULL;
     cg_value *row = (*reader)->in[(*reader)->in[0] == v];

@@ -18,7 +18,8 @@ int cg_recognise_views(cg_graph *g) {
         g->named = node->name;
         cg_value *v = cg_shaped(g, t.base, node->out[0]->shape);
         if (!v) return rewrites;
-        if (v == t.base && cg_is_output(g, node->out[0]) && !v->node) continue; /* an input as it is */
+        if (v == t.base && cg_is_output(g, node->out[0]) && !v->node)
+            continue; /* an input as it is */
         cg_value_replace(g, node->out[0], v);
         node->dead = 1;
         rewrites++;

@@ -13,8 +13,8 @@ typedef struct entry {
     cg_shape *shape; /* [inputs] rank -1: absent */
     uint64_t wanted; /* outputs, as bits */
     cg_graph *graph;
-    cg_onnx_computed *integers; /* NULL: none are computed */
-    cg_plan *plan; /* NULL: a free place */
+    cg_onnx_ahead *integers; /* NULL: none are computed */
+    cg_plan *plan;              /* NULL: a free place */
     int frozen;
     uint64_t used;
 } entry;
@@ -27,22 +27,23 @@ struct cg_onnx_session {
     cg_exec *exec;
     const cg_onnx_port *input, *output;
     int n_input, n_output;
-    cg_shape *shape;        /* of the run's inputs */
+    cg_shape *shape;         /* of the run's inputs */
     const cg_tensor **bound; /* [n_input] NULL: absent */
     const int32_t **as_i32;  /* [n_input] integers as the graph has them */
-    void **room;            /* [n_input] converted inputs */
+    void **room;             /* [n_input] converted inputs */
     size_t *room_bytes;
     entry kept[KEPT];
     entry *current;
     uint64_t clock;
 };
 
-/* --- plans ------------------------------------------------------------------------------------- */
+/* --- plans -------------------------------------------------------------------------------------
+ */
 
 static void entry_free(entry *e) {
     cg_plan_free(e->plan);
     cg_graph_free(e->graph);
-    cg_onnx_integers_free(e->integers);
+    cg_onnx_ahead_free(e->integers);
     free(e->shape);
     *e = (entry){0};
 }
@@ -68,8 +69,8 @@ static cg_status build(cg_onnx_session *s, entry *e, uint64_t wanted) {
     return cg_graph_verify(g);
 }
 
-/* Sizes in a file, or of an input, can ask for any memory: what the machine has not is refused before
- * it is touched. */
+/* Sizes in a file, or of an input, can ask for any memory: what the machine has not is refused
+ * before it is touched. */
 static cg_status check_memory(const cg_plan *p) {
     cg_plan_report r;
     cg_plan_get_report(p, &r);
@@ -129,7 +130,8 @@ static cg_status use(cg_onnx_session *s, uint64_t wanted) {
     return cg_exec_use(s->exec, e->plan);
 }
 
-/* --- life -------------------------------------------------------------------------------------- */
+/* --- life --------------------------------------------------------------------------------------
+ */
 
 static cg_status begin(cg_onnx_session *s, const char *path) {
     if (s->how.bf16) CG_TRY(cg_context_check_bf16());
@@ -193,7 +195,8 @@ cg_exec *cg_onnx_session_exec(cg_onnx_session *s) {
     return s->exec;
 }
 
-/* --- inputs ------------------------------------------------------------------------------------- */
+/* --- inputs -------------------------------------------------------------------------------------
+ */
 
 static int is_float(cg_dtype t) {
     return t == CG_F32 || t == CG_F16 || t == CG_BF16;
@@ -211,8 +214,8 @@ static cg_status find_input(cg_onnx_session *s, const cg_tensor *t) {
     CG_TRY(cg_shape_check(&t->shape, t->dtype));
     if (t->bytes != (size_t)cg_shape_count(&t->shape) * cg_dtype_size(t->dtype)) {
         char text[CG_SHAPE_TEXT];
-        return cg_error(CG_ESHAPE, "input %s has %zu bytes, which is not %s of %s", t->name, t->bytes,
-                        cg_shape_print(&t->shape, text), cg_dtype_name(t->dtype));
+        return cg_error(CG_ESHAPE, "input %s has %zu bytes, which is not %s of %s", t->name,
+                        t->bytes, cg_shape_print(&t->shape, text), cg_dtype_name(t->dtype));
     }
     s->bound[at] = t;
     s->shape[at] = t->shape;
@@ -269,19 +272,20 @@ static cg_status bind(cg_onnx_session *s, int i) {
 
 /* What follows from integers, where the graph still reads it. */
 static cg_status bind_computed(cg_onnx_session *s) {
-    cg_onnx_computed *n = s->current->integers;
+    cg_onnx_ahead *n = s->current->integers;
     const void *data;
     if (!n) return CG_OK;
-    CG_TRY(cg_onnx_integers_run(n, s->as_i32));
+    CG_TRY(cg_onnx_ahead_run(n, s->as_i32));
     for (int k = 0;; k++) {
-        const char *name = cg_onnx_integers_at(n, k, &data);
+        const char *name = cg_onnx_ahead_at(n, k, &data);
         if (!name) return CG_OK;
         if (cg_graph_find_input(s->current->graph, name))
             CG_TRY(cg_exec_bind_input(s->exec, name, data));
     }
 }
 
-/* --- runs --------------------------------------------------------------------------------------- */
+/* --- runs ---------------------------------------------------------------------------------------
+ */
 
 static cg_status find_output(const cg_onnx_session *s, int k, const cg_tensor *t, int *at) {
     *at = k;

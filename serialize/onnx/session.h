@@ -1,7 +1,7 @@
 /* The runtime of ONNX files: a file, run at any sizes. For each set of input shapes and wanted
- * outputs it imports the graph (import.h), recognises what our ops do better (recognise.h), runs the
- * passes and plans it; the eight plans used last are kept. From the second run on weights are laid
- * out once, for all plans.
+ * outputs it imports the graph (import.h), recognises what our ops do better (recognise.h), runs
+ * the passes and plans it; the eight plans used last are kept. From the second run on weights are
+ * laid out once, for all plans.
  *
  *     cg_onnx_session *s;
  *     CG_TRY(cg_onnx_session_create(ctx, "image.onnx", NULL, &s));

@@ -11,7 +11,8 @@ static const void *attribute(const cg_node *n, const char *name) {
 
 static int through_slice(cg_trace *t, const cg_node *n) {
     int axis = (int)*(const int64_t *)attribute(n, "axis");
-    int64_t start = *(const int64_t *)attribute(n, "start"), stride = cg_view_stride(&t->view, axis);
+    int64_t start = *(const int64_t *)attribute(n, "start"),
+            stride = cg_view_stride(&t->view, axis);
     cg_view out = {.shape = n->out[0]->shape};
     if (stride < 0) return 0;
     t->offset += start * stride;

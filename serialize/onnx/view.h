@@ -26,8 +26,8 @@ cg_view cg_view_of(const cg_shape *shape);
 
 /* Both leave v as it was where they return 0: it cannot be done without moving elements. */
 int cg_view_reshape(cg_view *v, const cg_shape *to);
-int cg_view_split(cg_view *v, const cg_view *by); /* atoms of v become as fine as those of `by`, axis
-                                                     by axis where dimensions are equal */
+int cg_view_split(cg_view *v, const cg_view *by); /* atoms of v become as fine as those of `by`,
+                                                     axis by axis where dimensions are equal */
 
 void cg_view_permute(cg_view *v, const int *axes); /* axis i of the result is axis axes[i] */
 void cg_view_join(cg_view *v);                     /* parts of an axis that need be none */

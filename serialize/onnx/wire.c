@@ -68,8 +68,7 @@ static cg_status check_depth(const ProtobufCMessageDescriptor *d, span s, int de
                         d->short_name);
     while (s.at < s.end) {
         if (!next(&s, &f)) return broken(begin, &s);
-        const ProtobufCFieldDescriptor *known =
-            protobuf_c_message_descriptor_get_field(d, f.tag);
+        const ProtobufCFieldDescriptor *known = protobuf_c_message_descriptor_get_field(d, f.tag);
         if (known && known->type == PROTOBUF_C_TYPE_MESSAGE && f.wire == WIRE_BYTES)
             CG_TRY(check_depth(known->descriptor, f.body, depth + 1));
     }

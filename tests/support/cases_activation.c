@@ -1,4 +1,4 @@
-/* Cases: gelu, gelu_tanh, quickgelu, silu, sigmoid, log_sigmoid, tanh, erf, floor, softmax. */
+/* Cases: gelu, gelu_tanh, quickgelu, silu, sigmoid, log_sigmoid, tanh, erf, softmax. */
 #include "tests/support/op_case.h"
 
 #include <math.h>
@@ -34,7 +34,6 @@ ACTIVATION(sigmoid, sigmoid(x))
 ACTIVATION(log_sigmoid, fmin(x, 0) - log1p(exp(-fabs(x))))
 ACTIVATION(tanh, tanh(x))
 ACTIVATION(erf, erf(x))
-ACTIVATION(floor, floor(x))
 
 static void build_softmax(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_softmax(g, in[0]);
@@ -68,11 +67,6 @@ const cg_op_case cg_cases_activation[] = {
     CASES(tanh),
     CASES(erf),
     CASE(erf, "near 0", {CG_F32, CG_SHAPE(257), CG_FILL_UNIFORM, -0.6, 0.6, 1}),
-    CASE(floor, "scalar", {CG_F32, CG_SCALAR, CG_FILL_UNIFORM, -4, 4, 0}),
-    CASE(floor, "odd size", {CG_F32, CG_SHAPE(7, 19), CG_FILL_UNIFORM, -4, 4, 0}),
-    CASE(floor, "whole numbers", {CG_F32, CG_SHAPE(37), CG_FILL_INTEGER, -9, 9, 0}),
-    CASE(floor, "empty", {CG_F32, CG_SHAPE(3, 0), CG_FILL_UNIFORM, -4, 4, 0}),
-    CASE(floor, "large", {CG_F32, CG_SHAPE(129, 131), CG_FILL_UNIFORM, -200, 200, 0}),
     CASE(softmax, "vector", F32(37)),
     CASE(softmax, "one column", F32(5, 1)),
     CASE(softmax, "odd size", F32(2, 3, 19)),
@@ -96,7 +90,6 @@ const cg_bad_case cg_bad_activation[] = {
     REFUSED(log_sigmoid),
     REFUSED(tanh),
     REFUSED(erf),
-    REFUSED(floor),
     REFUSED(softmax),
     {&cg_op_softmax, {F32_SCALAR}, 1, build_softmax, CG_ESHAPE, "x is a scalar"},
     {0},

@@ -1,4 +1,4 @@
-/* Cases: add, sub, mul, div, scale, neg, exp, log, sqrt, clamp, relu, cast. */
+/* Cases: add, sub, mul, div, scale, neg, exp, log, sqrt, floor, clamp, relu, cast. */
 #include "tests/support/op_case.h"
 #include "tests/support/reference.h"
 
@@ -88,6 +88,15 @@ static void build_clamp_nan(cg_graph *g, cg_value *const *in, cg_value **out) {
 
 static void build_relu(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_relu(g, in[0]);
+}
+
+static void build_floor(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_floor(g, in[0]);
+}
+
+static void reference_floor(cg_case_data *d) {
+    for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++)
+        d->out[0][i] = floor(d->in[0][i]);
 }
 
 static void build_cast_bf16(cg_graph *g, cg_value *const *in, cg_value **out) {
@@ -268,6 +277,9 @@ const cg_op_case cg_cases_elementwise[] = {
     CAST(both, "ties", TIES(301)),
     CAST(both, "empty", FIXED(0, 3)),
     CAST(both, "large", FIXED(129, 131)),
+    {&cg_op_floor, "odd size", {FIXED(7, 19)}, 1, 1, build_floor, reference_floor, 0, 0},
+    {&cg_op_floor, "large", {FIXED(129, 131)}, 1, 1, build_floor, reference_floor, 0, 0},
+    {&cg_op_floor, "empty", {FIXED(3, 0)}, 1, 1, build_floor, reference_floor, 0, 0},
     {&cg_op_cast, "f32 to f32", {FIXED(3, 5)}, 1, 1, build_cast_f32, reference_same, 0, 0},
     {&cg_op_cast, "i32 to f32", {I32(37)}, 1, 1, build_cast_f32, reference_same, 0, 0},
     {&cg_op_cast, "i32 to f32, large", {I32(20011)}, 1, 1, build_cast_f32, reference_same, 0, 0},
@@ -293,12 +305,18 @@ const cg_bad_case cg_bad_elementwise[] = {
     {&cg_op_scale, {I32(3)}, 1, build_scale, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_exp, {I32(3)}, 1, build_exp, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_log, {I32(3)}, 1, build_log, CG_EDTYPE, "x is i32, wanted f32"},
+    {&cg_op_floor, {I32(3)}, 1, build_floor, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_sqrt, {I32(3)}, 1, build_sqrt, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_clamp, {I64(3)}, 1, build_clamp, CG_EDTYPE, "x is i64, wanted f32"},
     {&cg_op_clamp, {F32(3)}, 1, build_clamp_crossed, CG_EINVAL, "low is 2 and high is 1"},
     {&cg_op_clamp, {F32(3)}, 1, build_clamp_nan, CG_EINVAL, "wanted low <= high"},
     {&cg_op_relu, {I32(3)}, 1, build_relu, CG_EDTYPE, "x is i32, wanted f32"},
-    {&cg_op_cast, {I32(3)}, 1, build_cast_bf16, CG_EDTYPE, "x is i32, wanted f32 or bf16 to make bf16 of"},
+    {&cg_op_cast,
+     {I32(3)},
+     1,
+     build_cast_bf16,
+     CG_EDTYPE,
+     "x is i32, wanted f32 or bf16 to make bf16 of"},
     {&cg_op_cast, {F32(3)}, 1, build_cast_i32, CG_EINVAL, "to is 4, wanted 0 (f32) or 2 (bf16)"},
     {0},
 };

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-static char *const no_string = (char *)(uintptr_t)"";
+static char *const no_string = (char *)(uintptr_t) "";
 
 static void make_node(tiny *t, int i, const char *op, const char *a, const char *b, const char *y) {
     t->node[i] = (CgOnnx__NodeProto)CG_ONNX__NODE_PROTO__INIT;
@@ -29,8 +29,8 @@ static void make_ports(tiny *t) {
     t->shape = (CgOnnx__TensorShapeProto)CG_ONNX__TENSOR_SHAPE_PROTO__INIT;
     t->type = (CgOnnx__TypeProto)CG_ONNX__TYPE_PROTO__INIT;
     for (int i = 0; i < 2; i++) {
-        t->dim[i] = (CgOnnx__TensorShapeProto__Dimension)
-            CG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__INIT;
+        t->dim[i] =
+            (CgOnnx__TensorShapeProto__Dimension)CG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__INIT;
         t->dim[i].value_case = CG_ONNX__TENSOR_SHAPE_PROTO__DIMENSION__VALUE_DIM_VALUE;
         t->dim[i].dim_value = 2 + i;
         t->dim_list[i] = &t->dim[i];
@@ -43,8 +43,8 @@ static void make_ports(tiny *t) {
     t->type.value_case = CG_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
     t->type.tensor_type = &t->tensor;
     t->x = t->y = (CgOnnx__ValueInfoProto)CG_ONNX__VALUE_INFO_PROTO__INIT;
-    t->x.name = (char *)(uintptr_t)"x";
-    t->y.name = (char *)(uintptr_t)"y";
+    t->x.name = (char *)(uintptr_t) "x";
+    t->y.name = (char *)(uintptr_t) "y";
     t->x.type = t->y.type = &t->type;
     t->x_list[0] = &t->x;
     t->y_list[0] = &t->y;
@@ -55,7 +55,7 @@ static void make_weight(tiny *t) {
     for (int i = 0; i < 12; i++) t->numbers[i] = (float)i - 5;
     t->dims[0] = 3;
     t->dims[1] = 4;
-    t->weight.name = (char *)(uintptr_t)"w";
+    t->weight.name = (char *)(uintptr_t) "w";
     t->weight.dims = t->dims;
     t->weight.n_dims = 2;
     t->weight.has_data_type = 1;
@@ -78,7 +78,7 @@ void tiny_make(tiny *t) {
     make_ports(t);
     make_weight(t);
     t->attribute = (CgOnnx__AttributeProto)CG_ONNX__ATTRIBUTE_PROTO__INIT;
-    t->attribute.name = (char *)(uintptr_t)"value";
+    t->attribute.name = (char *)(uintptr_t) "value";
     t->attribute_list[0] = &t->attribute;
     t->node[2].attribute = t->attribute_list;
     t->opset = (CgOnnx__OperatorSetIdProto)CG_ONNX__OPERATOR_SET_ID_PROTO__INIT;

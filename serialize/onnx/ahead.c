@@ -1,17 +1,18 @@
-/* Nodes on integers of a run: taken down while a graph is imported, as on a tape, and evaluated again
- * before each run for those inputs of the graph that follow from them. */
-#include "serialize/onnx/integers.h"
+/* Nodes on integers of a run: taken down while a graph is imported, as on a tape, and evaluated
+ * again before each run for those inputs of the graph that follow from them. */
+#include "serialize/onnx/ahead.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-struct cg_onnx_computed {
+struct cg_onnx_ahead {
     cg_importer *m;
     int n_input;
 };
 
-/* --- taking down ------------------------------------------------------------------------------- */
+/* --- taking down -------------------------------------------------------------------------------
+ */
 
 cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
                       cg_item *const *out, int n_out) {
@@ -50,7 +51,8 @@ cg_status cg_item_compute(cg_job *j, cg_item *x, cg_dtype dtype, cg_value **out)
     return CG_OK;
 }
 
-/* --- what is needed ----------------------------------------------------------------------------- */
+/* --- what is needed -----------------------------------------------------------------------------
+ */
 
 static int makes(const cg_tape *t, const cg_item *x) {
     for (int k = 0; k < t->n_out; k++)
@@ -62,7 +64,7 @@ static void need(cg_importer *m, const cg_item *x) {
     for (int i = 0; i < m->n_tape; i++) m->tape[i]->needed |= makes(m->tape[i], x);
 }
 
-cg_status cg_onnx_integers_make(cg_importer *m, cg_onnx_computed **out) {
+cg_status cg_onnx_ahead_make(cg_importer *m, cg_onnx_ahead **out) {
     const cg_onnx_port *unused;
     *out = NULL;
     if (!m->n_computed) return CG_OK;
@@ -72,19 +74,20 @@ cg_status cg_onnx_integers_make(cg_importer *m, cg_onnx_computed **out) {
             if (m->tape[i]->in[k] && m->tape[i]->in[k]->probed) need(m, m->tape[i]->in[k]);
     *out = calloc(1, sizeof **out);
     if (!*out) return cg_error(CG_ENOMEM, "no memory for integers");
-    **out = (cg_onnx_computed){m, cg_onnx_inputs(m->f, &unused)};
+    **out = (cg_onnx_ahead){m, cg_onnx_inputs(m->f, &unused)};
     return CG_OK;
 }
 
-void cg_onnx_integers_free(cg_onnx_computed *n) {
+void cg_onnx_ahead_free(cg_onnx_ahead *n) {
     if (!n) return;
     cg_importer_end(n->m);
     free(n);
 }
 
-/* --- runs --------------------------------------------------------------------------------------- */
+/* --- runs ---------------------------------------------------------------------------------------
+ */
 
-static cg_status take_inputs(cg_onnx_computed *n, cg_host_room *room, const int32_t *const *input) {
+static cg_status take_inputs(cg_onnx_ahead *n, cg_host_room *room, const int32_t *const *input) {
     const cg_onnx_port *list;
     cg_onnx_inputs(n->m->f, &list);
     for (int i = 0; i < n->n_input; i++) {
@@ -129,7 +132,7 @@ static cg_status store(const cg_computed *c) {
     return CG_OK;
 }
 
-cg_status cg_onnx_integers_run(cg_onnx_computed *n, const int32_t *const *input) {
+cg_status cg_onnx_ahead_run(cg_onnx_ahead *n, const int32_t *const *input) {
     cg_host_room room = {0};
     char text[200];
     cg_status s = take_inputs(n, &room, input);
@@ -143,7 +146,7 @@ cg_status cg_onnx_integers_run(cg_onnx_computed *n, const int32_t *const *input)
     return s;
 }
 
-const char *cg_onnx_integers_at(const cg_onnx_computed *n, int k, const void **data) {
+const char *cg_onnx_ahead_at(const cg_onnx_ahead *n, int k, const void **data) {
     if (!n || k >= n->m->n_computed) return NULL;
     *data = n->m->computed[k].data;
     return n->m->computed[k].name;
