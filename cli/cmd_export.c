@@ -104,6 +104,22 @@ static void check_together(const struct argp_state *state, const arguments *a) {
         argp_error(state, "--preprocess needs --opset 18 or later: Resize cannot smooth before");
 }
 
+/* Options without an argument. */
+static error_t parse_flag(int key, arguments *a) {
+    switch (key) {
+    case KEY_NO_OPTIMIZE:
+        return (a->o.as_described = 1, 0);
+    case KEY_EXTERNAL:
+        return (a->o.external = 1, 0);
+    case KEY_PREPROCESS:
+        return (a->o.inside = 1, 0);
+    case KEY_JSON:
+        return (a->json = 1, 0);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 static error_t parse(int key, char *text, struct argp_state *state) {
     static const char *const runtimes[] = {"onnxruntime", NULL};
     arguments *a = state->input;
@@ -129,15 +145,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_WEIGHTS:
         parse_weights(state, text, a);
         return 0;
-    case KEY_NO_OPTIMIZE:
-        a->o.as_described = 1;
-        return 0;
-    case KEY_EXTERNAL:
-        a->o.external = 1;
-        return 0;
-    case KEY_PREPROCESS:
-        a->o.inside = 1;
-        return 0;
     case KEY_LABELS:
         a->labels = text;
         return 0;
@@ -157,9 +164,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_THREADS:
         a->threads = (int)cli_int(state, "threads", text, 1, 1024);
         return 0;
-    case KEY_JSON:
-        a->json = 1;
-        return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "one argument too many: \"%s\"", text);
         return 0;
@@ -167,7 +171,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         check_together(state, a);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_flag(key, a);
     }
 }
 

@@ -104,6 +104,24 @@ static void check_together(const struct argp_state *state, const inspect_argumen
     if (a->after == INSPECT_EACH && !a->out) argp_error(state, "--after each: which folder? --out");
 }
 
+/* Options without an argument. */
+static error_t parse_flag(int key, inspect_arguments *a) {
+    switch (key) {
+    case KEY_INFERENCE:
+        return (a->inference = 1, 0);
+    case KEY_TRAINING:
+        return (a->inference = 0, 0);
+    case KEY_LAYERS:
+        return (a->layers = 1, 0);
+    case KEY_GRADIENTS:
+        return (a->gradients = 1, 0);
+    case KEY_JSON:
+        return (a->json = 1, 0);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
 static error_t parse(int key, char *text, struct argp_state *state) {
     inspect_arguments *a = state->input;
     switch (key) {
@@ -113,20 +131,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_TOKENS:
         a->tokens = cli_int(state, "captions-tokens", text, 2, 1 << 20);
         return 0;
-    case KEY_INFERENCE:
-        a->inference = 1;
-        return 0;
-    case KEY_TRAINING:
-        a->inference = 0;
-        return 0;
-    case KEY_LAYERS:
-        a->layers = 1;
-        return 0;
     case KEY_COLLAPSE:
         a->collapse = (int)cli_int(state, "collapse", text, 0, 64);
-        return 0;
-    case KEY_GRADIENTS:
-        a->gradients = 1;
         return 0;
     case KEY_THREADS:
         a->threads = (int)cli_int(state, "threads", text, 1, 1024);
@@ -137,9 +143,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_PASSES:
         a->off = cli_passes(state, text);
         a->passes_given = 1;
-        return 0;
-    case KEY_JSON:
-        a->json = 1;
         return 0;
     case KEY_GRAPH:
         a->graph = graph_format(state, text);
@@ -165,7 +168,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         check_together(state, a);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_flag(key, a);
     }
 }
 
