@@ -142,8 +142,7 @@ static const struct argp parser = {
     NULL,
     NULL};
 
-/* --- saying what is there -----------------------------------------------------------------------
- */
+/* --- saying what is there --------------------------------------------------------------------- */
 
 static void print_port(const cg_onnx_port *p) {
     printf("  %-16s %s", p->name, p->is_bool ? "bool" : cg_dtype_name(p->dtype));
@@ -179,8 +178,7 @@ static void describe(const char *path, const cg_onnx_file *f) {
     for (int i = 0; i < n; i++) printf("  %-16s %d\n", op[i].name, op[i].count);
 }
 
-/* --- outputs ------------------------------------------------------------------------------------
- */
+/* --- outputs ---------------------------------------------------------------------------------- */
 
 /* The outputs asked for, by name; all where none are. */
 static cg_status choose(arguments *a, const cg_onnx_file *f, cg_tensor *out, char **path, int *n) {

@@ -10,8 +10,8 @@
  * vjp     attention_grad, below, for q, k and v
  * errors  CG_ESHAPE, CG_EDTYPE; CG_EINVAL: heads; a run: offsets that fall or leave the rows
  * onnx    of sequences of one length: Mul, Reshape, Transpose, MatMul, Add (masks), Softmax,
- * MatMul; a query that sees no key gives the mean of values (attention_onnx.c) source  Vaswani et
- * al., arXiv:1706.03762, eq. 1
+ *         MatMul; a query that sees no key gives the mean of values (attention_onnx.c)
+ * source  Vaswani et al., arXiv:1706.03762, eq. 1
  *
  * attention_grad: its gradient; p is computed again from lse.
  *   p = e^(scale · q kᵀ - lse),  dv = pᵀ do,  ds = scale · p ∘ (do vᵀ - Σ_e do ∘ o)

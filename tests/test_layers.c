@@ -38,9 +38,11 @@ static const char *const status_headers[] = {
 static const struct {
     const char *header, *only[4];
 } libraries[] = {
-    {"dnnl", {"ops/dnn.c", NULL}}, {"oneapi/", {"ops/dnn.c", NULL}}, {"turbojpeg", {"data/", NULL}},
-    {"spng", {"data/", NULL}},     {"webp/", {"data/", NULL}},       {"libexif/", {"data/", NULL}},
-    {"utf8proc", {"data/", NULL}}, {"argp.h", {"cli/", NULL}},     {"onnx/", {"serialize/", NULL}},
+    {"dnnl", {"ops/dnn.c", NULL}},   {"oneapi/", {"ops/dnn.c", NULL}},
+    {"turbojpeg", {"data/", NULL}},  {"spng", {"data/", NULL}},
+    {"webp/", {"data/", NULL}},      {"libexif/", {"data/", NULL}},
+    {"utf8proc", {"data/", NULL}},   {"argp.h", {"cli/", NULL}},
+    {"onnx/", {"serialize/", NULL}},
 };
 
 static int starts(const char *s, const char *with) {

@@ -44,8 +44,7 @@ static uint64_t below(cg_rng *r, uint64_t n) {
     return n ? cg_rng_below(r, n) : 0;
 }
 
-/* --- of bytes ------------------------------------------------------------------------------------
- */
+/* --- of bytes --------------------------------------------------------------------------------- */
 
 static size_t damage_bytes(cg_rng *r, unsigned char *data, size_t bytes) {
     switch (below(r, 4)) {

@@ -48,8 +48,7 @@ static void refused(const char *what, cg_status wanted, const char *says) {
     if (found && !strstr(cg_error_message(), PATH)) fail_msg("no file in %s", cg_error_message());
 }
 
-/* --- one change each -----------------------------------------------------------------------------
- */
+/* --- one change each -------------------------------------------------------------------------- */
 
 static void add_node(tiny *t, const char *op, const char *a, const char *b) {
     t->node[2].op_type = t->node[2].name = text(op);
@@ -323,8 +322,7 @@ static void test_changes(void **state) {
     }
 }
 
-/* --- data outside --------------------------------------------------------------------------------
- */
+/* --- data outside ----------------------------------------------------------------------------- */
 
 static void external(tiny *t, const char *location, const char *offset, const char *length) {
     const char *const key[3] = {"location", "offset", "length"},
@@ -395,8 +393,7 @@ static void test_external(void **state) {
     (void)unlink("secret.bin");
 }
 
-/* --- bytes ---------------------------------------------------------------------------------------
- */
+/* --- bytes ------------------------------------------------------------------------------------ */
 
 /* A message in a message, n times: tags and lengths as the schema has them in turn. */
 static void test_nesting(void **state) {

@@ -78,8 +78,7 @@ static void check(cg_shape shape, build_fn build, const cg_op *op, int same, int
     }
 }
 
-/* --- linear, conv -------------------------------------------------------------------------------
- */
+/* --- linear, conv ----------------------------------------------------------------------------- */
 
 static cg_value *linear(cg_graph *g, cg_value *x, int variant) {
     cg_value *y = cg_linear(g, x, matrix(g, 7, W), NULL);
@@ -130,8 +129,7 @@ static void test_conv(void **state) {
     }
 }
 
-/* --- norms --------------------------------------------------------------------------------------
- */
+/* --- norms ------------------------------------------------------------------------------------ */
 
 static cg_value *layer_norm(cg_graph *g, cg_value *x, int variant) {
     cg_value *m = cg_mean(g, x, CG_SHAPE(1), 1);
@@ -166,8 +164,7 @@ static void test_l2norm(void **state) {
     check(CG_SHAPE(R, W), unit, &cg_op_l2norm, 3, 6);
 }
 
-/* --- activations --------------------------------------------------------------------------------
- */
+/* --- activations ------------------------------------------------------------------------------ */
 
 static cg_value *gelu(cg_graph *g, cg_value *x, int variant) {
     cg_value *one = cg_constant_f32(g, variant == 3 ? 1.001f : 1);
@@ -202,8 +199,7 @@ static void test_activations(void **state) {
     check(CG_SHAPE(R, W), silu, &cg_op_silu, 1, 2);
 }
 
-/* --- attention ----------------------------------------------------------------------------------
- */
+/* --- attention -------------------------------------------------------------------------------- */
 
 /* Heads of x [R, n W], columns from `column` on: [S H, T, D]. */
 static cg_value *heads(cg_graph *g, cg_value *x, int64_t column) {
@@ -260,8 +256,7 @@ static void test_attention(void **state) {
     check(CG_SHAPE(R, W), unpacked, &cg_op_attention, 1, 1);
 }
 
-/* --- views --------------------------------------------------------------------------------------
- */
+/* --- views ------------------------------------------------------------------------------------ */
 
 static cg_value *there_and_back(cg_graph *g, cg_value *x, int variant) {
     x = cg_transpose(g, cg_reshape(g, x, CG_SHAPE(S, T, H, D)), CG_SHAPE(0, 2, 1, 3));
