@@ -22,6 +22,7 @@ static const struct pair {
     {&cg_op_batch_norm, &cg_op_batch_norm_residual_grad, 2},
     {&cg_op_layer_norm, &cg_op_layer_norm_grad, 1},
     {&cg_op_rms_norm, &cg_op_rms_norm_grad, 1},
+    {&cg_op_erf, &cg_op_erf_grad, 0},
     {&cg_op_gelu, &cg_op_gelu_grad, 0},
     {&cg_op_gelu_tanh, &cg_op_gelu_tanh_grad, 0},
     {&cg_op_quickgelu, &cg_op_quickgelu_grad, 0},
