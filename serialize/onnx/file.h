@@ -80,6 +80,10 @@ cg_status cg_onnx_external(cg_onnx_file *f, const CgOnnx__TensorProto *t, cg_onn
 /* Checks versions, names, order and tensors; fills tensor, order and opset. */
 cg_status cg_onnx_check(cg_onnx_file *f);
 
+/* sort.c: fills order; maker: of each name that a node makes, the node's number, of others no less
+ * than their count. errors  CG_EFORMAT: a cycle */
+cg_status cg_onnx_sort(cg_onnx_file *f, const cg_onnx_names *maker);
+
 /* --- ports.c: what it says of itself -----------------------------------------------------------
  */
 

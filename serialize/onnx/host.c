@@ -191,17 +191,21 @@ cg_status cg_onnx_cuts(const cg_shape *x, const cg_host *const *in, int n_in,
         (axes && cg_host_count(axes) != count) || (steps && cg_host_count(steps) != count))
         return cg_error(CG_EFORMAT, "has %lld starts, its operand has rank %d", (long long)count,
                         x->rank);
+    unsigned seen = 0;
     *n = (int)count;
     for (int i = 0; i < *n; i++) {
         int axis;
         CG_TRY(cg_onnx_axis(axes ? cg_host_int(axes->x[i]) : i, x->rank, &axis));
         int64_t size = x->dim[axis], step = steps ? cg_host_int(steps->x[i]) : 1;
         int64_t start = cg_host_int(in[1]->x[i]), end = cg_host_int(in[2]->x[i]);
+        if (seen >> axis & 1) return cg_error(CG_EFORMAT, "has axis %d twice", axis);
+        seen |= 1u << axis;
         if (step == 0 || step == INT64_MIN) return cg_error(CG_EFORMAT, "has a step of 0");
         start = bounded(start < 0 ? start + size : start, 0, step > 0 ? size : size - 1);
         end = bounded(end < 0 ? end + size : end, step > 0 ? 0 : -1, size);
         int64_t span = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
-        cut[i] = (cg_onnx_cut){axis, start, step, span > 0 ? (span - 1) / stride + 1 : 0};
+        int64_t length = size > 0 && span > 0 ? (span - 1) / stride + 1 : 0;
+        cut[i] = (cg_onnx_cut){axis, length ? start : 0, step, length};
     }
     return CG_OK;
 }

@@ -191,7 +191,9 @@ cg_status cg_host_math(const cg_host_job *j, int *known) {
         if (strcmp(name, binaries[i].name) != 0) continue;
         int any = binaries[i].f == least || binaries[i].f == most;
         if (!any && j->n_in != 2) return cg_error(CG_EFORMAT, "has %d operands, wanted 2", j->n_in);
-        return run_folded(j, binaries[i].f, binaries[i].result);
+        binary_fn f = binaries[i].f;
+        if (f == modulo && cg_onnx_int(j->node, "fmod", 0)) f = fmod; /* of the sign of a */
+        return run_folded(j, f, binaries[i].result);
     }
     for (size_t i = 0; i < sizeof unaries / sizeof *unaries; i++) {
         if (strcmp(name, unaries[i].name) != 0) continue;

@@ -190,6 +190,15 @@ static cg_status import_div(cg_job *j) {
 /* --- one operand --------------------------------------------------------------------------------
  */
 
+/* y, made of x element by element, where a number beside x may have more axes of 1. */
+static cg_status out_beside(cg_job *j, cg_value *y, const cg_item *x, const cg_item *number) {
+    cg_view view = x->view;
+    cg_shape shape;
+    CG_TRY(cg_shape_broadcast(&x->shape, &number->shape, &shape));
+    if (!cg_view_reshape(&view, &shape)) return cg_error(CG_EUNSUPPORTED, "makes too many axes");
+    return cg_out_view(j, 0, y, &view);
+}
+
 typedef cg_value *(*unary_fn)(cg_graph *g, cg_value *x);
 
 static cg_value *reciprocal(cg_graph *g, cg_value *x) {
@@ -235,15 +244,16 @@ static cg_status import_pow(cg_job *j) {
     if (p == -1) y = reciprocal(j->g, v);
     if (!y && cg_graph_status(j->g) == CG_OK)
         return cg_error(CG_EUNSUPPORTED, "has exponent %g, wanted 1, 2, 3, 1/2, -1/2 or -1", p);
-    return cg_out_view(j, 0, y, &x->view);
+    return out_beside(j, y, x, j->in[1]);
 }
 
 /* --- bounds -------------------------------------------------------------------------------------
  */
 
-static cg_status import_between(cg_job *j, cg_item *x, double low, double high) {
+static cg_status import_between(cg_job *j, cg_item *x, const cg_item *number, double low,
+                                double high) {
     CG_TRY(cg_item_value(j, x));
-    return cg_out_view(j, 0, cg_clamp(j->g, x->v, (float)low, (float)high), &x->view);
+    return out_beside(j, cg_clamp(j->g, x->v, (float)low, (float)high), x, number);
 }
 
 static cg_status import_clip(cg_job *j) {
@@ -251,7 +261,7 @@ static cg_status import_clip(cg_job *j) {
     for (int k = 1; k < 3; k++)
         if (k < j->n_in && j->in[k] && !cg_item_number(j, j->in[k], &bound[k - 1]))
             return cg_error(CG_EUNSUPPORTED, "has a bound that is not one known number");
-    return import_between(j, j->in[0], bound[0], bound[1]);
+    return import_between(j, j->in[0], j->in[0], bound[0], bound[1]);
 }
 
 /* The larger, or the smaller, of a tensor and a number. */
@@ -260,7 +270,8 @@ static cg_status import_bound(cg_job *j) {
     double c;
     for (int k = 0; j->n_in == 2 && k < 2; k++)
         if (cg_item_number(j, j->in[k], &c))
-            return import_between(j, j->in[1 - k], is_max ? c : -INFINITY, is_max ? INFINITY : c);
+            return import_between(j, j->in[1 - k], j->in[k], is_max ? c : -INFINITY,
+                                  is_max ? INFINITY : c);
     return cg_error(CG_EUNSUPPORTED, "is supported of a tensor and a known number only");
 }
 
@@ -283,33 +294,68 @@ static int replaces_nan(cg_job *j) {
     return j->in[0]->is_nan && cg_item_number(j, j->in[1], &c) && x->v == j->in[0]->v;
 }
 
-/* A known choice between a and b is m a + (1 - m) b, m of 0 and 1, where both are finite; where one
- * is a number so low that it hides the other from a softmax, it is added. */
+/* What chooses, as 1 and 0: known, or computed before each run. */
+static cg_status choice_of(cg_job *j, cg_item *choice, cg_item *out) {
+    *out = (cg_item){.type = CG_ONNX_TYPE(FLOAT), .shape = choice->shape};
+    const cg_host *known = choice->v ? NULL : cg_item_host(j, choice);
+    if (known) {
+        CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), out->shape, &out->host));
+        for (int64_t i = 0; i < cg_item_count(out); i++) out->host.x[i] = known->x[i] != 0;
+        return CG_OK;
+    }
+    if (!choice->probed || choice->type != CG_ONNX_TYPE(BOOL))
+        return cg_error(CG_EUNSUPPORTED, "chooses by what only a run knows");
+    out->view = cg_view_of(&out->shape);
+    return cg_item_compute(j, choice, CG_F32, &out->v);
+}
+
+/* 0 where m is 1, -inf where it is 0; both kinds of m. */
+static cg_status hidden_where(cg_job *j, const cg_item *m, int k, cg_item *out) {
+    *out = *m;
+    if (m->v) {
+        cg_value *v = m->v;
+        if (k == 1) v = cg_add(j->g, cg_neg(j->g, v), cg_constant_f32(j->g, 1));
+        out->v = cg_log(j->g, v);
+        return cg_graph_status(j->g);
+    }
+    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), m->shape, &out->host));
+    for (int64_t i = 0; i < cg_item_count(m); i++)
+        out->host.x[i] = (m->host.x[i] != 0) == (k == 0) ? 0 : -INFINITY;
+    return CG_OK;
+}
+
+/* 1 - m. */
+static cg_status opposite(cg_job *j, const cg_item *m, cg_item *out) {
+    *out = *m;
+    if (m->v) {
+        out->v = cg_add(j->g, cg_neg(j->g, m->v), cg_constant_f32(j->g, 1));
+        return cg_graph_status(j->g);
+    }
+    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), m->shape, &out->host));
+    for (int64_t i = 0; i < cg_item_count(m); i++) out->host.x[i] = 1 - m->host.x[i];
+    return CG_OK;
+}
+
+/* A choice between a and b is m a + (1 - m) b, m of 0 and 1, where both are finite; -inf is added,
+ * and so is it for a number so low that it hides the other from a softmax. */
 static cg_status import_where(cg_job *j) {
     if (replaces_nan(j)) {
         cg_item x = *j->in[2];
+        x.probed = 0;
         j->out[0] = x;
         return CG_OK;
     }
-    const cg_host *choice = j->in[0]->v ? NULL : cg_item_host(j, j->in[0]);
-    if (!choice) return cg_error(CG_EUNSUPPORTED, "chooses by what only a run knows");
-    int hidden = -1;
-    double c;
-    for (int k = 1; k < 3; k++)
-        if (cg_item_number(j, j->in[k], &c) && c <= -1e4) hidden = k;
     cg_item mask[2], part[2];
-    for (int k = 0; k < 2; k++) {
-        mask[k] = (cg_item){.type = CG_ONNX_TYPE(FLOAT), .shape = choice->shape};
-        CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), choice->shape, &mask[k].host));
-        for (int64_t i = 0; i < cg_host_count(choice); i++)
-            mask[k].host.x[i] = (choice->x[i] != 0) == (k == 0);
+    CG_TRY(choice_of(j, j->in[0], &mask[0]));
+    for (int k = 1; k < 3; k++) {
+        double c;
+        cg_item *x = j->in[3 - k];
+        if (!cg_item_number(j, j->in[k], &c) || !(c <= -1e4)) continue;
+        if (c != -INFINITY && !cg_import_meets_softmax(j, x->shape.rank)) continue;
+        CG_TRY(hidden_where(j, &mask[0], k == 1, &mask[1]));
+        return cg_import_binary(j, cg_add, x, &mask[1], &j->out[0]);
     }
-    if (hidden > 0) {
-        cg_item *low = &mask[hidden - 1];
-        for (int64_t i = 0; i < cg_host_count(choice); i++)
-            low->host.x[i] = low->host.x[i] != 0 ? -INFINITY : 0;
-        return cg_import_binary(j, cg_add, j->in[3 - hidden], low, &j->out[0]);
-    }
+    CG_TRY(opposite(j, &mask[0], &mask[1]));
     for (int k = 0; k < 2; k++)
         CG_TRY(cg_import_binary(j, cg_mul, j->in[1 + k], &mask[k], &part[k]));
     return cg_import_binary(j, cg_add, &part[0], &part[1], &j->out[0]);
@@ -323,6 +369,9 @@ static cg_status import_cast(cg_job *j) {
     int is_float = cg_item_is_float(x), wants_float = cg_onnx_type_is_float(to);
     if (is_float && !wants_float)
         return cg_error(CG_EUNSUPPORTED, "makes %s of floats of a run", cg_onnx_type_name(to));
+    int keeps = to == x->type || to == CG_ONNX_TYPE(INT64) || to == CG_ONNX_TYPE(INT32);
+    if (!wants_float && !keeps)
+        return cg_error(CG_EUNSUPPORTED, "makes %s of integers of a run", cg_onnx_type_name(to));
     CG_TRY(cg_item_value(j, x));
     cg_value *v = is_float == wants_float ? x->v : cg_cast(j->g, x->v, CG_F32);
     CG_TRY(cg_out_view(j, 0, v, &x->view));
@@ -333,6 +382,14 @@ static cg_status import_cast(cg_job *j) {
 static cg_status import_same(cg_job *j) {
     CG_TRY(cg_item_value(j, j->in[0]));
     return cg_out_view(j, 0, j->in[0]->v, &j->in[0]->view);
+}
+
+static cg_status import_dropout(cg_job *j) {
+    double trains = 0;
+    if (j->n_in > 2 && j->in[2] && !cg_item_number(j, j->in[2], &trains))
+        return cg_error(CG_EUNSUPPORTED, "has a training_mode that only a run knows");
+    if (trains != 0) return cg_error(CG_EUNSUPPORTED, "has training_mode true, wanted false");
+    return import_same(j);
 }
 
 const cg_import_op cg_import_elementwise[] = {{"Add", 2, import_add},
@@ -358,5 +415,5 @@ const cg_import_op cg_import_elementwise[] = {{"Add", 2, import_add},
                                               {"Where", 3, import_where},
                                               {"Cast", 1, import_cast},
                                               {"Identity", 1, import_same},
-                                              {"Dropout", 1, import_same},
+                                              {"Dropout", 1, import_dropout},
                                               {NULL, 0, NULL}};

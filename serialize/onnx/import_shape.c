@@ -151,8 +151,8 @@ static int is_range(const cg_host *index, int64_t size, int64_t *start) {
     *start = cg_host_int(index->x[0]);
     if (*start < 0) *start += size;
     for (int64_t i = 0; i < n; i++)
-        if (cg_host_int(index->x[i]) != *start + i && (n > 1 || i > 0)) return 0;
-    return *start >= 0 && *start + n <= size;
+        if (i > 0 && (*start > size || cg_host_int(index->x[i]) != *start + i)) return 0;
+    return *start >= 0 && *start <= size - n;
 }
 
 /* Rows of a table by a list of numbers, along axis 0. */

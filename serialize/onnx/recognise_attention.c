@@ -54,8 +54,10 @@ static void step(walk *w) {
     }
 }
 
-/* Numbers that hide keys: all that a causal query does not see, and none that it sees; or none. */
-static int is_known_mask(const cg_node *add, const cg_value *mask, found *f) {
+/* behind: the factor that stands between the mask and the softmax.
+ *
+ * Numbers that hide keys: all that a causal query does not see, and none that it sees; or none. */
+static int is_known_mask(const cg_node *add, const cg_value *mask, float behind, found *f) {
     const float *x = cg_numbers(mask);
     const sizes *s = &f->s;
     walk w = begin(&mask->shape, &add->out[0]->shape);
@@ -63,7 +65,7 @@ static int is_known_mask(const cg_node *add, const cg_value *mask, found *f) {
     for (int64_t b = 0; x && b < s->batch; b++)
         for (int64_t i = 0; i < s->q; i++)
             for (int64_t j = 0; j < s->k; j++, step(&w)) {
-                int hides = x[w.offset] <= -1e4f, beyond = j > i + s->k - s->q;
+                int hides = x[w.offset] * behind <= -1e4f, beyond = j > i + s->k - s->q;
                 if (!hides && x[w.offset] != 0) return 0;
                 all &= hides == beyond;
                 nothing &= !hides;
@@ -74,12 +76,12 @@ static int is_known_mask(const cg_node *add, const cg_value *mask, found *f) {
 }
 
 /* (m - 1) c for a large c: the m of each key, f32 [sequences · keys]; or NULL. */
-static cg_value *hidden_keys(const cg_node *add, cg_value *mask, const sizes *s) {
+static cg_value *hidden_keys(const cg_node *add, cg_value *mask, float behind, const sizes *s) {
     float c, one;
     cg_node *scale = cg_made_by(mask, &cg_op_scale);
     cg_node *minus = scale ? cg_made_by(scale->in[0], &cg_op_add) : NULL;
     cg_value *m = minus ? cg_with_number(minus, &one) : NULL;
-    if (!m || !cg_with_number(scale, &c) || c < 1e9f || one != -1) return NULL;
+    if (!m || !cg_with_number(scale, &c) || c * behind < 1e9f || one != -1) return NULL;
     if (cg_shape_count(&mask->shape) != s->sequences * s->k) return NULL;
     if (cg_shape_count(&m->shape) != s->sequences * s->k) return NULL;
     walk w = begin(&mask->shape, &add->out[0]->shape);
@@ -90,10 +92,10 @@ static cg_value *hidden_keys(const cg_node *add, cg_value *mask, const sizes *s)
     return m;
 }
 
-static int is_mask(const cg_node *add, cg_value *mask, found *f) {
-    if (is_known_mask(add, mask, f)) return 1;
+static int is_mask(const cg_node *add, cg_value *mask, float behind, found *f) {
+    if (is_known_mask(add, mask, behind, f)) return 1;
     if (f->key_mask) return 0;
-    f->key_mask = hidden_keys(add, mask, &f->s);
+    f->key_mask = hidden_keys(add, mask, behind, &f->s);
     return f->key_mask != NULL;
 }
 
@@ -118,7 +120,6 @@ static cg_value *above(const cg_node *n, float *scale) {
     return n->in[m && cg_made_by(m->in[0], &cg_op_add) ? 1 : 0];
 }
 
-/* A mask that is added before a factor would be multiplied, too; one that hides stays one. */
 static int find_scores(found *f) {
     cg_value *v = f->softmax->in[0];
     f->scale = 1;
@@ -130,12 +131,13 @@ static int find_scores(found *f) {
     return 0;
 }
 
+/* A mask that is added before a factor is multiplied, too. */
 static int find_masks(found *f) {
-    float unused = 1;
+    float behind = 1;
     for (cg_value *v = f->softmax->in[0]; v->node != f->scores;) {
         const cg_node *n = v->node;
-        cg_value *next = above(n, &unused);
-        if (n->op == &cg_op_add && !is_mask(n, n->in[n->in[0] == next], f)) return 0;
+        cg_value *next = above(n, &behind);
+        if (n->op == &cg_op_add && !is_mask(n, n->in[n->in[0] == next], behind, f)) return 0;
         v = next;
     }
     return 1;
