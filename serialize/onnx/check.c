@@ -11,8 +11,7 @@ const char *cg_onnx_node_text(const CgOnnx__NodeProto *n, char text[200]) {
     return text;
 }
 
-/* --- versions ----------------------------------------------------------------------------------
- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 static int is_default(const char *domain) {
     return !domain || !*domain || strcmp(domain, "ai.onnx") == 0;
@@ -45,8 +44,7 @@ static cg_status check_versions(cg_onnx_file *f) {
     return CG_OK;
 }
 
-/* --- tensors -----------------------------------------------------------------------------------
- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 static cg_status check_initializer(cg_onnx_file *f, size_t i) {
     const CgOnnx__TensorProto *t = f->model->graph->initializer[i];
@@ -69,8 +67,7 @@ static cg_status check_initializers(cg_onnx_file *f) {
     return CG_OK;
 }
 
-/* --- nodes -------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static cg_status check_graph_nodes(const CgOnnx__GraphProto *g, int depth);
 
@@ -119,8 +116,7 @@ static cg_status check_graph_nodes(const CgOnnx__GraphProto *g, int depth) {
     return CG_OK;
 }
 
-/* --- names and order ---------------------------------------------------------------------------
- */
+/* --- names and order -------------------------------------------------------------------------- */
 
 /* In a table of names: inputs and initializers are READY, what node i makes is i. */
 enum { READY = CG_ONNX_MOST_NODES };

@@ -41,8 +41,7 @@ void cg_host_strides(const cg_shape *x, const cg_shape *out, int64_t stride[CG_M
     }
 }
 
-/* --- attributes --------------------------------------------------------------------------------
- */
+/* --- attributes ------------------------------------------------------------------------------- */
 
 const CgOnnx__AttributeProto *cg_onnx_attribute(const CgOnnx__NodeProto *n, const char *name) {
     for (size_t i = 0; i < n->n_attribute; i++)
@@ -82,8 +81,7 @@ cg_status cg_onnx_axis(int64_t axis, int rank, int *out) {
     return CG_OK;
 }
 
-/* --- shapes ------------------------------------------------------------------------------------
- */
+/* --- shapes ----------------------------------------------------------------------------------- */
 
 static cg_status reshaped(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *wanted,
                           cg_shape *out) {
@@ -229,8 +227,7 @@ cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_
     return left ? cg_error(CG_EFORMAT, "leaves %lld rows over", (long long)left) : CG_OK;
 }
 
-/* --- running -----------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 cg_status cg_host_run(cg_host_room *a, const CgOnnx__NodeProto *n, const cg_host *const *in,
                       int n_in, cg_host *out, int n_out, int *known) {

@@ -4,8 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- of two operands ---------------------------------------------------------------------------
- */
+/* --- of two operands -------------------------------------------------------------------------- */
 
 static double whole_quotient(double a, double b) {
     return b == 0 ? 0 : trunc(a / b); /* by 0 is undefined */
@@ -110,8 +109,7 @@ static cg_status run_folded(const cg_host_job *j, binary_fn f, result kind) {
     return CG_OK;
 }
 
-/* --- of one operand ----------------------------------------------------------------------------
- */
+/* --- of one operand --------------------------------------------------------------------------- */
 
 typedef double (*unary_fn)(double x);
 #define UNARY(name, expression)                                                                    \
@@ -158,8 +156,7 @@ static cg_status run_cast(const cg_host_job *j) {
     return run_unary(j, cg_onnx_type_is_float(to) ? same : trunc, to);
 }
 
-/* --- of three ----------------------------------------------------------------------------------
- */
+/* --- of three --------------------------------------------------------------------------------- */
 
 static cg_status run_where(const cg_host_job *j) {
     walk w;

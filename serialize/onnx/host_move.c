@@ -34,8 +34,7 @@ static cg_status copy(const cg_host_job *j, steps w, cg_host *out) {
     return CG_OK;
 }
 
-/* --- the same elements, otherwise arranged ------------------------------------------------------
- */
+/* --- the same elements, otherwise arranged ---------------------------------------------------- */
 
 static cg_status run_view(const cg_host_job *j) {
     cg_shape shape;
@@ -170,8 +169,7 @@ static cg_status run_trilu(const cg_host_job *j) {
     return CG_OK;
 }
 
-/* --- by number ---------------------------------------------------------------------------------
- */
+/* --- by number -------------------------------------------------------------------------------- */
 
 static cg_status index_in(double x, int64_t size, int64_t *out) {
     int64_t i = cg_host_int(x);
@@ -266,8 +264,7 @@ static cg_status run_gather_nd(const cg_host_job *j) {
     return CG_OK;
 }
 
-/* --- of nothing --------------------------------------------------------------------------------
- */
+/* --- of nothing ------------------------------------------------------------------------------- */
 
 static cg_status run_constant(const cg_host_job *j) {
     const CgOnnx__AttributeProto *a;

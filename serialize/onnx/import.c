@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- names -------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     if (!*name) return CG_OK; /* an output that nobody asks for */
@@ -29,8 +28,7 @@ static cg_item *find(const cg_importer *m, const char *name) {
     return at < 0 ? NULL : m->item[at];
 }
 
-/* --- what a graph begins with -------------------------------------------------------------------
- */
+/* --- what a graph begins with ----------------------------------------------------------------- */
 
 static cg_status define_initializers(cg_importer *m) {
     for (size_t i = 0; i < m->f->model->graph->n_initializer; i++) {
@@ -91,8 +89,7 @@ static cg_status define_inputs(cg_importer *m) {
     return CG_OK;
 }
 
-/* --- nodes -------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static const cg_import_op *find_op(const char *name) {
     const cg_import_op *const tables[] = {cg_import_elementwise, cg_import_shape,

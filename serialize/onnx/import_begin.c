@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- weights -----------------------------------------------------------------------------------
- */
+/* --- weights ---------------------------------------------------------------------------------- */
 
 cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     size_t n = f->model->graph->n_initializer, count = 0;
@@ -29,8 +28,7 @@ cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     return s;
 }
 
-/* --- numbers ------------------------------------------------------------------------------------
- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 /* Numbers that the file compares with: of all constants of one integer, since Equal has one. */
 static cg_status add_number(cg_importer *m, double x) {
@@ -94,8 +92,7 @@ cg_status cg_import_find_numbers(cg_importer *m) {
     return s;
 }
 
-/* --- readers ------------------------------------------------------------------------------------
- */
+/* --- readers ---------------------------------------------------------------------------------- */
 
 static cg_status read_by(cg_onnx_names *t, const char *name, int node) {
     if (!name || !*name) return CG_OK;
@@ -130,8 +127,7 @@ cg_status cg_import_find_readers(cg_importer *m) {
     return CG_OK;
 }
 
-/* --- what is needed -----------------------------------------------------------------------------
- */
+/* --- what is needed --------------------------------------------------------------------------- */
 
 static cg_status need(cg_onnx_names *t, const char *name) {
     return *name ? cg_onnx_names_set(t, name, 1) : CG_OK;

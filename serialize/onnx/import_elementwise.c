@@ -4,8 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- two operands -------------------------------------------------------------------------------
- */
+/* --- two operands ----------------------------------------------------------------------------- */
 
 /* The atoms of a leading operand in the order in which they lie, and whether the other operand has
  * them, and where. */
@@ -148,8 +147,7 @@ cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg
     return out->v ? CG_OK : cg_graph_status(j->g);
 }
 
-/* --- with one number ---------------------------------------------------------------------------
- */
+/* --- with one number -------------------------------------------------------------------------- */
 
 /* One operand is a number c, and so a scalar or a factor. */
 static cg_value *with_number(cg_graph *g, cg_binary_fn f, cg_value *v, float c, int c_first) {
@@ -187,8 +185,7 @@ static cg_status import_div(cg_job *j) {
     return import_arithmetic(j, cg_div);
 }
 
-/* --- one operand --------------------------------------------------------------------------------
- */
+/* --- one operand ------------------------------------------------------------------------------ */
 
 /* y, made of x element by element, where a number beside x may have more axes of 1. */
 static cg_status out_beside(cg_job *j, cg_value *y, const cg_item *x, const cg_item *number) {
@@ -247,8 +244,7 @@ static cg_status import_pow(cg_job *j) {
     return out_beside(j, y, x, j->in[1]);
 }
 
-/* --- bounds -------------------------------------------------------------------------------------
- */
+/* --- bounds ----------------------------------------------------------------------------------- */
 
 static cg_status import_between(cg_job *j, cg_item *x, const cg_item *number, double low,
                                 double high) {
@@ -275,8 +271,7 @@ static cg_status import_bound(cg_job *j) {
     return cg_error(CG_EUNSUPPORTED, "is supported of a tensor and a known number only");
 }
 
-/* --- choices ------------------------------------------------------------------------------------
- */
+/* --- choices ---------------------------------------------------------------------------------- */
 
 static cg_status import_is_nan(cg_job *j) {
     CG_TRY(cg_item_value(j, j->in[0]));

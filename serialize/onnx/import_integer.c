@@ -7,8 +7,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- probes ------------------------------------------------------------------------------------
- */
+/* --- probes ----------------------------------------------------------------------------------- */
 
 /* Of 0 and 1, of small numbers and of large ones, some of which the file compares with. */
 enum kind { BITS, SMALL, LARGE };
@@ -74,8 +73,7 @@ cg_item *cg_item_source(cg_job *j, const cg_item *x) {
     return NULL;
 }
 
-/* --- rows ---------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 /* Rows of a table by ids: an input's, or such as are computed before each run. */
 static cg_status embed(cg_job *j) {

@@ -5,8 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- where a mask stands ------------------------------------------------------------------------
- */
+/* --- where a mask stands ---------------------------------------------------------------------- */
 
 int cg_import_meets_softmax(const cg_job *j, int rank) {
     static const char *const passed[] = {"Add",     "Where",     "Cast",    "Identity",
@@ -26,8 +25,7 @@ int cg_import_meets_softmax(const cg_job *j, int rank) {
     return 0;
 }
 
-/* --- which keys it hides ------------------------------------------------------------------------
- */
+/* --- which keys it hides ---------------------------------------------------------------------- */
 
 /* A key is seen where its number differs from c, is c, or is above c. */
 typedef struct rule {
@@ -98,8 +96,7 @@ static int find_rule(const cg_importer *m, const mask *k, rule *r) {
     return 0;
 }
 
-/* --- as a value ---------------------------------------------------------------------------------
- */
+/* --- as a value ------------------------------------------------------------------------------- */
 
 /* 1 where the rule holds, else 0. */
 static cg_value *apply(cg_graph *g, const rule *r, cg_value *x) {

@@ -81,8 +81,7 @@ typedef struct cg_job {
     int n_out;
 } cg_job;
 
-/* --- items (import_item.c) ----------------------------------------------------------------------
- */
+/* --- items (import_item.c) -------------------------------------------------------------------- */
 
 int64_t cg_item_count(const cg_item *x);
 int cg_item_is_float(const cg_item *x);
@@ -122,8 +121,7 @@ cg_status cg_out_frame(cg_job *j, int k, cg_value *v, const int *axes);
 /* Does v follow from parameters and constants alone? */
 int cg_value_is_fixed(cg_importer *m, const cg_value *v);
 
-/* --- beginning (import_begin.c) ------------------------------------------------------------------
- */
+/* --- beginning (import_begin.c) --------------------------------------------------------------- */
 
 /* Fills number: what Equal compares integers with, of which one may be an end token's id. */
 cg_status cg_import_find_numbers(cg_importer *m);
@@ -134,8 +132,7 @@ cg_status cg_import_find_readers(cg_importer *m);
 /* Fills needed: the nodes that the wanted outputs follow from. */
 cg_status cg_import_mark_needed(cg_importer *m);
 
-/* --- operators ----------------------------------------------------------------------------------
- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 typedef cg_status (*cg_import_fn)(cg_job *j);
 typedef struct cg_import_op {
@@ -152,8 +149,7 @@ extern const cg_import_op cg_import_elementwise[], cg_import_shape[], cg_import_
 typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
 cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg_item *out);
 
-/* --- integers of a run (import_integer.c) --------------------------------------------------------
- */
+/* --- integers of a run (import_integer.c) ----------------------------------------------------- */
 
 /* Fills an input's probes. */
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);
@@ -179,8 +175,7 @@ cg_status cg_probe_node(cg_job *j, int *done);
  * an end token. */
 cg_status cg_import_lookup(cg_job *j, int *done);
 
-/* --- masks (import_mask.c) ----------------------------------------------------------------------
- */
+/* --- masks (import_mask.c) -------------------------------------------------------------------- */
 
 /* Does the result meet nothing but a softmax of its last axis, and on the way there only masks and
  * other shapes? Then a number so low that it hides is as good as any other. */

@@ -17,8 +17,7 @@ int cg_recognise_conv(cg_graph *g);       /* a convolution, residual and relu */
 /* All of them, and views again; equal and dead nodes go behind each. errors  the graph's */
 cg_status cg_recognise(cg_graph *g);
 
-/* --- what they share ----------------------------------------------------------------------------
- */
+/* --- what they share -------------------------------------------------------------------------- */
 
 /* v, or what it is another shape of: the same elements in the same order. */
 cg_value *cg_unshaped(cg_value *v);

@@ -28,8 +28,7 @@ typedef struct found {
     part q, k, v;
 } found;
 
-/* --- masks --------------------------------------------------------------------------------------
- */
+/* --- masks ------------------------------------------------------------------------------------ */
 
 /* Offsets into an operand of `add`, element by element of its result. */
 typedef struct walk {
@@ -99,8 +98,7 @@ static int is_mask(const cg_node *add, cg_value *mask, float behind, found *f) {
     return f->key_mask != NULL;
 }
 
-/* --- from the softmax up to the scores -----------------------------------------------------------
- */
+/* --- from the softmax up to the scores -------------------------------------------------------- */
 
 /* The operand of n through which the scores come, if it can be told without the sizes. */
 static cg_value *above(const cg_node *n, float *scale) {
@@ -143,8 +141,7 @@ static int find_masks(found *f) {
     return 1;
 }
 
-/* --- queries, keys and values --------------------------------------------------------------------
- */
+/* --- queries, keys and values ----------------------------------------------------------------- */
 
 /* v, or v with its last two axes swapped, as [B, rows, size]. */
 static part part_of(cg_value *v, int swap) {
@@ -224,8 +221,7 @@ static int find_parts(found *f) {
     return split_heads(f);
 }
 
-/* --- building ------------------------------------------------------------------------------------
- */
+/* --- building --------------------------------------------------------------------------------- */
 
 static cg_value *offsets(cg_graph *g, int64_t sequences, int64_t rows) {
     cg_shape shape = CG_SHAPE(sequences + 1);
