@@ -169,7 +169,7 @@ static cg_status run_op(cg_job *j) {
             return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in,
                             op->operands);
     cg_status s = op ? op->run(j) : cg_error(CG_EUNSUPPORTED, "this operator is not supported");
-    if (s != CG_EUNSUPPORTED || !x) return s;
+    if (s == CG_OK || s == CG_ENOMEM || !x) return s;
     return cg_error(CG_EUNSUPPORTED, "computes with %lld integers of a run, wanted at most %d",
                     (long long)cg_item_count(x), CG_MOST_PROBED);
 }

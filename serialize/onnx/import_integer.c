@@ -236,14 +236,15 @@ cg_status cg_import_lookup(cg_job *j, int *done) {
     int is_gather = strcmp(name, "Gather") == 0;
     if (!is_gather && strcmp(name, "GatherND") != 0 && strcmp(name, "GatherElements") != 0)
         return CG_OK;
-    if (j->n_in < 2 || !j->in[0] || !j->in[1] || !j->in[1]->probed || !cg_item_is_float(j->in[0]) ||
-        j->in[0]->probed)
+    if (j->n_in < 2 || !j->in[0] || !j->in[1] || !cg_item_is_float(j->in[0]) || j->in[0]->probed)
         return CG_OK;
-    *done = 1;
-    int axis = -1;
+    int axis = -1, are_ids = j->in[1]->v && j->in[1]->v->dtype == CG_I32;
+    if (!j->in[1]->probed && !are_ids) return CG_OK;
     CG_TRY(cg_item_value(j, j->in[0]));
     if (is_gather)
         CG_TRY(cg_onnx_axis(cg_onnx_int(j->node, "axis", 0), j->in[0]->shape.rank, &axis));
-    if (axis == 0 && j->in[1]->v && j->in[1]->v->dtype == CG_I32) return embed(j);
+    *done = j->in[1]->probed || axis == 0;
+    if (axis == 0 && are_ids) return embed(j);
+    if (!*done) return CG_OK;
     return import_selection(j, axis == 0);
 }
