@@ -92,9 +92,9 @@ static cg_status define_inputs(cg_importer *m) {
 /* --- nodes ------------------------------------------------------------------------------------ */
 
 static const cg_import_op *find_op(const char *name) {
-    const cg_import_op *const tables[] = {cg_import_elementwise, cg_import_shape,
-                                          cg_import_matrix,      cg_import_picture,
-                                          cg_import_resize,      cg_import_reduce};
+    const cg_import_op *const tables[] = {
+        cg_import_elementwise, cg_import_choice, cg_import_shape, cg_import_matrix,
+        cg_import_picture,     cg_import_resize, cg_import_reduce};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         for (const cg_import_op *op = tables[i]; op->name; op++)
             if (strcmp(op->name, name) == 0) return op;

@@ -142,8 +142,8 @@ typedef struct cg_import_op {
 } cg_import_op;
 
 /* Each table ends with a NULL name. */
-extern const cg_import_op cg_import_elementwise[], cg_import_shape[], cg_import_matrix[],
-    cg_import_picture[], cg_import_resize[], cg_import_reduce[];
+extern const cg_import_op cg_import_elementwise[], cg_import_choice[], cg_import_shape[],
+    cg_import_matrix[], cg_import_picture[], cg_import_resize[], cg_import_reduce[];
 
 /* a op b, seen as the larger of the two is. */
 typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
