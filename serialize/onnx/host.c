@@ -41,6 +41,15 @@ void cg_host_strides(const cg_shape *x, const cg_shape *out, int64_t stride[CG_M
     }
 }
 
+void cg_host_step(cg_host_walk *w) {
+    for (int d = w->shape.rank - 1; d >= 0; d--) {
+        w->offset += w->stride[d];
+        if (++w->at[d] < w->shape.dim[d]) return;
+        w->offset -= w->stride[d] * w->shape.dim[d];
+        w->at[d] = 0;
+    }
+}
+
 /* --- attributes ------------------------------------------------------------------------------- */
 
 const CgOnnx__AttributeProto *cg_onnx_attribute(const CgOnnx__NodeProto *n, const char *name) {

@@ -87,4 +87,11 @@ cg_status cg_host_reduce(const cg_host_job *j, int *known);
 /* Strides of an operand that broadcasts to `out`: 0 where it is repeated. */
 void cg_host_strides(const cg_shape *x, const cg_shape *out, int64_t stride[CG_MAX_RANK]);
 
+/* A walk over `shape`, element by element: `offset` is that of an operand with such strides. */
+typedef struct cg_host_walk {
+    cg_shape shape;
+    int64_t at[CG_MAX_RANK], stride[CG_MAX_RANK], offset;
+} cg_host_walk;
+void cg_host_step(cg_host_walk *w);
+
 #endif

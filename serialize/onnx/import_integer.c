@@ -1,6 +1,7 @@
 /* Integers that only a run knows. Each operator on them is evaluated for a few made-up inputs, the
  * probes, and what comes of it is recognised by its numbers, however a file computes it. */
 #include "serialize/onnx/import_private.h"
+#include "serialize/onnx/recognise.h"
 
 #include "graph/rng.h"
 
@@ -142,22 +143,6 @@ static int selects_end(const cg_job *j, const cg_host *selected, const cg_item *
     return 1;
 }
 
-static cg_value *offsets(cg_graph *g, int64_t texts, int64_t tokens) {
-    cg_shape shape = CG_SHAPE(texts + 1);
-    for (int i = 0; i < g->n_value; i++) {
-        const cg_value *v = g->value[i];
-        const int32_t *x = v->data;
-        int same =
-            v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 && cg_shape_equal(&v->shape, &shape);
-        for (int64_t t = 0; same && t <= texts; t++) same = x[t] == t * tokens;
-        if (same) return g->value[i];
-    }
-    int32_t *x = cg_arena_alloc(&g->arena, (size_t)(texts + 1) * sizeof *x);
-    if (!x) return cg_graph_fail(g, cg_error(CG_ENOMEM, "no memory for offsets"));
-    for (int64_t t = 0; t <= texts; t++) x[t] = (int32_t)(t * tokens);
-    return cg_constant(g, CG_I32, shape, x);
-}
-
 static cg_status select_end(cg_job *j, cg_item *from, int64_t eos, const cg_shape *shape) {
     int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
     int64_t width = j->in[0]->shape.dim[j->in[0]->shape.rank - 1];
@@ -165,7 +150,7 @@ static cg_status select_end(cg_job *j, cg_item *from, int64_t eos, const cg_shap
     CG_TRY(cg_item_plain(j, j->in[0], &x));
     CG_TRY(cg_item_plain(j, from, &ids));
     cg_value *row = cg_end_token(j->g, cg_shaped(j->g, ids, CG_SHAPE(texts * tokens)),
-                                 offsets(j->g, texts, tokens), eos);
+                                 cg_offsets(j->g, texts, tokens), eos);
     cg_value *v = cg_gather(j->g, cg_shaped(j->g, x, CG_SHAPE(texts * tokens, width)), row);
     cg_view view = cg_view_of(shape);
     return cg_out_view(j, 0, v, &view);

@@ -31,6 +31,10 @@ int cg_one_number(const cg_value *v, float *out);
 /* The op's other operand where one is a number: x + c, x · c (also a scale). Returns NULL else. */
 cg_value *cg_with_number(const cg_node *n, float *c);
 
+/* Offsets of sequences of `rows` rows each, i32 [sequences + 1]: the same value for all that ask,
+ * since the pass `rows` compares it. */
+cg_value *cg_offsets(cg_graph *g, int64_t sequences, int64_t rows);
+
 /* Numbers of a constant or parameter, also of another shape; NULL: it is none, or not f32. */
 const float *cg_numbers(const cg_value *v);
 
