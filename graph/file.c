@@ -209,10 +209,8 @@ cg_status cg_file_save(const char *path, const void *data, size_t bytes) {
     return cg_file_commit(f);
 }
 
-static cg_status map_file(const char *path, int protection, cg_map *out) {
+static cg_status map_open(int fd, const char *path, int protection, cg_map *out) {
     static const unsigned char nothing[1];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return system_error("read", path, errno);
     struct stat info;
     cg_status status = CG_OK;
     *out = (cg_map){nothing, 0};
@@ -228,8 +226,15 @@ static cg_status map_file(const char *path, int protection, cg_map *out) {
         else
             *out = (cg_map){data, (size_t)info.st_size};
     }
-    close(fd);
     if (status != CG_OK) *out = (cg_map){NULL, 0};
+    return status;
+}
+
+static cg_status map_file(const char *path, int protection, cg_map *out) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return system_error("read", path, errno);
+    cg_status status = map_open(fd, path, protection, out);
+    close(fd);
     return status;
 }
 
@@ -239,6 +244,10 @@ cg_status cg_file_map(const char *path, cg_map *out) {
 
 cg_status cg_file_map_private(const char *path, cg_map *out) {
     return map_file(path, PROT_READ | PROT_WRITE, out);
+}
+
+cg_status cg_file_map_open(int fd, const char *path, cg_map *out) {
+    return map_open(fd, path, PROT_READ | PROT_WRITE, out);
 }
 
 void cg_file_unmap(cg_map *map) {

@@ -51,6 +51,8 @@ cg_status cg_file_map(const char *path, cg_map *out);
 /* The same, but the memory may be written: the file stays as it is, and pages that were written are
  * this process's own. */
 cg_status cg_file_map_private(const char *path, cg_map *out);
+/* The same of a file that is open for reading, and stays so; path: for messages. */
+cg_status cg_file_map_open(int fd, const char *path, cg_map *out);
 void cg_file_unmap(cg_map *map); /* an all-zero or unmapped one is allowed */
 
 /* A folder that appears with all of its files or not at all. */

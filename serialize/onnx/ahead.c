@@ -11,8 +11,7 @@ struct cg_onnx_ahead {
     int n_input;
 };
 
-/* --- taking down -------------------------------------------------------------------------------
- */
+/* --- taking down ------------------------------------------------------------------------------ */
 
 cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
                       cg_item *const *out, int n_out) {
@@ -51,8 +50,7 @@ cg_status cg_item_compute(cg_job *j, cg_item *x, cg_dtype dtype, cg_value **out)
     return CG_OK;
 }
 
-/* --- what is needed -----------------------------------------------------------------------------
- */
+/* --- what is needed --------------------------------------------------------------------------- */
 
 static int makes(const cg_tape *t, const cg_item *x) {
     for (int k = 0; k < t->n_out; k++)
@@ -84,8 +82,7 @@ void cg_onnx_ahead_free(cg_onnx_ahead *n) {
     free(n);
 }
 
-/* --- runs ---------------------------------------------------------------------------------------
- */
+/* --- runs ------------------------------------------------------------------------------------- */
 
 static cg_status take_inputs(cg_onnx_ahead *n, cg_host_room *room, const int32_t *const *input) {
     const cg_onnx_port *list;

@@ -11,8 +11,7 @@ const char *cg_onnx_node_text(const CgOnnx__NodeProto *n, char text[200]) {
     return text;
 }
 
-/* --- versions ----------------------------------------------------------------------------------
- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 static int is_default(const char *domain) {
     return !domain || !*domain || strcmp(domain, "ai.onnx") == 0;
@@ -45,8 +44,7 @@ static cg_status check_versions(cg_onnx_file *f) {
     return CG_OK;
 }
 
-/* --- tensors -----------------------------------------------------------------------------------
- */
+/* --- tensors ---------------------------------------------------------------------------------- */
 
 static cg_status check_initializer(cg_onnx_file *f, size_t i) {
     const CgOnnx__TensorProto *t = f->model->graph->initializer[i];
@@ -69,8 +67,7 @@ static cg_status check_initializers(cg_onnx_file *f) {
     return CG_OK;
 }
 
-/* --- nodes -------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static cg_status check_graph_nodes(const CgOnnx__GraphProto *g, int depth);
 
@@ -119,102 +116,128 @@ static cg_status check_graph_nodes(const CgOnnx__GraphProto *g, int depth) {
     return CG_OK;
 }
 
-/* --- names and order ---------------------------------------------------------------------------
- */
+/* --- names and order -------------------------------------------------------------------------- */
 
-enum { READY = 1, WAITING = 2 };
+/* In a table of names: inputs and initializers are READY, what node i makes is i. */
+enum { READY = CG_ONNX_MOST_NODES };
 
-static cg_status define(cg_onnx_names *t, const char *name, int how) {
+static cg_status define(cg_onnx_names *t, const char *name, int by) {
     if (cg_onnx_names_get(t, name) >= 0)
         return cg_error(CG_EFORMAT, "value %.200s is defined twice", name);
-    return cg_onnx_names_set(t, name, how);
+    return cg_onnx_names_set(t, name, by);
+}
+
+static cg_status define_results(const CgOnnx__NodeProto *n, cg_onnx_names *t, int by) {
+    char text[200];
+    for (size_t k = 0; k < n->n_output; k++) {
+        if (!*n->output[k]) continue;
+        cg_status s = define(t, n->output[k], by);
+        if (s != CG_OK) return cg_error_in(s, "%s", cg_onnx_node_text(n, text));
+    }
+    return CG_OK;
 }
 
 static cg_status define_all(const CgOnnx__GraphProto *g, cg_onnx_names *t) {
-    char text[200];
     for (size_t i = 0; i < g->n_initializer; i++) CG_TRY(define(t, g->initializer[i]->name, READY));
-    for (size_t i = 0; i < g->n_input; i++) {
-        const char *name = g->input[i]->name;
-        if (!name || !*name) return cg_error(CG_EFORMAT, "input %zu has no name", i);
-        int as_default = 0; /* before IR 4 initializers are inputs, too */
-        for (size_t k = 0; k < g->n_initializer && !as_default; k++)
-            as_default = strcmp(g->initializer[k]->name, name) == 0;
-        if (!as_default) CG_TRY(define(t, name, READY));
-    }
-    for (size_t i = 0; i < g->n_node; i++)
-        for (size_t k = 0; k < g->node[i]->n_output; k++) {
-            if (!*g->node[i]->output[k]) continue;
-            cg_status s = define(t, g->node[i]->output[k], WAITING);
-            if (s != CG_OK) return cg_error_in(s, "%s", cg_onnx_node_text(g->node[i], text));
-        }
-    return CG_OK;
-}
-
-static cg_status check_inputs_exist(const CgOnnx__GraphProto *g, const cg_onnx_names *t) {
-    char text[200];
-    for (size_t i = 0; i < g->n_node; i++)
-        for (size_t k = 0; k < g->node[i]->n_input; k++) {
-            const char *name = g->node[i]->input[k];
-            if (*name && cg_onnx_names_get(t, name) < 0)
-                return cg_error(CG_EFORMAT, "%s reads %.200s, which nothing defines",
-                                cg_onnx_node_text(g->node[i], text), name);
-        }
-    for (size_t i = 0; i < g->n_output; i++) {
-        const char *name = g->output[i]->name;
-        if (!name || cg_onnx_names_get(t, name) < 0)
-            return cg_error(CG_EFORMAT, "output %.200s is defined by nothing", name ? name : "");
-        for (size_t k = 0; k < i; k++)
-            if (strcmp(g->output[k]->name, name) == 0)
-                return cg_error(CG_EFORMAT, "output %.200s is there twice", name);
-    }
-    return CG_OK;
-}
-
-static int is_ready(const CgOnnx__NodeProto *n, const cg_onnx_names *t) {
-    for (size_t k = 0; k < n->n_input; k++)
-        if (*n->input[k] && cg_onnx_names_get(t, n->input[k]) != READY) return 0;
-    return 1;
-}
-
-/* Rounds through the nodes that wait; files are sorted as a rule, and take one. */
-static cg_status sort(cg_onnx_file *f, cg_onnx_names *t) {
-    const CgOnnx__GraphProto *g = f->model->graph;
-    char text[200], *done = calloc(g->n_node + 1, 1);
-    f->order = calloc(g->n_node + 1, sizeof *f->order);
-    if (!done || !f->order) {
-        free(done);
-        return cg_error(CG_ENOMEM, "no memory for %zu nodes", g->n_node);
-    }
-    size_t count = 0;
-    for (size_t before = 1; count < g->n_node && before != count;) {
-        before = count;
-        for (size_t i = 0; i < g->n_node; i++) {
-            if (done[i] || !is_ready(g->node[i], t)) continue;
-            done[i] = 1;
-            f->order[count++] = (int)i;
-            for (size_t k = 0; k < g->node[i]->n_output; k++)
-                if (*g->node[i]->output[k])
-                    (void)cg_onnx_names_set(t, g->node[i]->output[k], READY); /* there already */
-        }
-        if (before == count) break;
-    }
+    size_t initializers = t->used;
+    cg_onnx_names inputs = {0};
     cg_status s = CG_OK;
-    for (size_t i = 0; i < g->n_node && s == CG_OK; i++)
-        if (!done[i])
-            s = cg_error(CG_EFORMAT, "%s waits for its own result: the graph has a cycle",
-                         cg_onnx_node_text(g->node[i], text));
-    free(done);
+    for (size_t i = 0; i < g->n_input && s == CG_OK; i++) {
+        const char *name = g->input[i]->name;
+        if (!name || !*name) s = cg_error(CG_EFORMAT, "input %zu has no name", i);
+        /* before IR 4 initializers are inputs, too */
+        int as_default = s == CG_OK && initializers && cg_onnx_names_get(t, name) >= 0 &&
+                         cg_onnx_names_get(&inputs, name) < 0;
+        if (s == CG_OK && !as_default) s = define(t, name, READY);
+        if (s == CG_OK && !as_default) s = cg_onnx_names_set(&inputs, name, READY);
+    }
+    cg_onnx_names_free(&inputs);
+    for (size_t i = 0; i < g->n_node && s == CG_OK; i++) s = define_results(g->node[i], t, (int)i);
     return s;
+}
+
+/* Names that can be seen where a branch stands. */
+typedef struct scope {
+    cg_onnx_names names;
+    const struct scope *around;
+} scope;
+
+static int sees(const scope *s, const char *name) {
+    for (; s; s = s->around)
+        if (cg_onnx_names_get(&s->names, name) >= 0) return 1;
+    return 0;
+}
+
+static cg_status check_inputs_exist(const CgOnnx__NodeProto *n, const scope *s) {
+    char text[200];
+    for (size_t k = 0; k < n->n_input; k++)
+        if (*n->input[k] && !sees(s, n->input[k]))
+            return cg_error(CG_EFORMAT, "%s reads %.200s, which nothing defines",
+                            cg_onnx_node_text(n, text), n->input[k]);
+    return CG_OK;
+}
+
+static cg_status check_branches(const CgOnnx__NodeProto *n, const scope *around);
+
+/* A branch's nodes stand in order, and have names of their own. */
+static cg_status check_branch(const CgOnnx__GraphProto *g, scope *own) {
+    for (size_t i = 0; i < g->n_node; i++) {
+        const CgOnnx__NodeProto *n = g->node[i];
+        CG_TRY(check_inputs_exist(n, own));
+        CG_TRY(check_branches(n, own));
+        for (size_t k = 0; k < n->n_output; k++)
+            if (*n->output[k] && sees(own->around, n->output[k]))
+                return cg_error(CG_EFORMAT, "defines %.200s, which is defined around the branch",
+                                n->output[k]);
+        CG_TRY(define_results(n, &own->names, (int)i));
+    }
+    for (size_t i = 0; i < g->n_output; i++)
+        if (!g->output[i]->name || !sees(own, g->output[i]->name))
+            return cg_error(CG_EFORMAT, "output %.200s of a branch is defined by nothing",
+                            g->output[i]->name ? g->output[i]->name : "");
+    return CG_OK;
+}
+
+static cg_status check_branches(const CgOnnx__NodeProto *n, const scope *around) {
+    char text[200];
+    for (size_t i = 0; i < n->n_attribute; i++) {
+        if (!n->attribute[i]->g) continue;
+        scope own = {.around = around};
+        cg_status s = check_branch(n->attribute[i]->g, &own);
+        cg_onnx_names_free(&own.names);
+        if (s != CG_OK) return cg_error_in(s, "%s", cg_onnx_node_text(n, text));
+    }
+    return CG_OK;
+}
+
+static cg_status check_names(const CgOnnx__GraphProto *g, const scope *s) {
+    for (size_t i = 0; i < g->n_node; i++) {
+        CG_TRY(check_inputs_exist(g->node[i], s));
+        CG_TRY(check_branches(g->node[i], s));
+    }
+    cg_onnx_names seen = {0};
+    cg_status status = CG_OK;
+    for (size_t i = 0; i < g->n_output && status == CG_OK; i++) {
+        const char *name = g->output[i]->name;
+        if (!name || !sees(s, name))
+            status = cg_error(CG_EFORMAT, "output %.200s is defined by nothing", name ? name : "");
+        else if (cg_onnx_names_get(&seen, name) >= 0)
+            status = cg_error(CG_EFORMAT, "output %.200s is there twice", name);
+        else
+            status = cg_onnx_names_set(&seen, name, 0);
+    }
+    cg_onnx_names_free(&seen);
+    return status;
 }
 
 cg_status cg_onnx_check(cg_onnx_file *f) {
     CG_TRY(check_versions(f));
     CG_TRY(check_initializers(f));
     CG_TRY(check_graph_nodes(f->model->graph, 0));
-    cg_onnx_names t = {0};
-    cg_status s = define_all(f->model->graph, &t);
-    if (s == CG_OK) s = check_inputs_exist(f->model->graph, &t);
-    if (s == CG_OK) s = sort(f, &t);
-    cg_onnx_names_free(&t);
+    scope all = {0};
+    cg_status s = define_all(f->model->graph, &all.names);
+    if (s == CG_OK) s = check_names(f->model->graph, &all);
+    if (s == CG_OK) s = cg_onnx_sort(f, &all.names);
+    cg_onnx_names_free(&all.names);
     return s;
 }

@@ -30,64 +30,69 @@ static cg_status check_text(const char *location) {
     return CG_OK;
 }
 
-/* Walks down from the folder, opening each part; refuses links. */
-static cg_status check_links(const char *folder, const char *location) {
+/* Opens a part of the path, a folder but for the last: no link, and no device that waits. */
+static cg_status open_part(int folder, const char *part, size_t n, int is_last,
+                           const char *location, int *fd) {
+    char name[256];
+    struct stat st;
+    *fd = -1;
+    if (n >= sizeof name)
+        return cg_error(CG_EFORMAT, "external data at \"%.200s\": a name is too long", location);
+    snprintf(name, sizeof name, "%.*s", (int)n, part);
+    *fd = openat(folder, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (*fd < 0 && errno != ELOOP)
+        return cg_error(errno == ENOENT ? CG_ENOTFOUND : CG_EIO, "external data at \"%.200s\": %s",
+                        location, strerror(errno));
+    if (*fd >= 0 && fstat(*fd, &st) == 0 && (is_last ? S_ISREG(st.st_mode) : S_ISDIR(st.st_mode)))
+        return CG_OK;
+    return cg_error(CG_EFORMAT,
+                    "external data at \"%.200s\", wanted a regular file in folders: symbolic links "
+                    "are refused",
+                    location);
+}
+
+/* Walks down from the folder and maps what the last part is: what was checked is what is read. */
+static cg_status map_within(const char *folder, const char *location, cg_map *out) {
     int at = open(*folder ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (at < 0) return cg_error(CG_EIO, "%s: %s", folder, strerror(errno));
-    for (const char *part = location; part;) {
-        char name[256];
+    cg_status s = CG_OK;
+    for (const char *part = location; part && s == CG_OK;) {
         size_t n = strcspn(part, "/");
         const char *rest = part[n] ? part + n + 1 : NULL;
-        struct stat st;
-        int failed = n >= sizeof name;
-        snprintf(name, sizeof name, "%.*s", (int)n, part);
-        if (!failed && fstatat(at, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
-            int code = errno;
-            close(at);
-            return cg_error(code == ENOENT ? CG_ENOTFOUND : CG_EIO,
-                            "external data at \"%.200s\": %s", location, strerror(code));
-        }
-        if (failed || !(rest ? S_ISDIR(st.st_mode) : S_ISREG(st.st_mode))) {
-            close(at);
-            return cg_error(
-                CG_EFORMAT,
-                "external data at \"%.200s\", wanted a regular file in folders, no link", location);
-        }
-        if (rest) {
-            int below = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-            close(at);
-            if (below < 0) return cg_error(CG_EIO, "%s: %s", location, strerror(errno));
-            at = below;
-        }
+        int below;
+        s = open_part(at, part, n, !rest, location, &below);
+        close(at);
+        at = below;
         part = rest;
     }
-    close(at);
-    return CG_OK;
+    if (s == CG_OK) s = cg_file_map_open(at, location, out);
+    if (at >= 0) close(at);
+    return s;
 }
 
 /* The mapped file at a location. */
 static cg_status find(cg_onnx_file *f, const char *location, const cg_map **out) {
-    char path[PATH_ROOM], folder[PATH_ROOM] = "";
+    char folder[PATH_ROOM] = "";
     const char *slash = strrchr(f->path, '/');
     CG_TRY(check_text(location));
+    if (slash && slash - f->path + 1 >= PATH_ROOM)
+        return cg_error(CG_EFORMAT, "external data: the folder's path is longer than %d bytes",
+                        PATH_ROOM - 2);
     if (slash) snprintf(folder, sizeof folder, "%.*s/", (int)(slash - f->path), f->path);
-    if (snprintf(path, sizeof path, "%s%s", folder, location) >= PATH_ROOM)
-        return cg_error(CG_EFORMAT, "external data: the path is too long");
     for (int i = 0; i < f->n_external; i++)
-        if (strcmp(f->external_path[i], path) == 0) {
+        if (strcmp(f->external_path[i], location) == 0) {
             *out = &f->external[i];
             return CG_OK;
         }
-    CG_TRY(check_links(folder, location));
     size_t n = (size_t)f->n_external;
     cg_map *maps = realloc(f->external, (n + 1) * sizeof *maps);
     if (maps) f->external = maps;
     char **paths = realloc(f->external_path, (n + 1) * sizeof *paths);
     if (paths) f->external_path = paths;
-    char *copy = cg_arena_string(&f->arena, path);
+    char *copy = cg_arena_string(&f->arena, location);
     if (!maps || !paths || !copy) return cg_error(CG_ENOMEM, "no memory for a path");
     maps[n] = (cg_map){0};
-    CG_TRY(cg_file_map_private(path, &maps[n]));
+    CG_TRY(map_within(folder, location, &maps[n]));
     paths[n] = copy;
     f->n_external++;
     *out = &maps[n];

@@ -50,8 +50,7 @@ enum {
 /* "node /attn/MatMul (MatMul)" for messages; a node without a name is called by its result. */
 const char *cg_onnx_node_text(const CgOnnx__NodeProto *n, char text[200]);
 
-/* --- payload.c: the elements of tensors --------------------------------------------------------
- */
+/* --- payload.c: the elements of tensors ------------------------------------------------------- */
 
 /* "f32" of an element type of the format, or NULL: not one that is read. */
 const char *cg_onnx_type_name(int type);
@@ -68,20 +67,21 @@ void cg_onnx_tensor_numbers(const cg_onnx_tensor *t, double *out);
 void cg_onnx_tensor_floats(const cg_onnx_tensor *t, float *out);
 const float *cg_onnx_tensor_lies(const cg_onnx_tensor *t);
 
-/* --- external.c --------------------------------------------------------------------------------
- */
+/* --- external.c ------------------------------------------------------------------------------- */
 
 /* Finds the bytes of a tensor whose data are in a file beside this one. */
 cg_status cg_onnx_external(cg_onnx_file *f, const CgOnnx__TensorProto *t, cg_onnx_bytes *out);
 
-/* --- check.c: the graph ------------------------------------------------------------------------
- */
+/* --- check.c: the graph ----------------------------------------------------------------------- */
 
 /* Checks versions, names, order and tensors; fills tensor, order and opset. */
 cg_status cg_onnx_check(cg_onnx_file *f);
 
-/* --- ports.c: what it says of itself -----------------------------------------------------------
- */
+/* sort.c: fills order; maker: of each name that a node makes, the node's number, of others no less
+ * than their count. errors  CG_EFORMAT: a cycle */
+cg_status cg_onnx_sort(cg_onnx_file *f, const cg_onnx_names *maker);
+
+/* --- ports.c: what it says of itself ---------------------------------------------------------- */
 
 cg_status cg_onnx_describe(cg_onnx_file *f);
 

@@ -41,8 +41,16 @@ void cg_host_strides(const cg_shape *x, const cg_shape *out, int64_t stride[CG_M
     }
 }
 
-/* --- attributes --------------------------------------------------------------------------------
- */
+void cg_host_step(cg_host_walk *w) {
+    for (int d = w->shape.rank - 1; d >= 0; d--) {
+        w->offset += w->stride[d];
+        if (++w->at[d] < w->shape.dim[d]) return;
+        w->offset -= w->stride[d] * w->shape.dim[d];
+        w->at[d] = 0;
+    }
+}
+
+/* --- attributes ------------------------------------------------------------------------------- */
 
 const CgOnnx__AttributeProto *cg_onnx_attribute(const CgOnnx__NodeProto *n, const char *name) {
     for (size_t i = 0; i < n->n_attribute; i++)
@@ -82,8 +90,7 @@ cg_status cg_onnx_axis(int64_t axis, int rank, int *out) {
     return CG_OK;
 }
 
-/* --- shapes ------------------------------------------------------------------------------------
- */
+/* --- shapes ----------------------------------------------------------------------------------- */
 
 static cg_status reshaped(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *wanted,
                           cg_shape *out) {
@@ -191,17 +198,21 @@ cg_status cg_onnx_cuts(const cg_shape *x, const cg_host *const *in, int n_in,
         (axes && cg_host_count(axes) != count) || (steps && cg_host_count(steps) != count))
         return cg_error(CG_EFORMAT, "has %lld starts, its operand has rank %d", (long long)count,
                         x->rank);
+    unsigned seen = 0;
     *n = (int)count;
     for (int i = 0; i < *n; i++) {
         int axis;
         CG_TRY(cg_onnx_axis(axes ? cg_host_int(axes->x[i]) : i, x->rank, &axis));
         int64_t size = x->dim[axis], step = steps ? cg_host_int(steps->x[i]) : 1;
         int64_t start = cg_host_int(in[1]->x[i]), end = cg_host_int(in[2]->x[i]);
+        if (seen >> axis & 1) return cg_error(CG_EFORMAT, "has axis %d twice", axis);
+        seen |= 1u << axis;
         if (step == 0 || step == INT64_MIN) return cg_error(CG_EFORMAT, "has a step of 0");
         start = bounded(start < 0 ? start + size : start, 0, step > 0 ? size : size - 1);
         end = bounded(end < 0 ? end + size : end, step > 0 ? 0 : -1, size);
         int64_t span = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
-        cut[i] = (cg_onnx_cut){axis, start, step, span > 0 ? (span - 1) / stride + 1 : 0};
+        int64_t length = size > 0 && span > 0 ? (span - 1) / stride + 1 : 0;
+        cut[i] = (cg_onnx_cut){axis, length ? start : 0, step, length};
     }
     return CG_OK;
 }
@@ -225,8 +236,7 @@ cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_
     return left ? cg_error(CG_EFORMAT, "leaves %lld rows over", (long long)left) : CG_OK;
 }
 
-/* --- running -----------------------------------------------------------------------------------
- */
+/* --- running ---------------------------------------------------------------------------------- */
 
 cg_status cg_host_run(cg_host_room *a, const CgOnnx__NodeProto *n, const cg_host *const *in,
                       int n_in, cg_host *out, int n_out, int *known) {

@@ -31,8 +31,7 @@ cg_status cg_host_of(cg_host_room *a, const cg_onnx_tensor *t, cg_host *out);
 int64_t cg_host_count(const cg_host *h);
 int64_t cg_host_int(double x); /* nearest within int64_t */
 
-/* --- attributes of nodes ------------------------------------------------------------------------
- */
+/* --- attributes of nodes ---------------------------------------------------------------------- */
 
 const CgOnnx__AttributeProto *cg_onnx_attribute(const CgOnnx__NodeProto *n, const char *name);
 int64_t cg_onnx_int(const CgOnnx__NodeProto *n, const char *name, int64_t otherwise);
@@ -46,8 +45,7 @@ cg_status cg_onnx_ints(const CgOnnx__NodeProto *node, const char *name, const cg
 /* An axis counted from the end where it is negative. errors  CG_EFORMAT */
 cg_status cg_onnx_axis(int64_t axis, int rank, int *out);
 
-/* --- shape rules that graphs need, too ----------------------------------------------------------
- */
+/* --- shape rules that graphs need, too -------------------------------------------------------- */
 
 /* Of Reshape (a 0 copies, a -1 is what is left), Flatten, Squeeze and Unsqueeze: the shape of the
  * result. in: [0] the operand (its numbers are not read), [1] shape or axes, or NULL. */
@@ -66,8 +64,7 @@ cg_status cg_onnx_cuts(const cg_shape *x, const cg_host *const *in, int n_in,
 cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
                         int *axis, int64_t *length);
 
-/* --- evaluation ---------------------------------------------------------------------------------
- */
+/* --- evaluation ------------------------------------------------------------------------------- */
 
 /* Results of n from its inputs, of which absent ones are NULL; *known is 0, and there are none,
  * where the operator is not one of these. errors  CG_EFORMAT, CG_EUNSUPPORTED */
@@ -89,5 +86,12 @@ cg_status cg_host_reduce(const cg_host_job *j, int *known);
 
 /* Strides of an operand that broadcasts to `out`: 0 where it is repeated. */
 void cg_host_strides(const cg_shape *x, const cg_shape *out, int64_t stride[CG_MAX_RANK]);
+
+/* A walk over `shape`, element by element: `offset` is that of an operand with such strides. */
+typedef struct cg_host_walk {
+    cg_shape shape;
+    int64_t at[CG_MAX_RANK], stride[CG_MAX_RANK], offset;
+} cg_host_walk;
+void cg_host_step(cg_host_walk *w);
 
 #endif

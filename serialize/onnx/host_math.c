@@ -4,8 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- of two operands ---------------------------------------------------------------------------
- */
+/* --- of two operands -------------------------------------------------------------------------- */
 
 static double whole_quotient(double a, double b) {
     return b == 0 ? 0 : trunc(a / b); /* by 0 is undefined */
@@ -110,8 +109,7 @@ static cg_status run_folded(const cg_host_job *j, binary_fn f, result kind) {
     return CG_OK;
 }
 
-/* --- of one operand ----------------------------------------------------------------------------
- */
+/* --- of one operand --------------------------------------------------------------------------- */
 
 typedef double (*unary_fn)(double x);
 #define UNARY(name, expression)                                                                    \
@@ -158,8 +156,7 @@ static cg_status run_cast(const cg_host_job *j) {
     return run_unary(j, cg_onnx_type_is_float(to) ? same : trunc, to);
 }
 
-/* --- of three ----------------------------------------------------------------------------------
- */
+/* --- of three --------------------------------------------------------------------------------- */
 
 static cg_status run_where(const cg_host_job *j) {
     walk w;
@@ -191,7 +188,9 @@ cg_status cg_host_math(const cg_host_job *j, int *known) {
         if (strcmp(name, binaries[i].name) != 0) continue;
         int any = binaries[i].f == least || binaries[i].f == most;
         if (!any && j->n_in != 2) return cg_error(CG_EFORMAT, "has %d operands, wanted 2", j->n_in);
-        return run_folded(j, binaries[i].f, binaries[i].result);
+        binary_fn f = binaries[i].f;
+        if (f == modulo && cg_onnx_int(j->node, "fmod", 0)) f = fmod; /* of the sign of a */
+        return run_folded(j, f, binaries[i].result);
     }
     for (size_t i = 0; i < sizeof unaries / sizeof *unaries; i++) {
         if (strcmp(name, unaries[i].name) != 0) continue;

@@ -8,34 +8,19 @@ static const cg_host *operand(const cg_host_job *j, int i) {
     return i < j->n_in ? j->in[i] : NULL;
 }
 
-/* A strided walk over `shape`: fn of the result's index and the operand's offset. */
-typedef struct steps {
-    cg_shape shape;
-    int64_t at[CG_MAX_RANK], stride[CG_MAX_RANK], offset;
-} steps;
-
-static void step(steps *w) {
-    for (int d = w->shape.rank - 1; d >= 0; d--) {
-        w->offset += w->stride[d];
-        if (++w->at[d] < w->shape.dim[d]) return;
-        w->offset -= w->stride[d] * w->shape.dim[d];
-        w->at[d] = 0;
-    }
-}
-
 static void dense(const cg_shape *x, int64_t stride[CG_MAX_RANK]) {
     int64_t n = 1;
     for (int i = x->rank - 1; i >= 0; n *= x->dim[i--]) stride[i] = n;
 }
 
-static cg_status copy(const cg_host_job *j, steps w, cg_host *out) {
+static cg_status copy(const cg_host_job *j, cg_host_walk w, cg_host *out) {
     CG_TRY(cg_host_new(j->arena, j->in[0]->type, w.shape, out));
-    for (int64_t i = 0; i < cg_host_count(out); i++, step(&w)) out->x[i] = j->in[0]->x[w.offset];
+    for (int64_t i = 0; i < cg_host_count(out); i++, cg_host_step(&w))
+        out->x[i] = j->in[0]->x[w.offset];
     return CG_OK;
 }
 
-/* --- the same elements, otherwise arranged ------------------------------------------------------
- */
+/* --- the same elements, otherwise arranged ---------------------------------------------------- */
 
 static cg_status run_view(const cg_host_job *j) {
     cg_shape shape;
@@ -50,7 +35,7 @@ static cg_status run_transpose(const cg_host_job *j) {
     unsigned seen = 0;
     CG_TRY(cg_onnx_ints(j->node, "perm", NULL, list, &n));
     if (n >= 0 && n != rank) return cg_error(CG_EFORMAT, "permutes %d axes of %d", n, rank);
-    steps w = {.shape = {.rank = rank}};
+    cg_host_walk w = {.shape = {.rank = rank}};
     dense(&j->in[0]->shape, stride);
     for (int i = 0; i < rank; i++) {
         int64_t axis = n < 0 ? rank - 1 - i : list[i];
@@ -64,7 +49,7 @@ static cg_status run_transpose(const cg_host_job *j) {
 }
 
 static cg_status run_expand(const cg_host_job *j) {
-    steps w = {0};
+    cg_host_walk w = {0};
     int64_t list[CG_MAX_RANK];
     CG_TRY(cg_onnx_ints(j->node, NULL, operand(j, 1), list, &w.shape.rank));
     if (w.shape.rank < 0) return cg_error(CG_EFORMAT, "has no shape");
@@ -79,7 +64,7 @@ static cg_status run_slice(const cg_host_job *j) {
     cg_onnx_cut cut[CG_MAX_RANK];
     int n;
     CG_TRY(cg_onnx_cuts(&j->in[0]->shape, j->in, j->n_in, cut, &n));
-    steps w = {.shape = j->in[0]->shape};
+    cg_host_walk w = {.shape = j->in[0]->shape};
     dense(&j->in[0]->shape, w.stride);
     for (int i = 0; i < n; i++) {
         w.offset += cut[i].start * w.stride[cut[i].axis];
@@ -96,7 +81,7 @@ static cg_status run_split(const cg_host_job *j) {
     CG_TRY(cg_onnx_split(j->node, &j->in[0]->shape, operand(j, 1), &axis, length));
     dense(&j->in[0]->shape, stride);
     for (int k = 0; k < j->n_out; k++) {
-        steps w = {.shape = j->in[0]->shape, .offset = begin * stride[axis]};
+        cg_host_walk w = {.shape = j->in[0]->shape, .offset = begin * stride[axis]};
         memcpy(w.stride, stride, sizeof stride);
         w.shape.dim[axis] = length[k];
         CG_TRY(copy(j, w, &j->out[k]));
@@ -145,8 +130,8 @@ static cg_status run_tile(const cg_host_job *j) {
     }
     dense(x, stride);
     CG_TRY(cg_host_new(j->arena, j->in[0]->type, shape, j->out));
-    steps w = {.shape = shape};
-    for (int64_t i = 0; i < cg_host_count(j->out); i++, step(&w)) {
+    cg_host_walk w = {.shape = shape};
+    for (int64_t i = 0; i < cg_host_count(j->out); i++, cg_host_step(&w)) {
         int64_t from = 0;
         for (int d = 0; d < n; d++) from += w.at[d] % x->dim[d] * stride[d];
         j->out->x[i] = j->in[0]->x[from];
@@ -170,8 +155,7 @@ static cg_status run_trilu(const cg_host_job *j) {
     return CG_OK;
 }
 
-/* --- by number ---------------------------------------------------------------------------------
- */
+/* --- by number -------------------------------------------------------------------------------- */
 
 static cg_status index_in(double x, int64_t size, int64_t *out) {
     int64_t i = cg_host_int(x);
@@ -218,10 +202,10 @@ static cg_status run_gather_elements(const cg_host_job *j) {
             return cg_error(CG_EFORMAT, "has indices larger than its operand");
     dense(&x->shape, stride);
     CG_TRY(cg_host_new(j->arena, x->type, index->shape, j->out));
-    steps w = {.shape = index->shape};
+    cg_host_walk w = {.shape = index->shape};
     memcpy(w.stride, stride, sizeof stride);
     w.stride[axis] = 0;
-    for (int64_t i = 0; i < cg_host_count(index); i++, step(&w)) {
+    for (int64_t i = 0; i < cg_host_count(index); i++, cg_host_step(&w)) {
         int64_t row;
         CG_TRY(index_in(index->x[i], x->shape.dim[axis], &row));
         j->out->x[i] = x->x[w.offset + row * stride[axis]];
@@ -266,8 +250,7 @@ static cg_status run_gather_nd(const cg_host_job *j) {
     return CG_OK;
 }
 
-/* --- of nothing --------------------------------------------------------------------------------
- */
+/* --- of nothing ------------------------------------------------------------------------------- */
 
 static cg_status run_constant(const cg_host_job *j) {
     const CgOnnx__AttributeProto *a;

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- names -------------------------------------------------------------------------------------
- */
+/* --- names ------------------------------------------------------------------------------------ */
 
 static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     if (!*name) return CG_OK; /* an output that nobody asks for */
@@ -29,8 +28,7 @@ static cg_item *find(const cg_importer *m, const char *name) {
     return at < 0 ? NULL : m->item[at];
 }
 
-/* --- what a graph begins with -------------------------------------------------------------------
- */
+/* --- what a graph begins with ----------------------------------------------------------------- */
 
 static cg_status define_initializers(cg_importer *m) {
     for (size_t i = 0; i < m->f->model->graph->n_initializer; i++) {
@@ -68,6 +66,11 @@ static cg_status check_input(const cg_onnx_port *p, const cg_shape *shape) {
 static cg_status define_inputs(cg_importer *m) {
     const cg_onnx_port *list;
     int n = cg_onnx_inputs(m->f, &list);
+    m->n_probe = CG_PROBES;
+    for (int i = 0; i < n; i++)
+        if (list[i].dtype != CG_F32 && m->shape[i].rank >= 0 &&
+            cg_shape_count(&m->shape[i]) > CG_LARGE)
+            m->n_probe = CG_FEW_PROBES;
     for (int i = 0; i < n; i++) {
         const cg_shape *shape = &m->shape[i];
         if (shape->rank < 0) continue; /* absent */
@@ -79,20 +82,19 @@ static cg_status define_inputs(cg_importer *m) {
         CG_TRY(cg_graph_status(m->g));
         x.view = cg_view_of(shape);
         int is_picture = list[i].dtype == CG_U8 && !list[i].is_bool;
-        if (!is_float && !is_picture && i < 30 && cg_shape_count(shape) <= CG_HOST_MOST / 64)
+        if (!is_float && !is_picture && i < 30 && cg_shape_count(shape) <= CG_MOST_PROBED)
             CG_TRY(cg_probe_input(m, i, &x));
         CG_TRY(define(m, list[i].name, &x));
     }
     return CG_OK;
 }
 
-/* --- nodes -------------------------------------------------------------------------------------
- */
+/* --- nodes ------------------------------------------------------------------------------------ */
 
 static const cg_import_op *find_op(const char *name) {
-    const cg_import_op *const tables[] = {cg_import_elementwise, cg_import_shape,
-                                          cg_import_matrix,      cg_import_picture,
-                                          cg_import_resize,      cg_import_reduce};
+    const cg_import_op *const tables[] = {
+        cg_import_elementwise, cg_import_choice, cg_import_shape, cg_import_matrix,
+        cg_import_picture,     cg_import_resize, cg_import_reduce};
     for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
         for (const cg_import_op *op = tables[i]; op->name; op++)
             if (strcmp(op->name, name) == 0) return op;
@@ -148,14 +150,28 @@ static int has_values(const cg_job *j) {
     return 1;
 }
 
+/* An input of more integers than are probed; or NULL. */
+static const cg_item *too_large(const cg_job *j) {
+    for (int i = 0; i < j->n_in; i++) {
+        const cg_item *x = j->in[i];
+        if (x && x->v && x->v->kind == CG_VALUE_INPUT && !x->probed && !cg_item_is_float(x) &&
+            cg_item_count(x) > CG_MOST_PROBED)
+            return x;
+    }
+    return NULL;
+}
+
 static cg_status run_op(cg_job *j) {
     const cg_import_op *op = find_op(j->node->op_type);
-    if (!op) return cg_error(CG_EUNSUPPORTED, "this operator is not supported");
-    for (int i = 0; i < op->operands; i++)
+    const cg_item *x = too_large(j);
+    for (int i = 0; op && i < op->operands; i++)
         if (i >= j->n_in || !j->in[i])
             return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in,
                             op->operands);
-    return op->run(j);
+    cg_status s = op ? op->run(j) : cg_error(CG_EUNSUPPORTED, "this operator is not supported");
+    if (s == CG_OK || s == CG_ENOMEM || !x) return s;
+    return cg_error(CG_EUNSUPPORTED, "computes with %lld integers of a run, wanted at most %d",
+                    (long long)cg_item_count(x), CG_MOST_PROBED);
 }
 
 /* What follows from integers of a run: probed, and a value besides where it can be one. */
@@ -191,9 +207,10 @@ static cg_status run_if(cg_job *j) {
     CG_TRY(run_graph(j->m, a->g, NULL));
     for (int k = 0; k < j->n_out; k++) {
         const char *name = a->g->output[k]->name;
-        const cg_item *x = name ? find(j->m, name) : NULL;
-        if (!x) return cg_error(CG_EFORMAT, "has a branch without output %d", k);
-        j->out[k] = *x;
+        int at = name ? cg_onnx_names_get(&j->m->names, name) : -1;
+        if (at < 0) return cg_error(CG_EFORMAT, "has a branch without output %d", k);
+        /* another name of the same, which is what a run computes */
+        if (*j->node->output[k]) CG_TRY(cg_onnx_names_set(&j->m->names, j->node->output[k], at));
     }
     return CG_OK;
 }
@@ -231,6 +248,7 @@ static cg_status run_node(cg_importer *m, const CgOnnx__NodeProto *n) {
     j.out = calloc((size_t)j.n_out + 1, sizeof *j.out);
     cg_status s = j.in && j.out ? CG_OK : cg_error(CG_ENOMEM, "no memory for a node");
     while (j.n_in > 0 && !*n->input[j.n_in - 1]) j.n_in--;
+    while (j.n_out > 1 && !*n->output[j.n_out - 1]) j.n_out--;
     for (int i = 0; i < j.n_in && s == CG_OK; i++) {
         if (!*n->input[i]) continue;
         j.in[i] = find(m, n->input[i]);
@@ -241,8 +259,7 @@ static cg_status run_node(cg_importer *m, const CgOnnx__NodeProto *n) {
     for (int k = 0; k < j.n_out && s == CG_OK; k++)
         if (j.out[k].v || j.out[k].host.x || j.out[k].weight || j.out[k].probed)
             s = define(m, n->output[k], &j.out[k]);
-    if (s == CG_OK && j.n_out && j.out[0].probed && strcmp(n->op_type, "If") != 0)
-        s = take_down(m, &j);
+    if (s == CG_OK && j.n_out && j.out[0].probed) s = take_down(m, &j);
     free(j.in);
     free(j.out);
     return s;
@@ -285,6 +302,7 @@ static cg_status declare_outputs(cg_importer *m) {
 void cg_importer_end(cg_importer *m) {
     for (int i = 0; i < m->n_computed; i++) free(m->computed[i].data);
     cg_onnx_names_free(&m->names);
+    cg_onnx_names_free(&m->reader);
     cg_arena_free(&m->room.arena);
     free(m->fixed);
     free(m->tape);
@@ -303,6 +321,7 @@ cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t 
     m->wanted = wanted;
     cg_status s = cg_import_mark_needed(m);
     if (s == CG_OK) s = cg_import_find_numbers(m);
+    if (s == CG_OK) s = cg_import_find_readers(m);
     if (s == CG_OK) s = define_initializers(m);
     if (s == CG_OK) s = define_inputs(m);
     if (s == CG_OK) s = run_graph(m, f->model->graph, f->order);

@@ -5,11 +5,14 @@
  *
  * Operators on integers that only a run knows are not ours. They serve two ends in CLIP's towers,
  * and are recognised by what they do: each is evaluated for a few made-up inputs, and taken for
- *   an attention mask   where it hides, besides what is hidden always, the keys of which an input
- *                       i64 [batch, keys] is 0;
+ *   an attention mask   where it stands before a softmax and hides, besides what is hidden always,
+ *                       the keys of which an input i64 [batch, keys] is, is not, or is not above a
+ *                       number: 0, 1, or one that the file compares with;
  *   the end token's row where it selects, of each text, the row of the first largest id, or of the
  *                       first id that equals a number which the file compares with.
  * What else follows from integers is computed before each run, and is an input of the graph.
+ *
+ * An input of more than 2^20 integers may only select rows.
  *
  * Numbers of all float types become f32. */
 #ifndef CG_ONNX_IMPORT_H

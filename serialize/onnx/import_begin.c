@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- weights -----------------------------------------------------------------------------------
- */
+/* --- weights ---------------------------------------------------------------------------------- */
 
 cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     size_t n = f->model->graph->n_initializer, count = 0;
@@ -29,8 +28,7 @@ cg_status cg_onnx_params(const cg_onnx_file *f, cg_params *params) {
     return s;
 }
 
-/* --- numbers ------------------------------------------------------------------------------------
- */
+/* --- numbers ---------------------------------------------------------------------------------- */
 
 /* Numbers that the file compares with: of all constants of one integer, since Equal has one. */
 static cg_status add_number(cg_importer *m, double x) {
@@ -43,45 +41,93 @@ static cg_status add_number(cg_importer *m, double x) {
     return CG_OK;
 }
 
-static const CgOnnx__NodeProto *maker_of(const CgOnnx__GraphProto *g, const char *name) {
-    for (size_t i = 0; i < g->n_node; i++)
-        for (size_t k = 0; k < g->node[i]->n_output; k++)
-            if (strcmp(g->node[i]->output[k], name) == 0) return g->node[i];
-    return NULL;
+enum { STEPS = 8 }; /* back from Equal to a constant */
+
+static cg_status number_of(cg_importer *m, const CgOnnx__NodeProto *n, double *x) {
+    cg_host h = {0};
+    int known;
+    if (strcmp(n->op_type, "Constant") != 0 || n->n_output < 1) return CG_OK;
+    if (cg_host_run(&m->room, n, NULL, 0, &h, 1, &known) == CG_OK && h.x && cg_host_count(&h) == 1)
+        *x = h.x[0];
+    return CG_OK;
 }
 
-static cg_status find_number(cg_importer *m, const char *name) {
+/* maker: of each name, node i as i, and initializer k as -2 - k. */
+static cg_status find_number(cg_importer *m, const cg_onnx_names *maker, const char *name) {
     const CgOnnx__GraphProto *g = m->f->model->graph;
     double x = -1;
-    for (size_t i = 0; i < g->n_initializer; i++)
-        if (m->f->tensor[i].count == 1 && strcmp(m->f->tensor[i].name, name) == 0)
-            cg_onnx_tensor_numbers(&m->f->tensor[i], &x);
-    const CgOnnx__NodeProto *n = maker_of(g, name);
-    while (n && n->n_input == 1 && strcmp(n->op_type, "Constant") != 0)
-        n = maker_of(g, n->input[0]);
-    if (n && strcmp(n->op_type, "Constant") == 0 && n->n_output > 0) {
-        cg_host h = {0};
-        int known;
-        if (cg_host_run(&m->room, n, NULL, 0, &h, 1, &known) == CG_OK && h.x &&
-            cg_host_count(&h) == 1)
-            x = h.x[0];
+    for (int step = 0; step < STEPS && *name; step++) {
+        int at = cg_onnx_names_get(maker, name);
+        if (at < -1 && m->f->tensor[-2 - at].count == 1)
+            cg_onnx_tensor_numbers(&m->f->tensor[-2 - at], &x);
+        if (at < 0) break;
+        CG_TRY(number_of(m, g->node[at], &x));
+        if (g->node[at]->n_input != 1) break;
+        name = g->node[at]->input[0];
     }
     return add_number(m, x);
 }
 
+static cg_status find_makers(const CgOnnx__GraphProto *g, cg_onnx_names *maker) {
+    for (size_t i = 0; i < g->n_initializer; i++)
+        CG_TRY(cg_onnx_names_set(maker, g->initializer[i]->name, -2 - (int)i));
+    for (size_t i = 0; i < g->n_node; i++)
+        for (size_t k = 0; k < g->node[i]->n_output; k++)
+            if (*g->node[i]->output[k])
+                CG_TRY(cg_onnx_names_set(maker, g->node[i]->output[k], (int)i));
+    return CG_OK;
+}
+
 cg_status cg_import_find_numbers(cg_importer *m) {
     const CgOnnx__GraphProto *g = m->f->model->graph;
-    for (size_t i = 0, seen = 0; i < g->n_node && seen < 16; i++) {
+    cg_onnx_names maker = {0};
+    cg_status s = find_makers(g, &maker);
+    for (size_t i = 0, seen = 0; i < g->n_node && seen < 16 && s == CG_OK; i++) {
         if (strcmp(g->node[i]->op_type, "Equal") != 0) continue;
         seen++;
-        for (size_t k = 0; k < g->node[i]->n_input; k++)
-            CG_TRY(find_number(m, g->node[i]->input[k]));
+        for (size_t k = 0; k < g->node[i]->n_input && s == CG_OK; k++)
+            s = find_number(m, &maker, g->node[i]->input[k]);
+    }
+    cg_onnx_names_free(&maker);
+    return s;
+}
+
+/* --- readers ---------------------------------------------------------------------------------- */
+
+static cg_status read_by(cg_onnx_names *t, const char *name, int node) {
+    if (!name || !*name) return CG_OK;
+    int at = cg_onnx_names_get(t, name);
+    return cg_onnx_names_set(t, name, at < 0 ? node : CG_SEVERAL);
+}
+
+/* What branches read counts as read by several. */
+static cg_status read_in_branches(cg_onnx_names *t, const CgOnnx__NodeProto *n) {
+    for (size_t i = 0; i < n->n_attribute; i++) {
+        const CgOnnx__GraphProto *g = n->attribute[i]->g;
+        for (size_t k = 0; g && k < g->n_output; k++)
+            CG_TRY(read_by(t, g->output[k]->name, CG_SEVERAL));
+        for (size_t k = 0; g && k < g->n_node; k++) {
+            for (size_t in = 0; in < g->node[k]->n_input; in++)
+                CG_TRY(read_by(t, g->node[k]->input[in], CG_SEVERAL));
+            CG_TRY(read_in_branches(t, g->node[k]));
+        }
     }
     return CG_OK;
 }
 
-/* --- what is needed -----------------------------------------------------------------------------
- */
+cg_status cg_import_find_readers(cg_importer *m) {
+    const CgOnnx__GraphProto *g = m->f->model->graph;
+    for (size_t i = 0; i < g->n_output; i++)
+        CG_TRY(read_by(&m->reader, g->output[i]->name, CG_SEVERAL));
+    for (size_t i = 0; i < g->n_node; i++) {
+        for (size_t k = 0; k < g->node[i]->n_input; k++)
+            CG_TRY(read_by(&m->reader, g->node[i]->input[k], (int)i));
+        CG_TRY(read_in_branches(&m->reader, g->node[i]));
+    }
+    return CG_OK;
+}
+
+/* --- what is needed --------------------------------------------------------------------------- */
 
 static cg_status need(cg_onnx_names *t, const char *name) {
     return *name ? cg_onnx_names_set(t, name, 1) : CG_OK;

@@ -4,8 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* --- two operands -------------------------------------------------------------------------------
- */
+/* --- two operands ----------------------------------------------------------------------------- */
 
 /* The atoms of a leading operand in the order in which they lie, and whether the other operand has
  * them, and where. */
@@ -148,8 +147,7 @@ cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg
     return out->v ? CG_OK : cg_graph_status(j->g);
 }
 
-/* --- with one number ---------------------------------------------------------------------------
- */
+/* --- with one number -------------------------------------------------------------------------- */
 
 /* One operand is a number c, and so a scalar or a factor. */
 static cg_value *with_number(cg_graph *g, cg_binary_fn f, cg_value *v, float c, int c_first) {
@@ -187,8 +185,16 @@ static cg_status import_div(cg_job *j) {
     return import_arithmetic(j, cg_div);
 }
 
-/* --- one operand --------------------------------------------------------------------------------
- */
+/* --- one operand ------------------------------------------------------------------------------ */
+
+/* y, made of x element by element, where a number beside x may have more axes of 1. */
+static cg_status out_beside(cg_job *j, cg_value *y, const cg_item *x, const cg_item *number) {
+    cg_view view = x->view;
+    cg_shape shape;
+    CG_TRY(cg_shape_broadcast(&x->shape, &number->shape, &shape));
+    if (!cg_view_reshape(&view, &shape)) return cg_error(CG_EUNSUPPORTED, "makes too many axes");
+    return cg_out_view(j, 0, y, &view);
+}
 
 typedef cg_value *(*unary_fn)(cg_graph *g, cg_value *x);
 
@@ -235,15 +241,15 @@ static cg_status import_pow(cg_job *j) {
     if (p == -1) y = reciprocal(j->g, v);
     if (!y && cg_graph_status(j->g) == CG_OK)
         return cg_error(CG_EUNSUPPORTED, "has exponent %g, wanted 1, 2, 3, 1/2, -1/2 or -1", p);
-    return cg_out_view(j, 0, y, &x->view);
+    return out_beside(j, y, x, j->in[1]);
 }
 
-/* --- bounds -------------------------------------------------------------------------------------
- */
+/* --- bounds ----------------------------------------------------------------------------------- */
 
-static cg_status import_between(cg_job *j, cg_item *x, double low, double high) {
+static cg_status import_between(cg_job *j, cg_item *x, const cg_item *number, double low,
+                                double high) {
     CG_TRY(cg_item_value(j, x));
-    return cg_out_view(j, 0, cg_clamp(j->g, x->v, (float)low, (float)high), &x->view);
+    return out_beside(j, cg_clamp(j->g, x->v, (float)low, (float)high), x, number);
 }
 
 static cg_status import_clip(cg_job *j) {
@@ -251,7 +257,7 @@ static cg_status import_clip(cg_job *j) {
     for (int k = 1; k < 3; k++)
         if (k < j->n_in && j->in[k] && !cg_item_number(j, j->in[k], &bound[k - 1]))
             return cg_error(CG_EUNSUPPORTED, "has a bound that is not one known number");
-    return import_between(j, j->in[0], bound[0], bound[1]);
+    return import_between(j, j->in[0], j->in[0], bound[0], bound[1]);
 }
 
 /* The larger, or the smaller, of a tensor and a number. */
@@ -260,60 +266,13 @@ static cg_status import_bound(cg_job *j) {
     double c;
     for (int k = 0; j->n_in == 2 && k < 2; k++)
         if (cg_item_number(j, j->in[k], &c))
-            return import_between(j, j->in[1 - k], is_max ? c : -INFINITY, is_max ? INFINITY : c);
+            return import_between(j, j->in[1 - k], j->in[k], is_max ? c : -INFINITY,
+                                  is_max ? INFINITY : c);
     return cg_error(CG_EUNSUPPORTED, "is supported of a tensor and a known number only");
 }
 
-/* --- choices ------------------------------------------------------------------------------------
+/* --- types and the like ------------------------------------------------------------------------
  */
-
-static cg_status import_is_nan(cg_job *j) {
-    CG_TRY(cg_item_value(j, j->in[0]));
-    CG_TRY(cg_out_view(j, 0, j->in[0]->v, &j->in[0]->view));
-    j->out[0].type = CG_ONNX_TYPE(BOOL);
-    j->out[0].is_nan = 1;
-    return CG_OK;
-}
-
-/* Where a softmax's row has nothing to see it is NaN, and files put 0 there. Attention here gives
- * 0; a softmax by itself gives NaN. */
-static int replaces_nan(cg_job *j) {
-    double c;
-    const cg_item *x = j->in[2];
-    return j->in[0]->is_nan && cg_item_number(j, j->in[1], &c) && x->v == j->in[0]->v;
-}
-
-/* A known choice between a and b is m a + (1 - m) b, m of 0 and 1, where both are finite; where one
- * is a number so low that it hides the other from a softmax, it is added. */
-static cg_status import_where(cg_job *j) {
-    if (replaces_nan(j)) {
-        cg_item x = *j->in[2];
-        j->out[0] = x;
-        return CG_OK;
-    }
-    const cg_host *choice = j->in[0]->v ? NULL : cg_item_host(j, j->in[0]);
-    if (!choice) return cg_error(CG_EUNSUPPORTED, "chooses by what only a run knows");
-    int hidden = -1;
-    double c;
-    for (int k = 1; k < 3; k++)
-        if (cg_item_number(j, j->in[k], &c) && c <= -1e4) hidden = k;
-    cg_item mask[2], part[2];
-    for (int k = 0; k < 2; k++) {
-        mask[k] = (cg_item){.type = CG_ONNX_TYPE(FLOAT), .shape = choice->shape};
-        CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), choice->shape, &mask[k].host));
-        for (int64_t i = 0; i < cg_host_count(choice); i++)
-            mask[k].host.x[i] = (choice->x[i] != 0) == (k == 0);
-    }
-    if (hidden > 0) {
-        cg_item *low = &mask[hidden - 1];
-        for (int64_t i = 0; i < cg_host_count(choice); i++)
-            low->host.x[i] = low->host.x[i] != 0 ? -INFINITY : 0;
-        return cg_import_binary(j, cg_add, j->in[3 - hidden], low, &j->out[0]);
-    }
-    for (int k = 0; k < 2; k++)
-        CG_TRY(cg_import_binary(j, cg_mul, j->in[1 + k], &mask[k], &part[k]));
-    return cg_import_binary(j, cg_add, &part[0], &part[1], &j->out[0]);
-}
 
 /* Floats become floats, which are all f32 here; integers of a run as such stay as they are. */
 static cg_status import_cast(cg_job *j) {
@@ -323,6 +282,9 @@ static cg_status import_cast(cg_job *j) {
     int is_float = cg_item_is_float(x), wants_float = cg_onnx_type_is_float(to);
     if (is_float && !wants_float)
         return cg_error(CG_EUNSUPPORTED, "makes %s of floats of a run", cg_onnx_type_name(to));
+    int keeps = to == x->type || to == CG_ONNX_TYPE(INT64) || to == CG_ONNX_TYPE(INT32);
+    if (!wants_float && !keeps)
+        return cg_error(CG_EUNSUPPORTED, "makes %s of integers of a run", cg_onnx_type_name(to));
     CG_TRY(cg_item_value(j, x));
     cg_value *v = is_float == wants_float ? x->v : cg_cast(j->g, x->v, CG_F32);
     CG_TRY(cg_out_view(j, 0, v, &x->view));
@@ -335,28 +297,25 @@ static cg_status import_same(cg_job *j) {
     return cg_out_view(j, 0, j->in[0]->v, &j->in[0]->view);
 }
 
-const cg_import_op cg_import_elementwise[] = {{"Add", 2, import_add},
-                                              {"Sub", 2, import_sub},
-                                              {"Mul", 2, import_mul},
-                                              {"Div", 2, import_div},
-                                              {"Pow", 2, import_pow},
-                                              {"Sqrt", 1, import_unary},
-                                              {"Exp", 1, import_unary},
-                                              {"Floor", 1, import_unary},
-                                              {"Log", 1, import_unary},
-                                              {"Erf", 1, import_unary},
-                                              {"Tanh", 1, import_unary},
-                                              {"Sigmoid", 1, import_unary},
-                                              {"Relu", 1, import_unary},
-                                              {"Neg", 1, import_unary},
-                                              {"Reciprocal", 1, import_unary},
-                                              {"Gelu", 1, import_gelu},
-                                              {"Clip", 1, import_clip},
-                                              {"Max", 2, import_bound},
-                                              {"Min", 2, import_bound},
-                                              {"IsNaN", 1, import_is_nan},
-                                              {"Where", 3, import_where},
-                                              {"Cast", 1, import_cast},
-                                              {"Identity", 1, import_same},
-                                              {"Dropout", 1, import_same},
-                                              {NULL, 0, NULL}};
+static cg_status import_dropout(cg_job *j) {
+    double trains = 0;
+    if (j->n_in > 2 && j->in[2] && !cg_item_number(j, j->in[2], &trains))
+        return cg_error(CG_EUNSUPPORTED, "has a training_mode that only a run knows");
+    if (trains != 0) return cg_error(CG_EUNSUPPORTED, "has training_mode true, wanted false");
+    return import_same(j);
+}
+
+const cg_import_op cg_import_elementwise[] = {
+    {"Add", 2, import_add},          {"Sub", 2, import_sub},
+    {"Mul", 2, import_mul},          {"Div", 2, import_div},
+    {"Pow", 2, import_pow},          {"Sqrt", 1, import_unary},
+    {"Exp", 1, import_unary},        {"Floor", 1, import_unary},
+    {"Log", 1, import_unary},        {"Erf", 1, import_unary},
+    {"Tanh", 1, import_unary},       {"Sigmoid", 1, import_unary},
+    {"Relu", 1, import_unary},       {"Neg", 1, import_unary},
+    {"Reciprocal", 1, import_unary}, {"Gelu", 1, import_gelu},
+    {"Clip", 1, import_clip},        {"Max", 2, import_bound},
+    {"Min", 2, import_bound},
+
+    {"Cast", 1, import_cast},        {"Identity", 1, import_same},
+    {"Dropout", 1, import_dropout},  {NULL, 0, NULL}};

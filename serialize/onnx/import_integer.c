@@ -1,26 +1,31 @@
 /* Integers that only a run knows. Each operator on them is evaluated for a few made-up inputs, the
  * probes, and what comes of it is recognised by its numbers, however a file computes it. */
 #include "serialize/onnx/import_private.h"
+#include "serialize/onnx/recognise.h"
 
 #include "graph/rng.h"
 
 #include <math.h>
 #include <string.h>
 
-/* --- probes ------------------------------------------------------------------------------------
- */
+/* --- probes ----------------------------------------------------------------------------------- */
+
+/* Of 0 and 1, of small numbers and of large ones, some of which the file compares with. */
+enum kind { BITS, SMALL, LARGE };
 
 static double made_up(const cg_importer *m, int number, int probe, int64_t i) {
+    static const enum kind kinds[CG_PROBES] = {BITS, BITS, BITS, BITS, SMALL, LARGE};
     uint64_t r = cg_mix64(((uint64_t)number << 40) + ((uint64_t)probe << 32) + (uint64_t)i + 1);
     if (probe < 2) return probe == 0;
-    if (probe < CG_PROBE_MASKS) return (double)(r & 1);
+    enum kind kind = kinds[m->n_probe < CG_PROBES ? 3 + (r >> 40) % 3 : (unsigned)probe];
+    if (kind == BITS) return (double)(r & 1);
     if (m->n_number && (r >> 8 & 3) == 0) return (double)m->number[r % (uint64_t)m->n_number];
-    return (double)((r >> 16) % (probe == CG_PROBE_MASKS ? 7 : 40000));
+    return (double)((r >> 16) % (kind == SMALL ? 7 : 40000));
 }
 
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x) {
     x->probed = 1 << number;
-    for (int p = 0; p < CG_PROBES; p++) {
+    for (int p = 0; p < m->n_probe; p++) {
         CG_TRY(cg_host_new(&m->room, x->type, x->shape, &x->probe[p]));
         for (int64_t i = 0; i < cg_item_count(x); i++) x->probe[p].x[i] = made_up(m, number, p, i);
     }
@@ -39,7 +44,7 @@ cg_status cg_probe_node(cg_job *j, int *done) {
         all = j->in[i]->probed || cg_item_host(j, j->in[i]);
     }
     if (!any || !all || j->n_out > 8 || j->n_out < 1) return CG_OK;
-    for (int p = 0; p < CG_PROBES; p++) {
+    for (int p = 0; p < j->m->n_probe; p++) {
         const cg_host *in[MOST_IN] = {0};
         for (int i = 0; i < j->n_in; i++)
             if (j->in[i]) in[i] = j->in[i]->probed ? &j->in[i]->probe[p] : &j->in[i]->host;
@@ -55,14 +60,13 @@ cg_status cg_probe_node(cg_job *j, int *done) {
     }
     for (int k = 0; k < j->n_out; k++) {
         j->out[k] = (cg_item){.type = out[0][k].type, .shape = out[0][k].shape, .probed = any};
-        for (int p = 0; p < CG_PROBES; p++) j->out[k].probe[p] = out[p][k];
+        for (int p = 0; p < j->m->n_probe; p++) j->out[k].probe[p] = out[p][k];
     }
     *done = 1;
     return CG_OK;
 }
 
-/* The input that a probed item follows from, if it is one, [batch, length] of i64. */
-static cg_item *source(cg_job *j, const cg_item *x) {
+cg_item *cg_item_source(cg_job *j, const cg_item *x) {
     const cg_onnx_port *list;
     int n = cg_onnx_inputs(j->m->f, &list);
     for (int i = 0; i < n; i++)
@@ -70,108 +74,17 @@ static cg_item *source(cg_job *j, const cg_item *x) {
     return NULL;
 }
 
-/* --- masks --------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
-/* Is the key seen, under probe p? A mask is added, or chooses the scores where it is true. */
-static int sees(const cg_item *mask, int is_choice, int seen_if, int p, int64_t i) {
-    double x = mask->probe[p].x[i];
-    return is_choice ? (x != 0) == seen_if : x > -1e4;
-}
-
-/* Does the mask hide, besides what it hides under all ones, just the keys where its input is 0? And
- * add nothing else. */
-static int hides_keys(const cg_item *mask, const cg_item *from, int is_choice, int seen_if) {
-    int64_t keys = from->shape.dim[1], batch = from->shape.dim[0], count = cg_item_count(mask);
-    int rank = mask->shape.rank;
-    if (rank < 2 || mask->shape.dim[rank - 1] != keys) return 0;
-    if (batch > 1 && (rank < 3 || mask->shape.dim[0] != batch)) return 0;
-    for (int p = 0; p < CG_PROBE_MASKS; p++)
-        for (int64_t i = 0; i < count; i++) {
-            int64_t n = batch > 1 ? i / (count / batch) : 0;
-            int key = from->probe[p].x[n * keys + i % keys] != 0;
-            int wanted = sees(mask, is_choice, seen_if, 0, i) && key;
-            if (sees(mask, is_choice, seen_if, p, i) != wanted) return 0;
-            if (wanted && !is_choice && mask->probe[p].x[i] != 0) return 0;
-        }
-    return 1;
-}
-
-/* scores + (key - 1) 1e30, and what is hidden always -inf besides: exact wherever a row sees a key
- */
-static cg_status add_mask(cg_job *j, cg_item *scores, const cg_item *mask, cg_item *from,
-                          int is_choice, int seen_if) {
-    int64_t batch = from->shape.dim[0], keys = from->shape.dim[1], hidden = 0;
-    cg_item always = {.type = CG_ONNX_TYPE(FLOAT), .shape = mask->shape}, key = {0}, sum;
-    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), mask->shape, &always.host));
-    for (int64_t i = 0; i < cg_item_count(mask); i++) {
-        int seen = sees(mask, is_choice, seen_if, 0, i);
-        always.host.x[i] = seen ? 0 : -INFINITY;
-        hidden += !seen;
-    }
-    cg_value *v;
-    CG_TRY(cg_item_plain(j, from, &v));
-    v = cg_cast(j->g, cg_reshape(j->g, v, CG_SHAPE(batch * keys)), CG_F32);
-    v = cg_scale(j->g, cg_add(j->g, v, cg_constant_f32(j->g, -1)), 1e30f);
-    key.type = CG_ONNX_TYPE(FLOAT);
-    key.shape = (cg_shape){.rank = scores->shape.rank};
-    for (int i = 0; i < key.shape.rank; i++) key.shape.dim[i] = 1;
-    key.shape.dim[0] = batch;
-    key.shape.dim[key.shape.rank - 1] = keys;
-    key.v = v;
-    key.view = cg_view_of(&key.shape);
-    CG_TRY(cg_graph_status(j->g));
-    CG_TRY(cg_import_binary(j, cg_add, scores, &key, &sum));
-    if (!hidden) {
-        j->out[0] = sum;
-        return CG_OK;
-    }
-    /* the part that is hidden always is the same for all of a batch, as a rule: once is enough */
-    int64_t part = cg_item_count(mask) / batch, same = batch > 1 && mask->shape.dim[0] == batch;
-    for (int64_t i = part; i < cg_item_count(mask) && same; i++)
-        same = always.host.x[i] == always.host.x[i % part];
-    if (same) always.host.shape.dim[0] = always.shape.dim[0] = 1;
-    return cg_import_binary(j, cg_add, &sum, &always, &j->out[0]);
-}
-
-static cg_status try_mask(cg_job *j, cg_item *scores, cg_item *mask, int is_choice, int seen_if,
-                          int *done) {
-    cg_item *from = source(j, mask);
-    if (!from || from->shape.rank != 2 || scores->shape.rank < 3) return CG_OK;
-    if (!hides_keys(mask, from, is_choice, seen_if)) return CG_OK;
-    *done = 1;
-    return add_mask(j, scores, mask, from, is_choice, seen_if);
-}
-
-static int is_score(const cg_item *x) {
-    return x->v && !x->probed && cg_item_is_float(x);
-}
-
-cg_status cg_import_masked(cg_job *j, int *done) {
-    const char *name = j->node->op_type;
-    double low;
-    *done = 0;
-    for (int k = 0; k < j->n_in; k++)
-        if (!j->in[k]) return CG_OK;
-    for (int k = 0; k < 2 && j->n_in == 2 && strcmp(name, "Add") == 0; k++)
-        if (!*done && j->in[k]->probed && is_score(j->in[1 - k]))
-            CG_TRY(try_mask(j, j->in[1 - k], j->in[k], 0, 0, done));
-    if (strcmp(name, "Where") != 0 || j->n_in != 3 || !j->in[0]->probed) return CG_OK;
-    for (int k = 1; k < 3 && !*done; k++)
-        if (is_score(j->in[k]) && cg_item_number(j, j->in[3 - k], &low) && low <= -1e4)
-            CG_TRY(try_mask(j, j->in[k], j->in[0], 1, k == 1, done));
-    return CG_OK;
-}
-
-/* --- rows ---------------------------------------------------------------------------------------
- */
-
-/* Rows of a table by an input's ids. */
+/* Rows of a table by ids: an input's, or such as are computed before each run. */
 static cg_status embed(cg_job *j) {
     cg_item *table = j->in[0], *index = j->in[1];
     cg_value *rows, *ids;
     CG_TRY(cg_item_plain(j, table, &rows));
-    CG_TRY(cg_item_plain(j, index, &ids));
+    if (index->v && index->v->dtype == CG_I32)
+        CG_TRY(cg_item_plain(j, index, &ids));
+    else
+        CG_TRY(cg_item_compute(j, index, CG_I32, &ids));
     int64_t n = cg_item_count(index), height = table->shape.dim[0];
     int64_t width = cg_item_count(table) / height;
     cg_shape shape = index->shape;
@@ -220,29 +133,14 @@ static int64_t end_of(const cg_host *ids, int64_t text, int64_t tokens, int64_t 
 }
 
 /* Under each probe, does each text's selected row hold its end token's number? */
-static int selects_end(const cg_host *selected, const cg_item *from, int64_t width, int64_t eos) {
+static int selects_end(const cg_job *j, const cg_host *selected, const cg_item *from, int64_t width,
+                       int64_t eos) {
     int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
-    for (int p = 0; p < CG_PROBES; p++)
+    for (int p = 0; p < j->m->n_probe; p++)
         for (int64_t i = 0; i < texts * width; i++)
             if (selected[p].x[i] != (double)end_of(&from->probe[p], i / width, tokens, eos))
                 return 0;
     return 1;
-}
-
-static cg_value *offsets(cg_graph *g, int64_t texts, int64_t tokens) {
-    cg_shape shape = CG_SHAPE(texts + 1);
-    for (int i = 0; i < g->n_value; i++) {
-        const cg_value *v = g->value[i];
-        const int32_t *x = v->data;
-        int same =
-            v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 && cg_shape_equal(&v->shape, &shape);
-        for (int64_t t = 0; same && t <= texts; t++) same = x[t] == t * tokens;
-        if (same) return g->value[i];
-    }
-    int32_t *x = cg_arena_alloc(&g->arena, (size_t)(texts + 1) * sizeof *x);
-    if (!x) return cg_graph_fail(g, cg_error(CG_ENOMEM, "no memory for offsets"));
-    for (int64_t t = 0; t <= texts; t++) x[t] = (int32_t)(t * tokens);
-    return cg_constant(g, CG_I32, shape, x);
 }
 
 static cg_status select_end(cg_job *j, cg_item *from, int64_t eos, const cg_shape *shape) {
@@ -252,7 +150,7 @@ static cg_status select_end(cg_job *j, cg_item *from, int64_t eos, const cg_shap
     CG_TRY(cg_item_plain(j, j->in[0], &x));
     CG_TRY(cg_item_plain(j, from, &ids));
     cg_value *row = cg_end_token(j->g, cg_shaped(j->g, ids, CG_SHAPE(texts * tokens)),
-                                 offsets(j->g, texts, tokens), eos);
+                                 cg_offsets(j->g, texts, tokens), eos);
     cg_value *v = cg_gather(j->g, cg_shaped(j->g, x, CG_SHAPE(texts * tokens, width)), row);
     cg_view view = cg_view_of(shape);
     return cg_out_view(j, 0, v, &view);
@@ -275,7 +173,7 @@ static cg_status select_computed(cg_job *j, const cg_host *numbers, const cg_hos
         (cg_item){.type = numbers->type, .shape = numbers->shape, .host = *numbers, .self = table};
     *row = (cg_item){
         .type = selected->type, .shape = selected->shape, .probed = j->in[1]->probed, .self = row};
-    for (int p = 0; p < CG_PROBES; p++) row->probe[p] = selected[p];
+    for (int p = 0; p < j->m->n_probe; p++) row->probe[p] = selected[p];
     CG_TRY(cg_tape_add(j->m, j->node, (cg_item *[]){table, j->in[1]}, 2, &row, 1));
     CG_TRY(cg_item_compute(j, row, CG_I32, &index));
     CG_TRY(cg_item_plain(j, j->in[0], &x));
@@ -288,15 +186,20 @@ static cg_status select_computed(cg_job *j, const cg_host *numbers, const cg_hos
     return cg_out_view(j, 0, v, &view);
 }
 
-static cg_status import_selection(cg_job *j) {
-    cg_item *x = j->in[0], *from = source(j, j->in[1]);
+/* Numbers of made-up inputs may lie outside of the table, which says nothing of a run's. */
+static cg_status import_selection(cg_job *j, int by_rows) {
+    cg_item *x = j->in[0], *from = cg_item_source(j, j->in[1]);
     cg_host selected[CG_PROBES], numbers;
     int n = x->shape.rank;
     if (n < 2) return cg_error(CG_EUNSUPPORTED, "selects single elements by integers of a run");
     int64_t width = x->shape.dim[n - 1];
     if (cg_item_count(x) > INT32_MAX) return cg_error(CG_EUNSUPPORTED, "selects of too many rows");
     CG_TRY(row_numbers(j, &numbers));
-    for (int p = 0; p < CG_PROBES; p++) CG_TRY(rows_selected(j, &numbers, p, &selected[p]));
+    for (int p = 0; p < j->m->n_probe; p++) {
+        cg_status s = rows_selected(j, &numbers, p, &selected[p]);
+        if (s == CG_EFORMAT && by_rows) return embed(j);
+        CG_TRY(s);
+    }
     int64_t each = is_by_element(j) ? width : 1;
     int is_text = from && from->shape.rank == 2 &&
                   cg_item_count(x) == cg_item_count(from) * width &&
@@ -304,7 +207,7 @@ static cg_status import_selection(cg_job *j) {
     for (int i = -1; is_text && i < j->m->n_number; i++) {
         int64_t eos = i < 0 ? -1 : j->m->number[i];
         cg_shape shape = selected_shape(j, &selected[0]);
-        if (selects_end(selected, from, each, eos)) return select_end(j, from, eos, &shape);
+        if (selects_end(j, selected, from, each, eos)) return select_end(j, from, eos, &shape);
     }
     if (is_by_element(j))
         return cg_error(CG_EUNSUPPORTED,
@@ -318,15 +221,15 @@ cg_status cg_import_lookup(cg_job *j, int *done) {
     int is_gather = strcmp(name, "Gather") == 0;
     if (!is_gather && strcmp(name, "GatherND") != 0 && strcmp(name, "GatherElements") != 0)
         return CG_OK;
-    if (j->n_in < 2 || !j->in[0] || !j->in[1] || !j->in[1]->probed || !cg_item_is_float(j->in[0]) ||
-        j->in[0]->probed)
+    if (j->n_in < 2 || !j->in[0] || !j->in[1] || !cg_item_is_float(j->in[0]) || j->in[0]->probed)
         return CG_OK;
-    *done = 1;
-    int axis;
+    int axis = -1, are_ids = j->in[1]->v && j->in[1]->v->dtype == CG_I32;
+    if (!j->in[1]->probed && !are_ids) return CG_OK;
     CG_TRY(cg_item_value(j, j->in[0]));
-    if (is_gather && j->in[1]->v) {
+    if (is_gather)
         CG_TRY(cg_onnx_axis(cg_onnx_int(j->node, "axis", 0), j->in[0]->shape.rank, &axis));
-        if (axis == 0 && j->in[1]->v->dtype == CG_I32) return embed(j);
-    }
-    return import_selection(j);
+    *done = j->in[1]->probed || axis == 0;
+    if (axis == 0 && are_ids) return embed(j);
+    if (!*done) return CG_OK;
+    return import_selection(j, axis == 0);
 }

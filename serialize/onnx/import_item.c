@@ -25,8 +25,7 @@ int cg_item_number(cg_job *j, cg_item *x, double *out) {
     return h != NULL;
 }
 
-/* --- as a value --------------------------------------------------------------------------------
- */
+/* --- as a value ------------------------------------------------------------------------------- */
 
 static cg_value *constant(cg_job *j, const cg_host *h) {
     int64_t n = cg_host_count(h);
@@ -90,8 +89,7 @@ cg_status cg_out_plain(cg_job *j, int k, cg_value *v) {
     return cg_out_view(j, k, v, &view);
 }
 
-/* --- rows --------------------------------------------------------------------------------------
- */
+/* --- rows ------------------------------------------------------------------------------------- */
 
 /* Is the last axis what lies innermost, together? */
 static int is_rows(const cg_view *view) {
@@ -154,8 +152,7 @@ cg_view cg_view_widened(const cg_view *v, int64_t width) {
     return out;
 }
 
-/* --- frames ------------------------------------------------------------------------------------
- */
+/* --- frames ----------------------------------------------------------------------------------- */
 
 cg_status cg_item_frame(cg_job *j, cg_item *x, int axes[CG_MAX_RANK], cg_value **out) {
     int64_t stride[CG_MAX_RANK];

@@ -7,8 +7,11 @@
 #include "serialize/onnx/view.h"
 
 enum {
-    CG_PROBES = 6,       /* made-up values of integer inputs */
-    CG_PROBE_MASKS = 4,  /* the first of them are of 0 and 1; number 0 is all 1, number 1 all 0 */
+    CG_PROBES = 6,     /* made-up values of integer inputs: number 0 is all 1, number 1 all 0 */
+    CG_FEW_PROBES = 3, /* where inputs are so large that one of them has all kinds of numbers */
+    CG_LARGE = 1 << 14,
+    CG_MOST_PROBED = 1 << 20, /* integers of an input that a run may compute with */
+    CG_SEVERAL = CG_ONNX_MOST_NODES,
     CG_FOLD_MOST = 65536 /* elements of a weight that may be computed with before the run */
 };
 
@@ -55,8 +58,10 @@ typedef struct cg_importer {
     const cg_shape *shape; /* of inputs */
     uint64_t wanted;       /* outputs, as bits */
     char *needed;          /* [nodes] */
+    cg_onnx_names reader;  /* of a name: the one node that reads it, or CG_SEVERAL */
     int64_t *number;       /* that the file compares integers with */
     int n_number;
+    int n_probe;    /* CG_PROBES or CG_FEW_PROBES */
     cg_tape **tape; /* in the order in which they were evaluated */
     int n_tape, cap_tape;
     cg_computed computed[CG_MOST_COMPUTED];
@@ -76,8 +81,7 @@ typedef struct cg_job {
     int n_out;
 } cg_job;
 
-/* --- items (import_item.c) ----------------------------------------------------------------------
- */
+/* --- items (import_item.c) -------------------------------------------------------------------- */
 
 int64_t cg_item_count(const cg_item *x);
 int cg_item_is_float(const cg_item *x);
@@ -117,17 +121,18 @@ cg_status cg_out_frame(cg_job *j, int k, cg_value *v, const int *axes);
 /* Does v follow from parameters and constants alone? */
 int cg_value_is_fixed(cg_importer *m, const cg_value *v);
 
-/* --- beginning (import_begin.c) ------------------------------------------------------------------
- */
+/* --- beginning (import_begin.c) --------------------------------------------------------------- */
 
 /* Fills number: what Equal compares integers with, of which one may be an end token's id. */
 cg_status cg_import_find_numbers(cg_importer *m);
 
+/* Fills reader: the node that a name is read by, alone. */
+cg_status cg_import_find_readers(cg_importer *m);
+
 /* Fills needed: the nodes that the wanted outputs follow from. */
 cg_status cg_import_mark_needed(cg_importer *m);
 
-/* --- operators ----------------------------------------------------------------------------------
- */
+/* --- operators -------------------------------------------------------------------------------- */
 
 typedef cg_status (*cg_import_fn)(cg_job *j);
 typedef struct cg_import_op {
@@ -137,15 +142,14 @@ typedef struct cg_import_op {
 } cg_import_op;
 
 /* Each table ends with a NULL name. */
-extern const cg_import_op cg_import_elementwise[], cg_import_shape[], cg_import_matrix[],
-    cg_import_picture[], cg_import_resize[], cg_import_reduce[];
+extern const cg_import_op cg_import_elementwise[], cg_import_choice[], cg_import_shape[],
+    cg_import_matrix[], cg_import_picture[], cg_import_resize[], cg_import_reduce[];
 
 /* a op b, seen as the larger of the two is. */
 typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
 cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg_item *out);
 
-/* --- integers of a run (import_integer.c) --------------------------------------------------------
- */
+/* --- integers of a run (import_integer.c) ----------------------------------------------------- */
 
 /* Fills an input's probes. */
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);
@@ -161,15 +165,24 @@ cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *co
 /* Frees all that an import has made but the graph. */
 void cg_importer_end(cg_importer *m);
 
+/* The input that a probed item follows from, if it is one, [batch, length] of i64; or NULL. */
+cg_item *cg_item_source(cg_job *j, const cg_item *x);
+
 /* Evaluates the node for each probe; *done is 0 where some input is neither known nor probed. */
 cg_status cg_probe_node(cg_job *j, int *done);
-
-/* Add and Where of scores and a mask that follows from an input: *done is 0 where it is not that.
- */
-cg_status cg_import_masked(cg_job *j, int *done);
 
 /* Gather, GatherND and GatherElements by integers that are not known: token embeddings, the row of
  * an end token. */
 cg_status cg_import_lookup(cg_job *j, int *done);
+
+/* --- masks (import_mask.c) -------------------------------------------------------------------- */
+
+/* Does the result meet nothing but a softmax of its last axis, and on the way there only masks and
+ * other shapes? Then a number so low that it hides is as good as any other. */
+int cg_import_meets_softmax(const cg_job *j, int rank);
+
+/* Add and Where of scores and a mask that follows from an input, before a softmax: *done is 0 where
+ * it is not that. */
+cg_status cg_import_masked(cg_job *j, int *done);
 
 #endif

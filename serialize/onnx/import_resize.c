@@ -82,7 +82,7 @@ static cg_status read_filter(cg_job *j, filter *f) {
     f->cubic = is_text(mode, "cubic");
     f->a = (double)cg_onnx_float(j->node, "cubic_coeff_a", -0.75f);
     f->antialias = cg_onnx_int(j->node, "antialias", 0) != 0;
-    f->leaves_out = cg_onnx_int(j->node, "exclude_outside", 0) != 0 || f->antialias;
+    f->leaves_out = cg_onnx_int(j->node, "exclude_outside", 0) != 0;
     if (!f->cubic && !is_text(mode, "linear"))
         return cg_error(CG_EUNSUPPORTED, "resizes by another mode than linear and cubic");
     if (where && !is_text(where, "half_pixel"))

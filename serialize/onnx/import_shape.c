@@ -48,8 +48,7 @@ static cg_status import_transpose(cg_job *j) {
     return CG_OK;
 }
 
-/* --- parts along an axis -------------------------------------------------------------------------
- */
+/* --- parts along an axis ---------------------------------------------------------------------- */
 
 /* Rows [start, start + length) of v seen as [outer, size, inner]. A single one of rows that are
  * whole rows of the value is a gather, which `rows` can move up. */
@@ -141,8 +140,7 @@ static cg_status import_split(cg_job *j) {
     return CG_OK;
 }
 
-/* --- by known numbers ----------------------------------------------------------------------------
- */
+/* --- by known numbers ------------------------------------------------------------------------- */
 
 /* 0, 1, … or, from another start, as many in a row. */
 static int is_range(const cg_host *index, int64_t size, int64_t *start) {
@@ -151,8 +149,8 @@ static int is_range(const cg_host *index, int64_t size, int64_t *start) {
     *start = cg_host_int(index->x[0]);
     if (*start < 0) *start += size;
     for (int64_t i = 0; i < n; i++)
-        if (cg_host_int(index->x[i]) != *start + i && (n > 1 || i > 0)) return 0;
-    return *start >= 0 && *start + n <= size;
+        if (i > 0 && (*start > size || cg_host_int(index->x[i]) != *start + i)) return 0;
+    return *start >= 0 && *start <= size - n;
 }
 
 /* Rows of a table by a list of numbers, along axis 0. */
@@ -216,8 +214,7 @@ static cg_status import_gather(cg_job *j) {
     return cg_out_view(j, 0, part.v, &part.view);
 }
 
-/* --- joining and repeating
- * ------------------------------------------------------------------------ */
+/* --- joining and repeating -------------------------------------------------------------------- */
 
 static cg_status import_concat(cg_job *j) {
     cg_value *v[256], *unused;

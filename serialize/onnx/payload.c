@@ -37,8 +37,7 @@ int cg_onnx_type_is_float(int type) {
     return t && t->is_float;
 }
 
-/* --- checking ----------------------------------------------------------------------------------
- */
+/* --- checking --------------------------------------------------------------------------------- */
 
 static cg_status check_shape(const CgOnnx__TensorProto *t, const struct type *type,
                              cg_onnx_tensor *out) {
@@ -101,8 +100,7 @@ cg_status cg_onnx_tensor_check(const CgOnnx__TensorProto *t, const cg_onnx_bytes
     return CG_OK;
 }
 
-/* --- elements ----------------------------------------------------------------------------------
- */
+/* --- elements --------------------------------------------------------------------------------- */
 
 static double narrow_float(int type, uint16_t bits) {
     float y;

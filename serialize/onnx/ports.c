@@ -43,25 +43,30 @@ static cg_status read_port(const CgOnnx__ValueInfoProto *v, cg_onnx_port *p) {
     return CG_OK;
 }
 
-static int has_value(const CgOnnx__GraphProto *g, const char *name) {
-    for (size_t i = 0; i < g->n_initializer; i++)
-        if (strcmp(g->initializer[i]->name, name) == 0) return 1;
-    return 0;
-}
-
-static cg_status read_ports(cg_onnx_file *f) {
+static cg_status read_inputs(cg_onnx_file *f, cg_onnx_names *weights) {
     const CgOnnx__GraphProto *g = f->model->graph;
-    f->input = calloc(g->n_input + 1, sizeof *f->input);
-    f->output = calloc(g->n_output + 1, sizeof *f->output);
-    if (!f->input || !f->output) return cg_error(CG_ENOMEM, "no memory for inputs and outputs");
+    for (size_t i = 0; i < g->n_initializer; i++)
+        CG_TRY(cg_onnx_names_set(weights, g->initializer[i]->name, 0));
     for (size_t i = 0; i < g->n_input; i++) {
-        if (has_value(g, g->input[i]->name)) continue;
+        if (cg_onnx_names_get(weights, g->input[i]->name) >= 0) continue;
         cg_status s = read_port(g->input[i], &f->input[f->n_input]);
         if (s != CG_OK) return cg_error_in(s, "input %.200s", g->input[i]->name);
         f->n_input++;
     }
+    return CG_OK;
+}
+
+static cg_status read_ports(cg_onnx_file *f) {
+    const CgOnnx__GraphProto *g = f->model->graph;
+    cg_onnx_names weights = {0};
+    f->input = calloc(g->n_input + 1, sizeof *f->input);
+    f->output = calloc(g->n_output + 1, sizeof *f->output);
+    if (!f->input || !f->output) return cg_error(CG_ENOMEM, "no memory for inputs and outputs");
+    cg_status s = read_inputs(f, &weights);
+    cg_onnx_names_free(&weights);
+    CG_TRY(s);
     for (size_t i = 0; i < g->n_output; i++) {
-        cg_status s = read_port(g->output[i], &f->output[i]);
+        s = read_port(g->output[i], &f->output[i]);
         if (s != CG_OK) return cg_error_in(s, "output %.200s", g->output[i]->name);
         f->n_output++;
     }

@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- memory, with a budget: a byte of a file can ask for a hundred of a message ------------------
- */
+/* --- memory, with a budget: a byte of a file can ask for a hundred of a message --------------- */
 
 typedef struct block {
     size_t bytes;
@@ -30,8 +29,7 @@ static void give_back(void *budget, void *data) {
     free(b);
 }
 
-/* --- opening -----------------------------------------------------------------------------------
- */
+/* --- opening ---------------------------------------------------------------------------------- */
 
 static cg_status unpack(cg_onnx_file *f) {
     CG_TRY(cg_onnx_slim_make(f->map.data, f->map.bytes, &f->slim));

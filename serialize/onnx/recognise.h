@@ -17,8 +17,7 @@ int cg_recognise_conv(cg_graph *g);       /* a convolution, residual and relu */
 /* All of them, and views again; equal and dead nodes go behind each. errors  the graph's */
 cg_status cg_recognise(cg_graph *g);
 
-/* --- what they share ----------------------------------------------------------------------------
- */
+/* --- what they share -------------------------------------------------------------------------- */
 
 /* v, or what it is another shape of: the same elements in the same order. */
 cg_value *cg_unshaped(cg_value *v);
@@ -31,6 +30,10 @@ int cg_one_number(const cg_value *v, float *out);
 
 /* The op's other operand where one is a number: x + c, x · c (also a scale). Returns NULL else. */
 cg_value *cg_with_number(const cg_node *n, float *c);
+
+/* Offsets of sequences of `rows` rows each, i32 [sequences + 1]: the same value for all that ask,
+ * since the pass `rows` compares it. */
+cg_value *cg_offsets(cg_graph *g, int64_t sequences, int64_t rows);
 
 /* Numbers of a constant or parameter, also of another shape; NULL: it is none, or not f32. */
 const float *cg_numbers(const cg_value *v);

@@ -3,6 +3,7 @@
  * are; factors on the way multiply c; a mask is the causal one, or hides keys, or both. */
 #include "ops/attention.h"
 #include "ops/passes/rewrite.h"
+#include "serialize/onnx/host.h"
 #include "serialize/onnx/recognise.h"
 #include "serialize/onnx/trace.h"
 
@@ -28,42 +29,27 @@ typedef struct found {
     part q, k, v;
 } found;
 
-/* --- masks --------------------------------------------------------------------------------------
- */
+/* --- masks ------------------------------------------------------------------------------------ */
 
 /* Offsets into an operand of `add`, element by element of its result. */
-typedef struct walk {
-    cg_shape shape;
-    int64_t at[CG_MAX_RANK], stride[CG_MAX_RANK], offset;
-} walk;
-
-static walk begin(const cg_shape *operand, const cg_shape *out) {
-    walk w = {.shape = *out};
-    int64_t step = 1;
-    for (int i = operand->rank - 1, o = out->rank - 1; i >= 0; step *= operand->dim[i--], o--)
-        w.stride[o] = operand->dim[i] == 1 ? 0 : step;
+static cg_host_walk begin(const cg_shape *operand, const cg_shape *out) {
+    cg_host_walk w = {.shape = *out};
+    cg_host_strides(operand, out, w.stride);
     return w;
 }
 
-static void step(walk *w) {
-    for (int d = w->shape.rank - 1; d >= 0; d--) {
-        w->offset += w->stride[d];
-        if (++w->at[d] < w->shape.dim[d]) return;
-        w->offset -= w->stride[d] * w->shape.dim[d];
-        w->at[d] = 0;
-    }
-}
-
-/* Numbers that hide keys: all that a causal query does not see, and none that it sees; or none. */
-static int is_known_mask(const cg_node *add, const cg_value *mask, found *f) {
+/* behind: the factor that stands between the mask and the softmax.
+ *
+ * Numbers that hide keys: all that a causal query does not see, and none that it sees; or none. */
+static int is_known_mask(const cg_node *add, const cg_value *mask, float behind, found *f) {
     const float *x = cg_numbers(mask);
     const sizes *s = &f->s;
-    walk w = begin(&mask->shape, &add->out[0]->shape);
+    cg_host_walk w = begin(&mask->shape, &add->out[0]->shape);
     int causal = 0, all = 1, nothing = 1;
     for (int64_t b = 0; x && b < s->batch; b++)
         for (int64_t i = 0; i < s->q; i++)
-            for (int64_t j = 0; j < s->k; j++, step(&w)) {
-                int hides = x[w.offset] <= -1e4f, beyond = j > i + s->k - s->q;
+            for (int64_t j = 0; j < s->k; j++, cg_host_step(&w)) {
+                int hides = x[w.offset] * behind <= -1e4f, beyond = j > i + s->k - s->q;
                 if (!hides && x[w.offset] != 0) return 0;
                 all &= hides == beyond;
                 nothing &= !hides;
@@ -74,31 +60,30 @@ static int is_known_mask(const cg_node *add, const cg_value *mask, found *f) {
 }
 
 /* (m - 1) c for a large c: the m of each key, f32 [sequences · keys]; or NULL. */
-static cg_value *hidden_keys(const cg_node *add, cg_value *mask, const sizes *s) {
+static cg_value *hidden_keys(const cg_node *add, cg_value *mask, float behind, const sizes *s) {
     float c, one;
     cg_node *scale = cg_made_by(mask, &cg_op_scale);
     cg_node *minus = scale ? cg_made_by(scale->in[0], &cg_op_add) : NULL;
     cg_value *m = minus ? cg_with_number(minus, &one) : NULL;
-    if (!m || !cg_with_number(scale, &c) || c < 1e9f || one != -1) return NULL;
+    if (!m || !cg_with_number(scale, &c) || c * behind < 1e9f || one != -1) return NULL;
     if (cg_shape_count(&mask->shape) != s->sequences * s->k) return NULL;
     if (cg_shape_count(&m->shape) != s->sequences * s->k) return NULL;
-    walk w = begin(&mask->shape, &add->out[0]->shape);
+    cg_host_walk w = begin(&mask->shape, &add->out[0]->shape);
     for (int64_t b = 0; b < s->batch; b++)
         for (int64_t i = 0; i < s->q; i++)
-            for (int64_t j = 0; j < s->k; j++, step(&w))
+            for (int64_t j = 0; j < s->k; j++, cg_host_step(&w))
                 if (w.offset != b / s->heads * s->k + j) return NULL;
     return m;
 }
 
-static int is_mask(const cg_node *add, cg_value *mask, found *f) {
-    if (is_known_mask(add, mask, f)) return 1;
+static int is_mask(const cg_node *add, cg_value *mask, float behind, found *f) {
+    if (is_known_mask(add, mask, behind, f)) return 1;
     if (f->key_mask) return 0;
-    f->key_mask = hidden_keys(add, mask, &f->s);
+    f->key_mask = hidden_keys(add, mask, behind, &f->s);
     return f->key_mask != NULL;
 }
 
-/* --- from the softmax up to the scores -----------------------------------------------------------
- */
+/* --- from the softmax up to the scores -------------------------------------------------------- */
 
 /* The operand of n through which the scores come, if it can be told without the sizes. */
 static cg_value *above(const cg_node *n, float *scale) {
@@ -118,7 +103,6 @@ static cg_value *above(const cg_node *n, float *scale) {
     return n->in[m && cg_made_by(m->in[0], &cg_op_add) ? 1 : 0];
 }
 
-/* A mask that is added before a factor would be multiplied, too; one that hides stays one. */
 static int find_scores(found *f) {
     cg_value *v = f->softmax->in[0];
     f->scale = 1;
@@ -130,19 +114,19 @@ static int find_scores(found *f) {
     return 0;
 }
 
+/* A mask that is added before a factor is multiplied, too. */
 static int find_masks(found *f) {
-    float unused = 1;
+    float behind = 1;
     for (cg_value *v = f->softmax->in[0]; v->node != f->scores;) {
         const cg_node *n = v->node;
-        cg_value *next = above(n, &unused);
-        if (n->op == &cg_op_add && !is_mask(n, n->in[n->in[0] == next], f)) return 0;
+        cg_value *next = above(n, &behind);
+        if (n->op == &cg_op_add && !is_mask(n, n->in[n->in[0] == next], behind, f)) return 0;
         v = next;
     }
     return 1;
 }
 
-/* --- queries, keys and values --------------------------------------------------------------------
- */
+/* --- queries, keys and values ----------------------------------------------------------------- */
 
 /* v, or v with its last two axes swapped, as [B, rows, size]. */
 static part part_of(cg_value *v, int swap) {
@@ -222,21 +206,7 @@ static int find_parts(found *f) {
     return split_heads(f);
 }
 
-/* --- building ------------------------------------------------------------------------------------
- */
-
-static cg_value *offsets(cg_graph *g, int64_t sequences, int64_t rows) {
-    cg_shape shape = CG_SHAPE(sequences + 1);
-    for (int i = 0; i < g->n_value; i++) { /* the same value for all: `rows` compares it */
-        const cg_value *v = g->value[i];
-        const int32_t *x = v->data;
-        int same =
-            v->kind == CG_VALUE_CONSTANT && v->dtype == CG_I32 && cg_shape_equal(&v->shape, &shape);
-        for (int64_t s = 0; same && s <= sequences; s++) same = x[s] == s * rows;
-        if (same) return g->value[i];
-    }
-    return cg_i32_range(g, sequences + 1, rows);
-}
+/* --- building --------------------------------------------------------------------------------- */
 
 /* The columns of a part as a matrix of their own. */
 static cg_value *matrix(cg_graph *g, const part *p, int64_t columns) {
@@ -281,15 +251,15 @@ static cg_value *build(cg_graph *g, const found *f) {
     const sizes *s = &f->s;
     cg_attention_options o = {.heads = s->heads, .scale = f->scale, .causal = f->causal};
     if (f->key_mask) o.key_mask = cg_shaped(g, f->key_mask, CG_SHAPE(s->sequences * s->k));
-    cg_value *k_offset = offsets(g, s->sequences, s->k), *qkv = NULL;
+    cg_value *k_offset = cg_offsets(g, s->sequences, s->k), *qkv = NULL;
     if (is_packed(f))
         qkv = cg_shaped(g, f->q.trace.base, CG_SHAPE(s->sequences * s->q, f->q.width));
     else
         qkv = packed(g, f);
     if (qkv || g->status != CG_OK) return cg_attention_qkv(g, qkv, k_offset, o);
     return cg_attention(g, matrix(g, &f->q, s->heads * s->d), matrix(g, &f->k, s->heads * s->d),
-                        matrix(g, &f->v, s->heads * s->e), offsets(g, s->sequences, s->q), k_offset,
-                        o);
+                        matrix(g, &f->v, s->heads * s->e), cg_offsets(g, s->sequences, s->q),
+                        k_offset, o);
 }
 
 static int rewrite(cg_graph *g, cg_node *node) {

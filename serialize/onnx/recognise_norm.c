@@ -116,7 +116,10 @@ static int layer_norm(cg_graph *g, cg_node *div) {
                    cg_layer_norm(g, rows(g, x, k), vector(g, gain, k), vector(g, bias, k), eps));
 }
 
-/* The root may be held above a small number, and repeated. */
+/* The root may be held above a small number, and repeated. That number is at most 1e-12, below
+ * which squares are 0 or nearly so; a row of zeros stays one, where a file without such a number
+ * has NaN.
+ */
 static int l2norm(cg_graph *g, cg_node *div) {
     int64_t k;
     float low[2], eps = 0;
@@ -127,7 +130,7 @@ static int l2norm(cg_graph *g, cg_node *div) {
     }
     if (length->node && length->node->op == &cg_op_clamp) {
         memcpy(low, length->node->attr, sizeof low); /* its bounds */
-        if (!(low[0] <= 1e-6f && low[1] > 1e6f)) return 0;
+        if (!(low[0] <= 1.001e-12f && low[1] > 1e6f)) return 0;
         length = cg_unshaped(length->node->in[0]);
     }
     if (!length->node || length->node->op != &cg_op_sqrt) return 0;

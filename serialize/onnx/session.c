@@ -37,8 +37,7 @@ struct cg_onnx_session {
     uint64_t clock;
 };
 
-/* --- plans -------------------------------------------------------------------------------------
- */
+/* --- plans ------------------------------------------------------------------------------------ */
 
 static void entry_free(entry *e) {
     cg_plan_free(e->plan);
@@ -130,8 +129,7 @@ static cg_status use(cg_onnx_session *s, uint64_t wanted) {
     return cg_exec_use(s->exec, e->plan);
 }
 
-/* --- life --------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 static cg_status begin(cg_onnx_session *s, const char *path) {
     if (s->how.bf16) CG_TRY(cg_context_check_bf16());
@@ -195,8 +193,7 @@ cg_exec *cg_onnx_session_exec(cg_onnx_session *s) {
     return s->exec;
 }
 
-/* --- inputs -------------------------------------------------------------------------------------
- */
+/* --- inputs ----------------------------------------------------------------------------------- */
 
 static int is_float(cg_dtype t) {
     return t == CG_F32 || t == CG_F16 || t == CG_BF16;
@@ -284,8 +281,7 @@ static cg_status bind_computed(cg_onnx_session *s) {
     }
 }
 
-/* --- runs ---------------------------------------------------------------------------------------
- */
+/* --- runs ------------------------------------------------------------------------------------- */
 
 static cg_status find_output(const cg_onnx_session *s, int k, const cg_tensor *t, int *at) {
     *at = k;

@@ -12,8 +12,7 @@ cg_view cg_view_of(const cg_shape *shape) {
     return v;
 }
 
-/* --- finer -------------------------------------------------------------------------------------
- */
+/* --- finer ------------------------------------------------------------------------------------ */
 
 /* Takes the outer `size` steps off an atom, which keeps the inner rest. */
 static cg_atom take(cg_atom *from, int64_t size) {
@@ -77,8 +76,7 @@ int cg_view_split(cg_view *v, const cg_view *by) {
     return 1;
 }
 
-/* --- order -------------------------------------------------------------------------------------
- */
+/* --- order ------------------------------------------------------------------------------------ */
 
 void cg_view_permute(cg_view *v, const int *axes) {
     cg_view out = {.shape = {.rank = v->shape.rank}};
@@ -126,8 +124,7 @@ int64_t cg_view_stride(const cg_view *v, int axis) {
     return stride;
 }
 
-/* --- moving ------------------------------------------------------------------------------------
- */
+/* --- moving ----------------------------------------------------------------------------------- */
 
 cg_value *cg_shaped(cg_graph *g, cg_value *x, cg_shape shape) {
     return x && cg_shape_equal(&x->shape, &shape) ? x : cg_reshape(g, x, shape);

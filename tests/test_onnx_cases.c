@@ -1,0 +1,173 @@
+/* labels: golden */
+/* Files of one thing each that importers get wrong (tools/make_onnx_cases.py): their results
+ * against ONNX Runtime's, as they stand and with everything recognised; and files that are refused.
+ */
+#include "ops/ops.h"
+#include "serialize/onnx/session.h"
+#include "serialize/safetensors.h"
+#include "tests/support/golden.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+
+#include <cmocka.h>
+
+#define FOLDER CG_SOURCE_DIR "/tests/golden/onnx_cases/"
+
+static const char *const cases[] = {
+    "mask_equal",      "mask_pad",        "mask_above",     "mask_softmax",   "where_ids",
+    "where_low",       "where_inf",       "add_low",        "add_scaled",     "mask_factor",
+    "branch_integers", "gather_computed", "cast_bool",      "mod_fmod",       "max_rank",
+    "pow_rank",        "norm_held",       "empty_results",  "slice_empty",    "reversed",
+    "resize_linear_0", "resize_linear_1", "resize_cubic_0", "resize_cubic_1", "gather_positions",
+};
+enum { CASES = sizeof cases / sizeof *cases, MOST = 4 };
+
+typedef struct run {
+    cg_safetensors *golden;
+    cg_context *ctx;
+    cg_onnx_session *session;
+    cg_tensor in[MOST], out;
+    int n_in;
+} run;
+
+static cg_status begin(run *r, const char *name, cg_onnx_how how) {
+    char path[512];
+    *r = (run){0};
+    ok(cg_safetensors_open(FOLDER "cases.safetensors", &r->golden));
+    ok(cg_context_create(1, &r->ctx));
+    snprintf(path, sizeof path, FOLDER "%s.onnx", name);
+    CG_TRY(cg_onnx_session_create(r->ctx, path, &how, &r->session));
+    const cg_onnx_port *port;
+    r->n_in = cg_onnx_inputs(cg_onnx_session_file(r->session), &port);
+    assert_true(r->n_in <= MOST);
+    for (int i = 0; i < r->n_in; i++) {
+        snprintf(path, sizeof path, "%s/in/%s", name, port[i].name);
+        const cg_tensor *t = cg_safetensors_find(r->golden, path);
+        if (!t) fail_msg("no tensor %s", path);
+        r->in[i] = *t;
+        r->in[i].name = port[i].name;
+    }
+    return cg_onnx_session_run(r->session, r->in, r->n_in, &r->out, 1);
+}
+
+static void end(run *r) {
+    cg_onnx_session_free(r->session);
+    cg_context_free(r->ctx);
+    cg_safetensors_close(r->golden);
+}
+
+static void compare(const char *name, const run *r) {
+    char key[64];
+    snprintf(key, sizeof key, "%s/out/y", name);
+    const cg_tensor *wanted = cg_safetensors_find(r->golden, key);
+    if (!wanted) fail_msg("no tensor %s", key);
+    if (!cg_shape_equal(&r->out.shape, &wanted->shape)) fail_msg("%s: another shape", name);
+    assert_int_equal(r->out.bytes, wanted->bytes);
+    const float *found = r->out.data;
+    for (size_t i = 0; i < wanted->bytes / sizeof(float); i++) {
+        float x;
+        memcpy(&x, (const char *)wanted->data + i * sizeof x, sizeof x);
+        int same = found[i] == x; /* infinities */
+        if (!same && !(fabs((double)found[i] - (double)x) <= 2e-6 * fmax(1, fabs((double)x))))
+            fail_msg("%s: y[%zu] is %.8g, wanted %.8g", name, i, (double)found[i], (double)x);
+    }
+}
+
+static void test_cases(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++)
+        for (int literal = 0; literal < 2; literal++) {
+            run r;
+            cg_onnx_how how = {.literal = literal, .off = literal ? CG_PASSES_NONE : 0};
+            if (begin(&r, cases[i], how) != CG_OK) fail_msg("%s: %s", cases[i], cg_error_message());
+            compare(cases[i], &r);
+            end(&r);
+        }
+}
+
+static int count(const cg_graph *g, const cg_op *op) {
+    int n = 0;
+    for (int i = 0; i < g->n_node; i++) n += g->node[i]->op == op;
+    return n;
+}
+
+/* Masks of ids become those of keys, whatever the id; other numbers stay with their softmax. */
+static void test_masks_of_keys(void **state) {
+    (void)state;
+    static const char *const list[] = {"mask_equal", "mask_pad", "mask_above", "add_scaled"};
+    for (int i = 0; i < 4; i++) {
+        run r;
+        ok(begin(&r, list[i], (cg_onnx_how){0}));
+        const cg_graph *g = cg_onnx_session_graph(r.session);
+        if (count(g, &cg_op_softmax) != (i == 3)) fail_msg("%s: is it recognised?", list[i]);
+        end(&r);
+    }
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        cg_status status;
+        const char *says;
+    } list[] = {
+        {"refused_dropout", CG_EUNSUPPORTED, "(Dropout): has training_mode true, wanted false"},
+        {"refused_own_maker", CG_EFORMAT, "(Split): has 0 operands"},
+        {"refused_axis_twice", CG_EFORMAT, "(Slice): has axis 0 twice"},
+        {"refused_index_0", CG_EFORMAT, "has index 9223372036854775807, wanted less than 2"},
+        {"refused_index_1", CG_EUNSUPPORTED, "picks along axis 1"},
+        {"refused_branch_name", CG_EFORMAT, "(If): defines h, which is defined around the branch"},
+        {"refused_branch_input", CG_EFORMAT, "reads nothing, which nothing defines"},
+    };
+    for (size_t i = 0; i < sizeof list / sizeof *list; i++) {
+        run r;
+        cg_status s = begin(&r, list[i].name, (cg_onnx_how){0});
+        if (s != list[i].status || !strstr(cg_error_message(), list[i].says))
+            fail_msg("%s: %s, \"%s\", wanted \"%s\"", list[i].name, cg_status_name(s),
+                     s ? cg_error_message() : "", list[i].says);
+        end(&r);
+    }
+}
+
+/* More integers than are found out about at once: ids that only select rows run at any size, and a
+ * run that computes with too many says so. */
+static void test_many_integers(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {100000, 2000000};
+    for (int i = 0; i < 2; i++) {
+        run r;
+        ok(begin(&r, "gather_computed", (cg_onnx_how){0}));
+        int64_t *ids = calloc((size_t)sizes[i], sizeof *ids);
+        assert_non_null(ids);
+        for (int64_t k = 0; k < sizes[i]; k++) ids[k] = k % 40;
+        cg_tensor in = {"ids", CG_I64, CG_SHAPE(1, sizes[i]), ids, (size_t)sizes[i] * sizeof *ids};
+        cg_status s = cg_onnx_session_run(r.session, &in, 1, &r.out, 1);
+        if (i == 0) {
+            const float *y = r.out.data;
+            ok(s);
+            assert_memory_equal(y, y + 40 * 8, 8 * sizeof *y);
+            assert_memory_not_equal(y, y + 41 * 8, 8 * sizeof *y);
+        } else {
+            assert_int_equal(s, CG_EUNSUPPORTED);
+            assert_non_null(strstr(cg_error_message(), "integers of a run, wanted at most"));
+        }
+        free(ids);
+        end(&r);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_cases),
+        cmocka_unit_test(test_masks_of_keys),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_many_integers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

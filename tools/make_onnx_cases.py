@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+"""Makes small ONNX files, each of one thing that importers get wrong, and what ONNX Runtime makes of
+them: tests/golden/onnx_cases/NAME.onnx, and all inputs and results in cases.safetensors as NAME/in/x
+and NAME/out/y. Files that are to be refused have no results. needs onnx, onnxruntime, safetensors.
+
+    python tools/make_onnx_cases.py"""
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto as T
+from onnx import helper, numpy_helper
+from safetensors.numpy import save_file
+
+OUT = Path(__file__).resolve().parent.parent / "tests/golden/onnx_cases"
+N = helper.make_node
+TYPES = {np.dtype("f4"): T.FLOAT, np.dtype("i8"): T.INT64}
+rng = np.random.default_rng(0)
+tensors = {}
+
+
+def normal(*shape):
+    return rng.standard_normal(shape).astype("f4")
+
+
+def f32(x):
+    return np.array(x, "f4")
+
+
+def i64(x):
+    return np.array(x, "i8")
+
+
+EMB = normal(50, 8)
+
+
+def case(name, nodes, feeds, weights, opset=17, dynamic=(), runs=True):
+    """An input's dimensions are those of its array, or named where it is in `dynamic`."""
+    inputs = [helper.make_tensor_value_info(
+        k, TYPES[v.dtype], [f"{k}{i}" for i in range(v.ndim)] if k in dynamic else v.shape)
+        for k, v in feeds.items()]
+    graph = helper.make_graph(nodes, name, inputs, [helper.make_tensor_value_info("y", T.FLOAT, None)],
+                              [numpy_helper.from_array(v, k) for k, v in weights.items()])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8,
+                              producer_name="")
+    path = OUT / f"{name}.onnx"
+    path.write_bytes(model.SerializeToString())
+    for k, v in feeds.items():
+        tensors[f"{name}/in/{k}"] = v
+    if runs:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        y, = onnxruntime.InferenceSession(str(path), options).run(["y"], feeds)
+        tensors[f"{name}/out/y"] = np.ascontiguousarray(y)
+
+
+def branch(name, nodes, out):
+    return helper.make_graph(nodes, name, [], [helper.make_tensor_value_info(out, T.INT64, None)])
+
+
+def masks():
+    ids = i64([[5, 7, 9, 0, 0], [3, 4, 0, 0, 0]])
+    scores = [N("Gather", ["emb", "ids"], ["e"]), N("Transpose", ["e"], ["t"], perm=[0, 2, 1]),
+              N("MatMul", ["e", "t"], ["s"])]
+    ends = [N("Softmax", ["m"], ["p"], axis=-1), N("MatMul", ["p", "e"], ["y"])]
+    weights = {"emb": EMB, "zero": i64(0), "one": i64(1), "ax": i64([1]), "low": f32(-1e30),
+               "inf": f32(-np.inf), "half": f32(-1e4), "f1": f32(1)}
+
+    def of(*names):
+        return {k: weights[k] for k in ("emb", *names)}
+
+    case("mask_equal", scores + [N("Equal", ["ids", "zero"], ["z"]), N("Unsqueeze", ["z", "ax"], ["u"]),
+                                 N("Where", ["u", "low", "s"], ["m"])] + ends,
+         {"ids": ids}, of("zero", "ax", "low"), dynamic=["ids"])
+    # open_clip's: the ids that are not padding, as numbers that are added; padding is another id
+    pad = np.where(ids == 0, 1, ids)
+    case("mask_pad", scores + [N("Equal", ["ids", "one"], ["z"]), N("Not", ["z"], ["k"]),
+                               N("Unsqueeze", ["k", "ax"], ["u"]),
+                               N("Where", ["u", "fz", "inf"], ["a"]), N("Add", ["s", "a"], ["m"])] + ends,
+         {"ids": pad}, of("one", "ax", "inf") | {"fz": f32(0)}, dynamic=["ids"])
+    case("mask_above", scores + [N("Greater", ["ids", "zero"], ["k"]), N("Unsqueeze", ["k", "ax"], ["u"]),
+                                 N("Where", ["u", "s", "low"], ["m"])] + ends,
+         {"ids": ids}, of("zero", "ax", "low"), dynamic=["ids"])
+    case("mask_softmax", scores[:2] + [N("Equal", ["ids", "zero"], ["z"]), N("Unsqueeze", ["z", "ax"], ["u"]),
+                                       N("Where", ["u", "inf", "t"], ["s"]),
+                                       N("Softmax", ["s"], ["y"], axis=-1)],
+         {"ids": ids}, of("zero", "ax", "inf"), dynamic=["ids"])
+    # not before a softmax: the file's own numbers stay
+    case("where_ids", scores[:1] + [N("Equal", ["ids", "zero"], ["z"]), N("Unsqueeze", ["z", "two"], ["u"]),
+                                    N("Where", ["u", "half", "e"], ["y"])],
+         {"ids": ids}, of("zero", "half") | {"two": i64([2])}, dynamic=["ids"])
+    case("where_low", [N("Where", ["c", "x", "k"], ["y"])], {"x": normal(1, 4)},
+         {"c": np.array([[True, False, True, False]]), "k": f32(-2e4)})
+    case("where_inf", [N("Where", ["c", "k", "x"], ["y"])], {"x": normal(1, 4)},
+         {"c": np.array([[True, False, True, False]]), "k": f32(-np.inf)})
+    case("add_low", [N("Sub", ["one", "k"], ["i"]), N("Cast", ["i"], ["f"], to=T.FLOAT),
+                     N("Mul", ["f", "half"], ["a"]), N("Unsqueeze", ["a", "ax"], ["u"]),
+                     N("Add", ["x", "u"], ["y"])],
+         {"x": normal(1, 2, 3), "k": i64([[1, 0, 1]])},
+         {k: weights[k] for k in ("one", "half", "ax")}, dynamic=["x", "k"])
+    # a mask of values beside 0 and 1, which the file multiplies with
+    case("add_scaled", scores + [N("Cast", ["k"], ["f"], to=T.FLOAT), N("Sub", ["f", "f1"], ["g"]),
+                                 N("Mul", ["g", "two"], ["a"]), N("Unsqueeze", ["a", "ax"], ["u"]),
+                                 N("Add", ["s", "u"], ["m"])] + ends,
+         {"ids": ids, "k": i64([[1, 1, 0, 2, 1], [0, 1, 1, 1, 0]])},
+         of("f1", "ax") | {"two": f32(2)}, dynamic=["ids", "k"])
+
+
+def attention():
+    batch, heads, tokens, d = 2, 2, 4, 8
+    width = heads * d
+    nodes = []
+    for c in "qkv":
+        nodes += [N("MatMul", ["x", f"w{c}"], [f"{c}0"]), N("Reshape", [f"{c}0", "split"], [f"{c}1"]),
+                  N("Transpose", [f"{c}1"], [c], perm=[0, 2, 3, 1] if c == "k" else [0, 2, 1, 3])]
+    nodes += [N("MatMul", ["q", "k"], ["s0"]), N("Add", ["s0", "mask"], ["s1"]),
+              N("Mul", ["s1", "after"], ["s2"]), N("Softmax", ["s2"], ["p"], axis=-1),
+              N("MatMul", ["p", "v"], ["o0"]), N("Transpose", ["o0"], ["o1"], perm=[0, 2, 1, 3]),
+              N("Reshape", ["o1", "join"], ["y"])]
+    weights = {f"w{c}": normal(width, width) * f32(0.3) for c in "qkv"}
+    weights |= {"split": i64([batch, tokens, heads, d]), "join": i64([batch, tokens, width]),
+                "mask": (np.triu(np.ones((tokens, tokens)), 1) * -1e4).astype("f4"), "after": f32(1e-3)}
+    case("mask_factor", nodes, {"x": normal(batch, tokens, width)}, weights)
+
+
+def integers():
+    ids = i64([[1, 2, 3]])
+    both = {"then_branch": branch("a", [N("Add", ["ids", "one"], ["p"])], "p"),
+            "else_branch": branch("b", [N("Sub", ["ids", "one"], ["m"])], "m")}
+    case("branch_integers", [N("If", ["cond"], ["k"], **both), N("Mul", ["k", "one"], ["l"]),
+                             N("Cast", ["l"], ["f"], to=T.FLOAT), N("Mul", ["f", "f"], ["y"])],
+         {"ids": ids}, {"one": i64(1), "cond": np.array(True)}, dynamic=["ids"])
+    case("gather_computed", [N("Add", ["ids", "one"], ["k"]), N("Gather", ["emb", "k"], ["y"])],
+         {"ids": ids}, {"emb": EMB, "one": i64(1)}, dynamic=["ids"])
+    case("gather_positions", [N("CumSum", ["k", "one"], ["c"]), N("Mul", ["c", "k"], ["i"]),
+                              N("Gather", ["emb", "i"], ["y"])],
+         {"k": i64([[1, 1, 0, 1]])}, {"emb": EMB[:9], "one": i64(1)}, dynamic=["k"])
+    case("cast_bool", [N("Cast", ["i"], ["b"], to=T.BOOL), N("Cast", ["b"], ["y"], to=T.FLOAT)],
+         {"i": i64([[[0, 1, 2], [3, 0, 5]]])}, {})
+    case("mod_fmod", [N("Mod", ["i", "two"], ["m"], fmod=1), N("Cast", ["m"], ["y"], to=T.FLOAT)],
+         {"i": i64([[0, -1, 2], [3, 0, -5]])}, {"two": i64(2)})
+
+
+def numbers():
+    x = normal(2, 3)
+    case("max_rank", [N("Max", ["x", "c"], ["y"])], {"x": x}, {"c": np.zeros((1, 1, 1), "f4")})
+    case("pow_rank", [N("Pow", ["x", "c"], ["y"])], {"x": x}, {"c": np.full((1, 1, 1), 2, "f4")})
+    case("norm_held", [N("ReduceL2", ["x"], ["n"], axes=[-1]), N("Clip", ["n", "low"], ["c"]),
+                       N("Div", ["x", "c"], ["y"])], {"x": x * f32(1e-7)}, {"low": f32(1e-6)})
+    case("empty_results", [N("LayerNormalization", ["x", "g", "b"], ["y", "", ""])], {"x": x},
+         {"g": np.ones(3, "f4"), "b": np.zeros(3, "f4")})
+    case("slice_empty", [N("Slice", ["e", "s", "t", "a", "st"], ["z"]), N("Shape", ["z"], ["sh"]),
+                         N("Cast", ["sh"], ["f"], to=T.FLOAT), N("ReduceSum", ["z"], ["r"], keepdims=0),
+                         N("Add", ["f", "r"], ["g"]), N("ReduceSum", ["x"], ["q"], keepdims=0),
+                         N("Add", ["g", "q"], ["y"])], {"x": x},
+         {"e": np.zeros((0, 3), "f4"), "s": i64([-1]), "t": i64([-2**63]), "a": i64([0]),
+          "st": i64([-1])})
+    case("reversed", [N("Relu", [f"v{i}"], [f"v{i + 1}" if i < 19 else "y"])
+                      for i in reversed(range(20))], {"v0": x}, {}, runs=False)
+    tensors["reversed/out/y"] = np.maximum(x, 0)
+    for mode in ("linear", "cubic"):
+        for leaves_out in (0, 1):
+            case(f"resize_{mode}_{leaves_out}",
+                 [N("Resize", ["x", "", "", "z"], ["y"], mode=mode, antialias=1,
+                    exclude_outside=leaves_out)],
+                 {"x": normal(1, 1, 7, 9)}, {"z": i64([1, 1, 3, 12])}, opset=18)
+
+
+def refused():
+    x = normal(2, 3)
+    case("refused_dropout", [N("Dropout", ["x", "r", "t"], ["y"])], {"x": x},
+         {"r": f32(0.5), "t": np.array(True)}, runs=False)
+    case("refused_own_maker", [N("Split", [""], ["", "v"]), N("Equal", ["v", "v"], ["q"]),
+                               N("Cast", ["q"], ["c"], to=T.FLOAT), N("Add", ["c", "x"], ["y"])],
+         {"x": x}, {}, runs=False)
+    case("refused_axis_twice", [N("Slice", ["x", "s", "t", "a"], ["y"])], {"x": x},
+         {"s": i64([0, 1]), "t": i64([2, 2]), "a": i64([0, 0])}, runs=False)
+    for axis in (0, 1):
+        case(f"refused_index_{axis}", [N("Gather", ["x", "i"], ["y"], axis=axis)], {"x": x},
+             {"i": i64([2**63 - 1])}, runs=False)
+    inner = helper.make_graph([N("Neg", ["x"], ["h"])], "b", [],
+                              [helper.make_tensor_value_info("h", T.FLOAT, None)])
+    case("refused_branch_name", [N("Relu", ["x"], ["h"]),
+                                 N("If", ["c"], ["k"], then_branch=inner, else_branch=inner),
+                                 N("Add", ["h", "k"], ["y"])], {"x": x}, {"c": np.array(True)}, runs=False)
+    inner = helper.make_graph([N("Neg", ["nothing"], ["g"])], "b", [],
+                              [helper.make_tensor_value_info("g", T.FLOAT, None)])
+    case("refused_branch_input", [N("If", ["c"], ["k"], then_branch=inner, else_branch=inner),
+                                  N("Add", ["x", "k"], ["y"])], {"x": x}, {"c": np.array(True)},
+         runs=False)
+
+
+OUT.mkdir(exist_ok=True)
+for f in (masks, attention, integers, numbers, refused):
+    f()
+save_file(tensors, OUT / "cases.safetensors")
