@@ -115,6 +115,22 @@ static void after_each_pass(void **state) {
     assert_false(there("each/1-rows.dot"));
 }
 
+/* A folder is replaced only where all in it was written so. */
+static void each_spares_other_files(void **state) {
+    (void)state;
+    char path[256];
+    const char *again = "tiny-vit-cbow --graph text --after each --out spared";
+    succeeds(again);
+    succeeds(again);
+    snprintf(path, sizeof path, "%s/spared/thesis.txt", folder);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    fails(again, 2, "not of our making");
+    assert_true(there("spared/thesis.txt") && there("spared/0-described.txt"));
+    fails("tiny-vit-cbow --graph text --after each --out .", 2, "name of a new folder");
+}
+
 /* -- formats ----------------------------------------------------------------------------------- */
 
 static const char *text_of(const json_t *j, const char *key) {
@@ -248,9 +264,10 @@ static void what_can_be_wrong(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_tower),       cmocka_unit_test(after_a_pass),
-        cmocka_unit_test(after_each_pass), cmocka_unit_test(as_json),
-        cmocka_unit_test(as_picture),      cmocka_unit_test(what_can_be_wrong),
+        cmocka_unit_test(one_tower),         cmocka_unit_test(after_a_pass),
+        cmocka_unit_test(after_each_pass),   cmocka_unit_test(each_spares_other_files),
+        cmocka_unit_test(as_json),           cmocka_unit_test(as_picture),
+        cmocka_unit_test(what_can_be_wrong),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }
