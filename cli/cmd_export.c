@@ -195,10 +195,11 @@ static void print_result(const char *runtime, const cg_parity_result *r) {
            runtime, r->pictures, r->captions, r->cases);
     for (int i = 0; i < r->n; i++) {
         const cg_parity_figure *f = &r->figure[i];
-        printf("  %-17s differs by %.2g at most", f->output, f->max_difference);
+        printf("  %-17s differs by %.2g at most", f->output, f->file.most);
         if (f->kind == CG_PARITY_LOGITS) printf(" of the temperature");
+        if (f->kind == CG_PARITY_PROBABILITIES) printf(" in log, of the temperature");
         printf("; %" PRId64 " of %" PRId64 " have the same best match", f->agree, f->rows);
-        if (f->kind == CG_PARITY_EMBEDDINGS) printf("; cosine %.7f at least", f->min_cosine);
+        if (f->kind == CG_PARITY_EMBEDDINGS) printf("; cosine %.7f at least", f->file.min_cosine);
         putchar('\n');
     }
 }

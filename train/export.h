@@ -51,15 +51,15 @@ typedef struct cg_certificate {
     double tolerance;
     size_t bytes, data_bytes; /* of the file, and of the one with its weights */
     cg_parity_result parity;  /* by our session */
+    cg_parity_result literal; /* by our session, each operator as it stands, without passes */
     char checked_by[64];      /* the other runtime; "" : none */
     cg_parity_result checked; /* by that */
     int64_t truncated;        /* texts of labels that were cut to the context length */
     char *json;               /* NAME.json; freed by cg_certificate_free */
 } cg_certificate;
 
-/* What embeddings may differ by, an element: 1e-5 with f32 weights, 2e-3 with f16, 2e-2 with bf16;
- * and 2e-4 at least where pictures are prepared inside, because single pixels may then be one
- * 255th apart. */
+/* What embeddings may differ by, an element: with f32 weights cg_parity_exact, with f16 2e-3, with
+ * bf16 2e-2; and there no more than rounding explains (cg_parity_limit). */
 double cg_export_tolerance(const cg_export_options *o);
 
 /* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name; CG_EFORMAT: the
