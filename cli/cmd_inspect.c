@@ -101,7 +101,34 @@ static void check_together(const struct argp_state *state, const inspect_argumen
     if (a->graph && a->json) argp_error(state, "--graph and --json exclude each other");
     if ((a->gradients || a->collapse || a->after_given || a->out) && !a->graph)
         argp_error(state, "--gradients, --collapse, --after and --out go with --graph");
+    if (a->collapse && a->graph != INSPECT_GRAPH_DOT && a->graph != INSPECT_GRAPH_SVG)
+        argp_error(state, "--collapse goes with --graph dot or svg: text and json have every node");
     if (a->after == INSPECT_EACH && !a->out) argp_error(state, "--after each: which folder? --out");
+}
+
+/* Options of --graph. */
+static error_t parse_graph(int key, char *text, struct argp_state *state) {
+    inspect_arguments *a = state->input;
+    switch (key) {
+    case KEY_GRAPH:
+        a->graph = graph_format(state, text);
+        return 0;
+    case KEY_COLLAPSE:
+        a->collapse = (int)cli_int(state, "collapse", text, 0, 64);
+        return 0;
+    case KEY_GRADIENTS:
+        a->gradients = 1;
+        return 0;
+    case KEY_AFTER:
+        choose_pass(state, text, a);
+        return 0;
+    case KEY_OUT:
+        if (!text[0]) argp_error(state, "--out: the file's name is empty");
+        a->out = text;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
 }
 
 static error_t parse(int key, char *text, struct argp_state *state) {
@@ -122,11 +149,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_LAYERS:
         a->layers = 1;
         return 0;
-    case KEY_COLLAPSE:
-        a->collapse = (int)cli_int(state, "collapse", text, 0, 64);
-        return 0;
-    case KEY_GRADIENTS:
-        a->gradients = 1;
+    case KEY_TOWER:
+        choose_tower(state, text, a);
         return 0;
     case KEY_THREADS:
         a->threads = (int)cli_int(state, "threads", text, 1, 1024);
@@ -141,19 +165,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_JSON:
         a->json = 1;
         return 0;
-    case KEY_GRAPH:
-        a->graph = graph_format(state, text);
-        return 0;
-    case KEY_TOWER:
-        choose_tower(state, text, a);
-        return 0;
-    case KEY_AFTER:
-        choose_pass(state, text, a);
-        return 0;
-    case KEY_OUT:
-        if (!text[0]) argp_error(state, "--out: the file's name is empty");
-        a->out = text;
-        return 0;
     case ARGP_KEY_ARG:
         if (a->model) argp_error(state, "one argument too many: \"%s\"", text);
         a->model = text;
@@ -165,7 +176,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         check_together(state, a);
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return parse_graph(key, text, state);
     }
 }
 
@@ -197,6 +208,12 @@ static void inspected_free(inspected *m) {
 static cg_status load_description(const char *model, inspected *m) {
     struct stat st;
     cg_preprocess preprocess;
+    size_t length = strlen(model);
+    if (length > 5 && strcmp(model + length - 5, ".onnx") == 0)
+        return cg_error(CG_EINVAL,
+                        "%s: inspect takes a model's name, its description (JSON) or a checkpoint; "
+                        "`clipgraph run %s` shows what is in an ONNX file",
+                        model, model);
     if (stat(model, &st) == 0 && S_ISDIR(st.st_mode)) {
         CG_TRY(cg_checkpoint_find(model, &m->path));
         return cg_checkpoint_config(m->path, &m->desc, &preprocess);

@@ -149,6 +149,13 @@ static void what_can_be_wrong(void **state) {
     fails("export " MODEL "--what classifier --out x", 2, "a classifier of what?");
     fails("export " MODEL "--what image --labels a,b --out x", 2, "go with --what classifier");
     fails("export " MODEL "--what classifier --labels a,a --out x", 2, "given twice");
+    fails("export " MODEL "--what classifier --labels a,,b --out x", 2, "label 2 is empty");
+    fails("export " MODEL "--what classifier --labels \"$(printf 'a\\nb,c')\" --out x", 2,
+          "line end");
+    fails("export " MODEL "--what classifier --labels \"$(printf 'a,\\377')\" --out x", 2,
+          "not UTF-8");
+    fails("export " MODEL "--what classifier --labels a --out x", 2, "wanted two or more");
+    fails("export " MODEL "--what image --out .", 2, "name of a new folder");
     fails("export " MODEL "--what image --name a/b --out x", 2, "cannot be that of a file");
     fails("export " MODEL "--what image --verify-with tensorrt --out x", 2, "wanted onnxruntime");
     fails("export " MODEL "--what image --out gone/x", 1, "gone/x");

@@ -251,6 +251,8 @@ static void as_picture(void **state) {
 static void what_can_be_wrong(void **state) {
     (void)state;
     fails("tiny-vit-cbow --graph png", 2, "found \"png\", wanted text, dot, svg or json");
+    fails("tiny-vit-cbow --graph text --collapse 2", 2, "--collapse goes with --graph dot or svg");
+    fails("some/model.onnx --graph text", 2, "`clipgraph run some/model.onnx` shows what is in");
     fails("tiny-vit-cbow --graph text --tower image", 2, "--tower goes with --inference");
     fails("tiny-vit-cbow --graph text --inference --tower loss", 2, "wanted image, text or both");
     fails("tiny-vit-cbow --graph text --after fsue", 2, "did you mean fuse?");
