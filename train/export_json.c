@@ -161,6 +161,16 @@ static json_t *run_json(const cg_parity_result *r, double tolerance, const char 
     return j;
 }
 
+static json_t *accuracy_json(const cg_accuracy *a) {
+    json_t *j = json_pack("{s:I, s:I, s:o}", "pictures", (json_int_t)a->pictures, "candidates",
+                          (json_int_t)a->candidates, "limit", real(a->limit));
+    for (int i = 0; i < a->n; i++)
+        json_object_set_new(j, a->figure[i].name,
+                            json_pack("{s:o, s:o}", "model", real(a->figure[i].model), "file",
+                                      real(a->figure[i].file)));
+    return j;
+}
+
 cg_status cg_export_certificate(const cg_exporting *e, char **text) {
     const cg_export_options *o = e->o;
     const cg_certificate *c = e->out;
@@ -186,6 +196,8 @@ cg_status cg_export_certificate(const cg_exporting *e, char **text) {
     if (c->checked_by[0])
         failed |=
             json_object_set_new(j, "checked", run_json(&c->checked, c->tolerance, c->checked_by));
+    if (c->accuracy.n)
+        failed |= json_object_set_new(j, "accuracy", accuracy_json(&c->accuracy));
     *text = dump(failed ? NULL : j, JSON_INDENT(2));
     if (failed) json_decref(j);
     return *text ? CG_OK : CG_EFORMAT;

@@ -84,15 +84,18 @@ static cg_status add_pixels(cg_parity *p, cg_parity_case *t, batch b) {
     return add_input(t, "pixels", CG_U8, CG_SHAPE(b.n, image->height, image->width, 3), to);
 }
 
+void cg_parity_planes(const float *from, int64_t area, float *to) {
+    for (int64_t k = 0; k < area; k++)
+        for (int64_t c = 0; c < 3; c++) to[c * area + k] = from[k * 3 + c];
+}
+
 /* f32 [n, 3, size, size] */
 static cg_status add_pixel_values(cg_parity *p, cg_parity_case *t, batch b) {
     int64_t side = p->o.preprocess->size, area = side * side;
     const float *from = p->pictures.pixels + b.first * area * 3;
     float *to = cg_parity_alloc(p, b.n * area * 3, sizeof *to);
     for (int64_t i = 0; to && i < b.n; i++)
-        for (int64_t k = 0; k < area; k++)
-            for (int64_t c = 0; c < 3; c++)
-                to[(i * 3 + c) * area + k] = from[(i * area + k) * 3 + c];
+        cg_parity_planes(from + i * area * 3, area, to + i * area * 3);
     return add_input(t, "pixel_values", CG_F32, CG_SHAPE(b.n, 3, side, side), to);
 }
 

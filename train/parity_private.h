@@ -35,6 +35,9 @@ struct cg_parity {
 /* Memory of the arena; NULL leaves the message. */
 void *cg_parity_alloc(cg_parity *p, int64_t count, size_t size);
 
+/* [area, 3] as [3, area] */
+void cg_parity_planes(const float *from, int64_t area, float *to);
+
 double cg_parity_dot(const float *a, const float *b, int64_t n);
 
 /* parity_inputs.c: makes the pictures and captions and embeds them. rounded may be NULL. */
