@@ -232,7 +232,7 @@ static void print_result(const char *runtime, const cg_parity_result *r) {
         const cg_parity_figure *f = &r->figure[i];
         printf("  %-17s differs by %.2g at most", f->output, f->file.most);
         if (f->kind == CG_PARITY_LOGITS) printf(" of the temperature");
-        if (f->kind == CG_PARITY_PROBABILITIES) printf(" in log, of the temperature");
+        if (f->kind == CG_PARITY_PROBABILITIES) printf(" of the temperature, as logarithms");
         printf("; %" PRId64 " of %" PRId64 " have the same best match", f->agree, f->rows);
         if (f->kind == CG_PARITY_EMBEDDINGS) printf("; cosine %.7f at least", f->file.min_cosine);
         putchar('\n');

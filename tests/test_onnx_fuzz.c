@@ -161,10 +161,87 @@ static CgOnnx__TensorProto *any_tensor(cg_rng *r, const CgOnnx__GraphProto *g) {
     return NULL;
 }
 
+static const char *const operators[] = {"Abs",
+                                        "Add",
+                                        "And",
+                                        "ArgMax",
+                                        "AveragePool",
+                                        "BatchNormalization",
+                                        "Cast",
+                                        "Clip",
+                                        "Concat",
+                                        "Constant",
+                                        "ConstantOfShape",
+                                        "Conv",
+                                        "CumSum",
+                                        "Div",
+                                        "Equal",
+                                        "Erf",
+                                        "Exp",
+                                        "Expand",
+                                        "Flatten",
+                                        "Floor",
+                                        "Gather",
+                                        "GatherElements",
+                                        "GatherND",
+                                        "Gelu",
+                                        "Gemm",
+                                        "GlobalAveragePool",
+                                        "Greater",
+                                        "Identity",
+                                        "If",
+                                        "IsNaN",
+                                        "LayerNormalization",
+                                        "Less",
+                                        "Log",
+                                        "MatMul",
+                                        "Max",
+                                        "MaxPool",
+                                        "Min",
+                                        "Mod",
+                                        "Mul",
+                                        "Neg",
+                                        "Not",
+                                        "Or",
+                                        "Pad",
+                                        "Pow",
+                                        "Range",
+                                        "Reciprocal",
+                                        "ReduceL2",
+                                        "ReduceMax",
+                                        "ReduceMean",
+                                        "ReduceProd",
+                                        "ReduceSum",
+                                        "Relu",
+                                        "Reshape",
+                                        "Resize",
+                                        "Round",
+                                        "Shape",
+                                        "Sigmoid",
+                                        "Size",
+                                        "Slice",
+                                        "Softmax",
+                                        "Split",
+                                        "Sqrt",
+                                        "Squeeze",
+                                        "Sub",
+                                        "Tanh",
+                                        "Tile",
+                                        "Transpose",
+                                        "Trilu",
+                                        "Unsqueeze",
+                                        "Where",
+                                        "Xor"};
+
 static void damage_node(cg_rng *r, const CgOnnx__GraphProto *g) {
     CgOnnx__NodeProto *n = any_node(r, g), *other = any_node(r, g);
     if (!n) return;
-    switch (below(r, 6)) {
+    switch (below(r, 7)) {
+    case 6: /* an operator of which the file perhaps has none */
+        free(n->op_type);
+        n->op_type = strdup(operators[below(r, sizeof operators / sizeof *operators)]);
+        assert_non_null(n->op_type);
+        break;
     case 0: /* another operator; or another of those that take as many operands */
         for (int i = 0; i < 20 && other->n_input != n->n_input; i++) other = any_node(r, g);
         swap_strings(&n->op_type, &other->op_type);

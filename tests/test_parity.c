@@ -140,6 +140,35 @@ static void the_certificate(void **state) {
     cg_model_free(&m);
 }
 
+/* Weights begin at multiples of 64, so that who maps the file need not copy them. */
+static void weights_lie_well(void **state) {
+    (void)state;
+    cg_model m;
+    cg_certificate c;
+    cg_map map;
+    char path[1024];
+    make_model("tiny-resnet-transformer", "lies", NULL, &m);
+    export_to(&m, "aligned", &(cg_export_options){.what = CG_ONNX_BOTH}, &c);
+    cg_certificate_free(&c);
+    cg_model_free(&m);
+    ok(cg_file_map(in_scratch("aligned/model.onnx", path), &map));
+    CgOnnx__ModelProto *model = cg_onnx__model_proto__unpack(NULL, map.bytes, map.data);
+    assert_non_null(model);
+    int checked = 0;
+    for (size_t i = 0; i < model->graph->n_initializer; i++) {
+        const CgOnnx__TensorProto *t = model->graph->initializer[i];
+        size_t bytes = t->raw_data.len, at = 0;
+        if (bytes < 1024) continue;
+        while (at + bytes <= map.bytes && memcmp(map.data + at, t->raw_data.data, bytes) != 0)
+            at += 64;
+        if (at + bytes > map.bytes) fail_msg("%s does not begin at a multiple of 64", t->name);
+        checked++;
+    }
+    assert_true(checked > 20);
+    cg_onnx__model_proto__free_unpacked(model, NULL);
+    cg_file_unmap(&map);
+}
+
 static void sigmoid(cg_clip_desc *d) {
     d->init_logit_bias = -10;
 }
@@ -223,6 +252,29 @@ static void folders(void **state) {
         o.name = names[i];
         assert_int_equal(cg_export(&m, in_scratch("name", path), &o, &c), CG_EINVAL);
     }
+    cg_model_free(&m);
+}
+
+/* What a file loses on data is measured, and refused where it is too much. */
+static void losses_on_data(void **state) {
+    (void)state;
+    cg_model m;
+    cg_certificate c;
+    cg_dataset *data;
+    char path[1024];
+    make_model("tiny-vit-transformer", "loses", NULL, &m);
+    ok(cg_dataset_synthetic(&(cg_synthetic_options){.size = 16, .image_size = 32}, &data));
+    cg_export_options o = {.what = CG_ONNX_BOTH, .weights = CG_BF16, .data = data, .most_loss = .5};
+    export_to(&m, "measured", &o, &c);
+    assert_int_equal(c.accuracy.n, 4);
+    assert_int_equal(c.accuracy.pictures, 16);
+    assert_true(c.accuracy.figure[1].model > 0);
+    cg_certificate_free(&c);
+    o.most_loss = -2; /* wanted: a gain that there cannot be */
+    assert_int_equal(cg_export(&m, in_scratch("lost", path), &o, &c), CG_EFORMAT);
+    assert_non_null(strstr(cg_error_message(), "image_to_text_recall1 falls from "));
+    assert_false(there("lost"));
+    cg_dataset_free(data);
     cg_model_free(&m);
 }
 
@@ -508,6 +560,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_certificate), cmocka_unit_test(broken_files_are_caught),
         cmocka_unit_test(folders),         cmocka_unit_test(texts_that_files_cannot_hold),
+        cmocka_unit_test(weights_lie_well),
+        cmocka_unit_test(losses_on_data),
         cmocka_unit_test(kinds_agree),
     };
     return cmocka_run_group_tests(tests, prepare, finish);

@@ -15,6 +15,7 @@ enum {
     FIELD_RAW_DATA = 9,    /* of TensorProto */
     INSIDE = 1024,         /* bytes: shorter tensors are never external */
     ALIGN = 4096,          /* of external tensors */
+    LINE = 64,             /* of those inside */
 };
 static const size_t largest = 0x7fff0000; /* bytes of a message; readers' limit is 2 GiB */
 
@@ -22,7 +23,8 @@ typedef struct writer {
     cg_onnx_export *x;
     cg_file *file, *data;
     const char *location; /* of external data; NULL: all is inside */
-    size_t data_bytes;
+    size_t data_bytes, file_bytes;
+    int anywhere; /* tensors inside are not aligned */
 } writer;
 
 /* --- protobuf --------------------------------------------------------------------------------- */
@@ -64,11 +66,13 @@ typedef struct head {
     CgOnnx__StringStringEntryProto entry[3], *entries[3];
     char offset[32], length[32];
     int64_t dim[CG_ONNX_RANK];
+    char blanks[LINE + 2];
 } head;
 
 static void describe(const writer *w, const cg_onnx_initializer *i, size_t at, head *h) {
     static const char *const key[] = {"location", "offset", "length"};
     cg_onnx__tensor_proto__init(&h->t);
+    memset(h->blanks, 0, sizeof h->blanks);
     h->t.name = (char *)(uintptr_t)i->name;
     h->t.has_data_type = 1;
     h->t.data_type = cg_onnx_data_type(i->stored);
@@ -99,12 +103,25 @@ static size_t length_of(const writer *w, const cg_onnx_initializer *i, const hea
     return packed + field(FIELD_RAW_DATA, i->bytes, tag) + i->bytes;
 }
 
+/* Numbers inside begin at a multiple of 64 where the message begins at `at`, so that who maps the
+ * file need not copy them: blanks in front, as the tensor's description, see to that. */
+static void align(const writer *w, const cg_onnx_initializer *i, size_t at, head *h) {
+    uint8_t tag[32];
+    if (w->anywhere || is_external(w, i) || i->bytes < INSIDE) return;
+    for (int n = -1; n < LINE + 2; n++) {
+        if (n >= 0) h->t.doc_string = h->blanks;
+        if (n > 0) h->blanks[n - 1] = ' ';
+        size_t length = length_of(w, i, h);
+        if ((at + field(FIELD_INITIALIZER, length, tag) + length - i->bytes) % LINE == 0) return;
+    }
+}
+
 static size_t padding(size_t at) {
     return (ALIGN - at % ALIGN) % ALIGN;
 }
 
-/* Bytes of all initializers within the graph. */
-static size_t total(const writer *w) {
+/* Bytes of all initializers within the graph, the first of which stands at `begin` of the file. */
+static size_t total(const writer *w, size_t begin) {
     uint8_t tag[32];
     size_t bytes = 0, at = 0;
     for (const cg_onnx_initializer *i = w->x->first; i; i = i->next) {
@@ -112,6 +129,7 @@ static size_t total(const writer *w) {
         if (is_external(w, i)) at += padding(at);
         describe(w, i, at, &h);
         if (is_external(w, i)) at += i->bytes;
+        align(w, i, begin + bytes, &h);
         size_t n = length_of(w, i, &h);
         bytes += field(FIELD_INITIALIZER, n, tag) + n;
     }
@@ -130,7 +148,10 @@ static cg_status write_initializer(writer *w, const cg_onnx_initializer *i) {
     int external = is_external(w, i);
     size_t pad = external ? padding(w->data_bytes) : 0;
     describe(w, i, w->data_bytes + pad, &h);
-    cg_file_write(w->file, tag, field(FIELD_INITIALIZER, length_of(w, i, &h), tag));
+    align(w, i, w->file_bytes, &h);
+    size_t length = length_of(w, i, &h), before = field(FIELD_INITIALIZER, length, tag);
+    cg_file_write(w->file, tag, before);
+    w->file_bytes += before + length;
     CG_TRY(pack(&h.t.base, &packed, &bytes));
     cg_status s = cg_file_write(w->file, packed, bytes);
     free(packed);
@@ -192,9 +213,17 @@ static cg_status write_model(writer *w, const model *m) {
     CG_TRY(pack(&m->m.base, &packed, &bytes));
     cg_status s = pack(&m->g.base, &graph, &graph_bytes);
     if (s == CG_OK) {
+        size_t before = 0, inside = 0; /* where it begins depends on the length, and that on it */
+        for (size_t n = 1, tries = 0; n != before; tries++) {
+            w->anywhere = tries > 4;
+            before = n;
+            inside = graph_bytes + total(w, bytes + before + graph_bytes);
+            n = field(FIELD_GRAPH, inside, tag);
+        }
         cg_file_write(w->file, packed, bytes);
-        cg_file_write(w->file, tag, field(FIELD_GRAPH, graph_bytes + total(w), tag));
+        cg_file_write(w->file, tag, before);
         s = cg_file_write(w->file, graph, graph_bytes);
+        w->file_bytes = bytes + before + graph_bytes;
     }
     free(graph);
     free(packed);
@@ -229,11 +258,11 @@ cg_status cg_onnx_write(cg_onnx_export *x, const char *path, int external, const
     CG_TRY(fill(x, meta, n_meta, &m));
     size_t small = protobuf_c_message_get_packed_size(&m.m.base) +
                    protobuf_c_message_get_packed_size(&m.g.base);
-    if (external || small + total(&w) > largest) {
+    if (external || small + total(&w, 0) > largest) {
         const char *data = cg_onnx_format(x, "%s.data", path);
         if (!data) return x->status;
         w.location = file_name(data);
-        if (small + total(&w) > largest)
+        if (small + total(&w, 0) > largest)
             return cg_error(CG_EUNSUPPORTED, "%s: the graph alone has %zu bytes", path, small);
         CG_TRY(cg_file_create(data, &w.data));
     }

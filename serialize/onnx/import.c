@@ -1,5 +1,5 @@
-#include "serialize/onnx/import_private.h"
 #include "serialize/onnx/ahead.h"
+#include "serialize/onnx/import_private.h"
 
 #include <stdlib.h>
 #include <string.h>

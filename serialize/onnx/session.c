@@ -14,7 +14,7 @@ typedef struct entry {
     uint64_t wanted; /* outputs, as bits */
     cg_graph *graph;
     cg_onnx_ahead *integers; /* NULL: none are computed */
-    cg_plan *plan;              /* NULL: a free place */
+    cg_plan *plan;           /* NULL: a free place */
     int frozen;
     uint64_t used;
 } entry;
