@@ -241,7 +241,8 @@ static void print_result(const char *runtime, const cg_parity_result *r) {
 
 static void print_accuracy(const cg_accuracy *a) {
     if (a->n)
-        printf("on data: %" PRId64 " pictures among %" PRId64 " candidates, in %%, by the model and "
+        printf("on data: %" PRId64 " pictures among %" PRId64
+               " candidates, in %%, by the model and "
                "by the file\n",
                a->pictures, a->candidates);
     for (int i = 0; i < a->n; i++)

@@ -279,8 +279,8 @@ static void accuracy_on_data(void **state) {
     static const char *const whats[] = {"image", "text", "both --preprocess"};
     for (int i = 0; i < 3; i++) {
         char line[256];
-        snprintf(line, sizeof line, "export " MODEL "--what %s --val-data data.csv --out d%d --json",
-                 whats[i], i);
+        snprintf(line, sizeof line,
+                 "export " MODEL "--what %s --val-data data.csv --out d%d --json", whats[i], i);
         succeeds(line);
         j = json_loads(out, 0, NULL);
         static const char *const names[] = {"image_to_text_recall1", "image_to_text_recall5",
@@ -288,9 +288,9 @@ static void accuracy_on_data(void **state) {
         for (int k = 0; k < 4; k++)
             assert_float_equal(by(j, names[k], "model"), by(j, names[k], "file"), 1e-9);
         assert_float_equal(by(j, names[1], "file"), 1, 1e-9); /* of four captions */
-        assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "accuracy"),
-                                                            "pictures")),
-                         PICTURES);
+        assert_int_equal(
+            json_integer_value(json_object_get(json_object_get(j, "accuracy"), "pictures")),
+            PICTURES);
         json_decref(j);
     }
     succeeds("export " MODEL LABELS "--what classifier --val-data data.csv --out d3");

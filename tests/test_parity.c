@@ -558,10 +558,9 @@ static void broken_files_are_caught(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_certificate), cmocka_unit_test(broken_files_are_caught),
-        cmocka_unit_test(folders),         cmocka_unit_test(texts_that_files_cannot_hold),
-        cmocka_unit_test(weights_lie_well),
-        cmocka_unit_test(losses_on_data),
+        cmocka_unit_test(the_certificate),  cmocka_unit_test(broken_files_are_caught),
+        cmocka_unit_test(folders),          cmocka_unit_test(texts_that_files_cannot_hold),
+        cmocka_unit_test(weights_lie_well), cmocka_unit_test(losses_on_data),
         cmocka_unit_test(kinds_agree),
     };
     return cmocka_run_group_tests(tests, prepare, finish);

@@ -95,7 +95,8 @@ static cg_status check_texts(const cg_export_options *o) {
 
 static cg_status check(const cg_model *m, const char *folder, const cg_export_options *o) {
     const char *name = name_of(o);
-    int texts = o->data || o->what == CG_ONNX_TEXT || o->what == CG_ONNX_BOTH || o->what == CG_ONNX_CLASSIFIER;
+    int texts = o->data || o->what == CG_ONNX_TEXT || o->what == CG_ONNX_BOTH ||
+                o->what == CG_ONNX_CLASSIFIER;
     if (!name[0] || name[0] == '.' || strchr(name, '/') || strlen(name) > 200)
         return cg_error(CG_EINVAL, "the name \"%s\" cannot be that of a file", name);
     if (!is_utf8(name)) return cg_error(CG_EINVAL, "the file's name is not UTF-8");

@@ -40,7 +40,7 @@ typedef struct cg_export_options {
     int64_t most;               /* of them; 0: 64 */
     const cg_dataset *data; /* accuracy or recall is measured on it, by model and file; or NULL */
     double most_loss;       /* what they may lose by the file, 0.005 for half a point */
-    cg_export_check check;      /* by another runtime, too; or NULL */
+    cg_export_check check;  /* by another runtime, too; or NULL */
     void *arg;
 } cg_export_options;
 
@@ -82,9 +82,8 @@ typedef struct cg_certificate {
 double cg_export_tolerance(const cg_export_options *o);
 
 /* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name; CG_EFORMAT: the
- *         file differs from the model by more than the tolerance (cg_parity_check), or loses more of its
- *         accuracy or recall than it may; those of
- *         cg_onnx_export_clip and of the check */
+ *         file differs from the model by more than the tolerance (cg_parity_check), or loses more
+ * of its accuracy or recall than it may; those of cg_onnx_export_clip and of the check */
 cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
                     cg_certificate *out);
 void cg_certificate_free(cg_certificate *c); /* an all-zero or freed one is allowed */

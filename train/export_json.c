@@ -196,8 +196,7 @@ cg_status cg_export_certificate(const cg_exporting *e, char **text) {
     if (c->checked_by[0])
         failed |=
             json_object_set_new(j, "checked", run_json(&c->checked, c->tolerance, c->checked_by));
-    if (c->accuracy.n)
-        failed |= json_object_set_new(j, "accuracy", accuracy_json(&c->accuracy));
+    if (c->accuracy.n) failed |= json_object_set_new(j, "accuracy", accuracy_json(&c->accuracy));
     *text = dump(failed ? NULL : j, JSON_INDENT(2));
     if (failed) json_decref(j);
     return *text ? CG_OK : CG_EFORMAT;

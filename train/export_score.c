@@ -59,7 +59,8 @@ static cg_status run_picture(scorer *s, const cg_image *image, const char *name,
 
 /* The pictures that the model has embedded, one after another. */
 static cg_status run_pictures(scorer *s, const char *name, int64_t width) {
-    size_t numbers = 3 * (size_t)s->e->model->preprocess.size * (size_t)s->e->model->preprocess.size;
+    size_t numbers =
+        3 * (size_t)s->e->model->preprocess.size * (size_t)s->e->model->preprocess.size;
     s->pixels = malloc(numbers * sizeof *s->pixels);
     s->planes = malloc(numbers * sizeof *s->planes);
     s->file_image = malloc((size_t)(s->image.n * width) * sizeof *s->file_image + 1);
@@ -162,8 +163,9 @@ static cg_status find_labels(scorer *s, int32_t *class_of) {
     }
     cg_classes_free(&c);
     if (status == CG_OK && n == 0)
-        return cg_error(CG_EFORMAT, "not one of %" PRId64 " captions is a label; the first is "
-                                    "\"%.80s\"",
+        return cg_error(CG_EFORMAT,
+                        "not one of %" PRId64 " captions is a label; the first is "
+                        "\"%.80s\"",
                         e->n, s->data->caption[e->index[0]]);
     e->n = n;
     return status;
@@ -230,8 +232,7 @@ static cg_status measure(scorer *s) {
 
 cg_status cg_export_score(cg_exporting *e) {
     cg_accuracy *out = &e->out->accuracy;
-    scorer s = {
-        .e = e, .data = e->o->data, .d = cg_runner_desc(e->model->runner), .out = out};
+    scorer s = {.e = e, .data = e->o->data, .d = cg_runner_desc(e->model->runner), .out = out};
     *out = (cg_accuracy){.limit = e->o->most_loss};
     cg_status status = measure(&s);
     cg_onnx_session_free(s.session);
