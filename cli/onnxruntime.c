@@ -2,10 +2,10 @@
 
 #include "cli/child.h"
 #include "graph/file.h"
+#include "serialize/shape_json.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,13 +47,10 @@ static cg_status add_case(const char *folder, int number, const cg_parity_case *
     json_array_append_new(cases, json_pack("{s:o, s:o}", "inputs", in, "outputs", out));
     for (int i = 0; i < t->n_in; i++) {
         char file[64];
-        json_t *shape = json_array();
-        for (int k = 0; k < t->in[i].shape.rank; k++)
-            json_array_append_new(shape, json_integer(t->in[i].shape.dim[k]));
         snprintf(file, sizeof file, "%d.in.%d", number, i);
         json_array_append_new(in, json_pack("{s:s, s:s, s:s, s:o}", "name", t->in[i].name, "dtype",
                                             cg_dtype_name(t->in[i].dtype), "file", file, "shape",
-                                            shape));
+                                            cg_shape_json(&t->in[i].shape)));
         CG_TRY(save(folder, file, t->in[i].data, t->in[i].bytes));
     }
     for (int i = 0; i < t->n_out; i++) {

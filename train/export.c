@@ -142,11 +142,16 @@ static cg_status write_labels(const cg_exporting *e) {
     return cg_file_commit(f);
 }
 
-/* Takes over text. */
-static cg_status write_text(const cg_exporting *e, const char *name, const char *end, char *text) {
+static cg_status write_text(const cg_exporting *e, const char *name, const char *text) {
     char path[CG_EXPORT_PATH];
-    cg_status s = path_in(e->folder, name, end, path);
-    if (s == CG_OK) s = cg_file_save(path, text, strlen(text));
+    CG_TRY(path_in(e->folder, name, ".json", path));
+    return cg_file_save(path, text, strlen(text));
+}
+
+static cg_status write_config(const cg_exporting *e) {
+    char *text;
+    CG_TRY(cg_export_config(e, &text));
+    cg_status s = write_text(e, "open_clip_config", text);
     free(text);
     return s;
 }
@@ -253,7 +258,7 @@ static cg_status sign(const cg_exporting *e) {
 
 static cg_status write_all(cg_exporting *e) {
     const cg_export_options *o = e->o;
-    char data[CG_EXPORT_PATH], *text;
+    char data[CG_EXPORT_PATH];
     CG_TRY(path_in(e->folder, name_of(o), ".onnx", e->path));
     CG_TRY(path_in(e->folder, name_of(o), ".onnx.data", data));
     if (o->labels)
@@ -267,11 +272,9 @@ static cg_status write_all(cg_exporting *e) {
     CG_TRY(sign(e));
     e->out->bytes = bytes_of(e->path);
     e->out->data_bytes = bytes_of(data);
-    CG_TRY(cg_export_config(e, &text));
-    CG_TRY(write_text(e, "open_clip_config", ".json", text));
+    CG_TRY(write_config(e));
     CG_TRY(cg_export_certificate(e, &e->out->json));
-    CG_TRY(cg_export_certificate(e, &text));
-    return write_text(e, name_of(o), ".json", text);
+    return write_text(e, name_of(o), e->out->json);
 }
 
 cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
