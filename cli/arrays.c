@@ -2,6 +2,7 @@
 
 #include "graph/rng.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,9 @@ char *cli_split(char *text) {
 cg_status cli_arrays_load(char *const *input, int n, cli_arrays *in) {
     for (int i = 0; i < n; i++) {
         const char *path = cli_split(input[i]);
+        for (int k = 0; k < i; k++)
+            if (strcmp(input[k], input[i]) == 0)
+                return cg_error(CG_EINVAL, "--input: %s is given twice", input[i]);
         CG_TRY(cg_npy_open(path, &in->npy[i]));
         const cg_npy *y = &in->npy[in->n_npy++];
         in->tensor[in->n++] =
@@ -83,8 +87,30 @@ static cg_status draw(const cg_onnx_port *p, cg_shape shape, cli_arrays *in) {
     return CG_OK;
 }
 
+/* Sizes are of inputs that there are. */
+static cg_status check_sizes(char *const *size, int n_size, const cg_onnx_file *f) {
+    const cg_onnx_port *port;
+    int n = cg_onnx_inputs(f, &port);
+    for (int i = 0; i < n_size; i++) {
+        size_t length = strcspn(size[i], "="), at = 0;
+        char list[400] = "";
+        int found = 0;
+        for (int k = 0; k < n; k++) {
+            found |= strlen(port[k].name) == length && memcmp(port[k].name, size[i], length) == 0;
+            if (at < sizeof list)
+                at += (size_t)snprintf(list + at, sizeof list - at, "%s%s", k ? ", " : "",
+                                       port[k].name);
+        }
+        if (!found)
+            return cg_error(CG_EINVAL, "--random: there is no input \"%.*s\"; the file has %s",
+                            (int)length, size[i], list);
+    }
+    return CG_OK;
+}
+
 cg_status cli_arrays_draw(char *const *size, int n_size, const cg_onnx_file *f, cli_arrays *in) {
     const cg_onnx_port *port;
+    CG_TRY(check_sizes(size, n_size, f));
     int n = cg_onnx_inputs(f, &port), loaded = in->n;
     for (int i = 0; i < n; i++) {
         int given = 0;

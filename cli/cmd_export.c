@@ -1,5 +1,6 @@
 /* clipgraph export: a model as an ONNX file, with a certificate that it does what the model does.
  */
+#include "cli/data.h"
 #include "cli/inputs.h"
 #include "cli/onnxruntime.h"
 #include "train/export.h"
@@ -23,16 +24,18 @@ enum {
     KEY_TOLERANCE,
     KEY_VERIFY,
     KEY_PICTURES,
+    KEY_DATA,
+    KEY_LOSS,
     KEY_THREADS,
     KEY_JSON
 };
 
 typedef struct arguments {
-    const char *checkpoint, *out, *labels, *labels_file;
+    const char *checkpoint, *out, *labels, *labels_file, *data;
     char *pictures; /* in argv */
     cli_templates templates;
     cg_export_options o;
-    int what_given, threads, json;
+    int what_given, loss_given, threads, json;
 } arguments;
 
 static const struct argp_option options[] = {
@@ -61,6 +64,12 @@ static const struct argp_option options[] = {
     {"verify-with", KEY_VERIFY, "onnxruntime", 0,
      "hold the file against the model by this runtime, too (a package of python3)", 0},
     {"pictures", KEY_PICTURES, "FILE|FOLDER", 0, "compare up to 64 of these pictures, too", 0},
+    {"val-data", KEY_DATA, "DATA", 0,
+     "measure model and file on it: recall, or with labels accuracy; a table of pictures and "
+     "captions, a folder with a folder of pictures for each class, or IDX pictures",
+     0},
+    {"most-loss", KEY_LOSS, "POINTS", 0,
+     "how many points of recall or accuracy the file may lose (0.5)", 0},
     {"threads", KEY_THREADS, "N", 0, "threads of the model (default: one per processor)", 0},
     {"json", KEY_JSON, NULL, 0, "print the certificate", 0},
     {0},
@@ -100,57 +109,16 @@ static void check_together(const struct argp_state *state, const arguments *a) {
         argp_error(state, "labels and templates go with --what classifier");
     if (a->o.what == CG_ONNX_TEXT && (a->o.inside || a->pictures))
         argp_error(state, "--preprocess and --pictures: the text tower reads no pictures");
+    if (a->loss_given && !a->data) argp_error(state, "--most-loss: on what? --val-data DATA");
     if (a->o.inside && a->o.opset == 17)
         argp_error(state, "--preprocess needs --opset 18 or later: Resize cannot smooth before");
 }
 
-/* Options without an argument. */
-static error_t parse_flag(int key, arguments *a) {
-    switch (key) {
-    case KEY_NO_OPTIMIZE:
-        return (a->o.as_described = 1, 0);
-    case KEY_EXTERNAL:
-        return (a->o.external = 1, 0);
-    case KEY_PREPROCESS:
-        return (a->o.inside = 1, 0);
-    case KEY_JSON:
-        return (a->json = 1, 0);
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static error_t parse(int key, char *text, struct argp_state *state) {
+/* How the file is held against the model. */
+static error_t parse_check(int key, char *text, struct argp_state *state) {
     static const char *const runtimes[] = {"onnxruntime", NULL};
     arguments *a = state->input;
     switch (key) {
-    case ARGP_KEY_INIT:
-        state->child_inputs[0] = &a->templates;
-        return 0;
-    case KEY_CHECKPOINT:
-        a->checkpoint = text;
-        return 0;
-    case KEY_WHAT:
-        parse_what(state, text, a);
-        return 0;
-    case KEY_OUT:
-        a->out = text;
-        return 0;
-    case KEY_NAME:
-        a->o.name = text;
-        return 0;
-    case KEY_OPSET:
-        a->o.opset = (int)cli_int(state, "opset", text, 17, 20);
-        return 0;
-    case KEY_WEIGHTS:
-        parse_weights(state, text, a);
-        return 0;
-    case KEY_LABELS:
-        a->labels = text;
-        return 0;
-    case KEY_LABELS_FILE:
-        a->labels_file = text;
-        return 0;
     case KEY_TOLERANCE:
         a->o.tolerance = cli_float(state, "tolerance", text, 1e-9, 1);
         return 0;
@@ -161,8 +129,71 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_PICTURES:
         a->pictures = text;
         return 0;
+    case KEY_DATA:
+        a->data = text;
+        return 0;
+    case KEY_LOSS:
+        a->o.most_loss = cli_float(state, "most-loss", text, 0, 100) / 100;
+        a->loss_given = 1;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* What is in the file. */
+static error_t parse_file(int key, char *text, struct argp_state *state) {
+    arguments *a = state->input;
+    switch (key) {
+    case KEY_WHAT:
+        parse_what(state, text, a);
+        return 0;
+    case KEY_NAME:
+        a->o.name = text;
+        return 0;
+    case KEY_OPSET:
+        a->o.opset = (int)cli_int(state, "opset", text, 17, 20);
+        return 0;
+    case KEY_WEIGHTS:
+        parse_weights(state, text, a);
+        return 0;
+    case KEY_NO_OPTIMIZE:
+        a->o.as_described = 1;
+        return 0;
+    case KEY_EXTERNAL:
+        a->o.external = 1;
+        return 0;
+    case KEY_PREPROCESS:
+        a->o.inside = 1;
+        return 0;
+    case KEY_LABELS:
+        a->labels = text;
+        return 0;
+    case KEY_LABELS_FILE:
+        a->labels_file = text;
+        return 0;
+    default:
+        return parse_check(key, text, state);
+    }
+}
+
+static error_t parse(int key, char *text, struct argp_state *state) {
+    arguments *a = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &a->templates;
+        return 0;
+    case KEY_CHECKPOINT:
+        a->checkpoint = text;
+        return 0;
+    case KEY_OUT:
+        a->out = text;
+        return 0;
     case KEY_THREADS:
         a->threads = (int)cli_int(state, "threads", text, 1, 1024);
+        return 0;
+    case KEY_JSON:
+        a->json = 1;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "one argument too many: \"%s\"", text);
@@ -171,7 +202,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         check_together(state, a);
         return 0;
     default:
-        return parse_flag(key, a);
+        return parse_file(key, text, state);
     }
 }
 
@@ -199,12 +230,24 @@ static void print_result(const char *runtime, const cg_parity_result *r) {
            runtime, r->pictures, r->captions, r->cases);
     for (int i = 0; i < r->n; i++) {
         const cg_parity_figure *f = &r->figure[i];
-        printf("  %-17s differs by %.2g at most", f->output, f->max_difference);
+        printf("  %-17s differs by %.2g at most", f->output, f->file.most);
         if (f->kind == CG_PARITY_LOGITS) printf(" of the temperature");
+        if (f->kind == CG_PARITY_PROBABILITIES) printf(" of the temperature, as logarithms");
         printf("; %" PRId64 " of %" PRId64 " have the same best match", f->agree, f->rows);
-        if (f->kind == CG_PARITY_EMBEDDINGS) printf("; cosine %.7f at least", f->min_cosine);
+        if (f->kind == CG_PARITY_EMBEDDINGS) printf("; cosine %.7f at least", f->file.min_cosine);
         putchar('\n');
     }
+}
+
+static void print_accuracy(const cg_accuracy *a) {
+    if (a->n)
+        printf("on data: %" PRId64 " pictures among %" PRId64
+               " candidates, in %%, by the model and "
+               "by the file\n",
+               a->pictures, a->candidates);
+    for (int i = 0; i < a->n; i++)
+        printf("  %-21s %6.2f %6.2f\n", a->figure[i].name, 100 * a->figure[i].model,
+               100 * a->figure[i].file);
 }
 
 static void print_certificate(const arguments *a, const cg_certificate *c) {
@@ -219,6 +262,7 @@ static void print_certificate(const arguments *a, const cg_certificate *c) {
     printf("; what it needs stands beside it\n");
     print_result("our runtime", &c->parity);
     if (c->checked_by[0]) print_result(c->checked_by, &c->checked);
+    print_accuracy(&c->accuracy);
     if (c->truncated)
         fprintf(stderr,
                 "clipgraph export: %" PRId64 " texts of labels cut to the model's context\n",
@@ -226,28 +270,31 @@ static void print_certificate(const arguments *a, const cg_certificate *c) {
 }
 
 int cli_export(int argc, char **argv) {
-    arguments a = {0};
+    arguments a = {.o = {.most_loss = 0.005}};
     cli_lines labels = {0};
     cg_model m = {0};
-    cg_dataset *pictures = NULL;
+    cg_dataset *pictures = NULL, *data = NULL;
     cg_certificate c = {0};
     cli_parse(&parser, argc, argv, &a);
-    int images_only = a.o.what == CG_ONNX_IMAGE;
+    int images_only = a.o.what == CG_ONNX_IMAGE && !a.data;
     cg_status s = CG_OK;
     if (a.o.what == CG_ONNX_CLASSIFIER) s = cli_labels_read(a.labels, a.labels_file, &labels);
     if (s == CG_OK) s = cli_templates_read(&a.templates);
     if (s == CG_OK && a.pictures) s = cli_pictures("export", &a.pictures, 1, &pictures);
+    if (s == CG_OK && a.data) s = cli_data_open("export", a.data, &(cli_data){0}, &data);
     if (s == CG_OK)
         s = (images_only ? cg_model_load_pictures : cg_model_load)(a.checkpoint, a.threads, &m);
     a.o.label = (const char *const *)labels.line;
     a.o.labels = labels.n;
     a.o.templates = a.templates.all;
     a.o.pictures = pictures;
+    a.o.data = data;
     if (s == CG_OK) s = cg_export(&m, a.out, &a.o, &c);
     if (s == CG_OK) print_certificate(&a, &c);
     int code = s == CG_OK ? 0 : cli_fail("export", s);
     cg_certificate_free(&c);
     cg_dataset_free(pictures);
+    cg_dataset_free(data);
     cg_model_free(&m);
     cli_templates_free(&a.templates);
     cli_lines_free(&labels);

@@ -101,22 +101,31 @@ static void check_together(const struct argp_state *state, const inspect_argumen
     if (a->graph && a->json) argp_error(state, "--graph and --json exclude each other");
     if ((a->gradients || a->collapse || a->after_given || a->out) && !a->graph)
         argp_error(state, "--gradients, --collapse, --after and --out go with --graph");
+    if (a->collapse && a->graph != INSPECT_GRAPH_DOT && a->graph != INSPECT_GRAPH_SVG)
+        argp_error(state, "--collapse goes with --graph dot or svg: text and json have every node");
     if (a->after == INSPECT_EACH && !a->out) argp_error(state, "--after each: which folder? --out");
 }
 
-/* Options without an argument. */
-static error_t parse_flag(int key, inspect_arguments *a) {
+/* Options of --graph. */
+static error_t parse_graph(int key, char *text, struct argp_state *state) {
+    inspect_arguments *a = state->input;
     switch (key) {
-    case KEY_INFERENCE:
-        return (a->inference = 1, 0);
-    case KEY_TRAINING:
-        return (a->inference = 0, 0);
-    case KEY_LAYERS:
-        return (a->layers = 1, 0);
+    case KEY_GRAPH:
+        a->graph = graph_format(state, text);
+        return 0;
+    case KEY_COLLAPSE:
+        a->collapse = (int)cli_int(state, "collapse", text, 0, 64);
+        return 0;
     case KEY_GRADIENTS:
-        return (a->gradients = 1, 0);
-    case KEY_JSON:
-        return (a->json = 1, 0);
+        a->gradients = 1;
+        return 0;
+    case KEY_AFTER:
+        choose_pass(state, text, a);
+        return 0;
+    case KEY_OUT:
+        if (!text[0]) argp_error(state, "--out: the file's name is empty");
+        a->out = text;
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -131,8 +140,17 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_TOKENS:
         a->tokens = cli_int(state, "captions-tokens", text, 2, 1 << 20);
         return 0;
-    case KEY_COLLAPSE:
-        a->collapse = (int)cli_int(state, "collapse", text, 0, 64);
+    case KEY_INFERENCE:
+        a->inference = 1;
+        return 0;
+    case KEY_TRAINING:
+        a->inference = 0;
+        return 0;
+    case KEY_LAYERS:
+        a->layers = 1;
+        return 0;
+    case KEY_TOWER:
+        choose_tower(state, text, a);
         return 0;
     case KEY_THREADS:
         a->threads = (int)cli_int(state, "threads", text, 1, 1024);
@@ -144,18 +162,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         a->off = cli_passes(state, text);
         a->passes_given = 1;
         return 0;
-    case KEY_GRAPH:
-        a->graph = graph_format(state, text);
-        return 0;
-    case KEY_TOWER:
-        choose_tower(state, text, a);
-        return 0;
-    case KEY_AFTER:
-        choose_pass(state, text, a);
-        return 0;
-    case KEY_OUT:
-        if (!text[0]) argp_error(state, "--out: the file's name is empty");
-        a->out = text;
+    case KEY_JSON:
+        a->json = 1;
         return 0;
     case ARGP_KEY_ARG:
         if (a->model) argp_error(state, "one argument too many: \"%s\"", text);
@@ -168,7 +176,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         check_together(state, a);
         return 0;
     default:
-        return parse_flag(key, a);
+        return parse_graph(key, text, state);
     }
 }
 
@@ -200,6 +208,12 @@ static void inspected_free(inspected *m) {
 static cg_status load_description(const char *model, inspected *m) {
     struct stat st;
     cg_preprocess preprocess;
+    size_t length = strlen(model);
+    if (length > 5 && strcmp(model + length - 5, ".onnx") == 0)
+        return cg_error(CG_EINVAL,
+                        "%s: inspect takes a model's name, its description (JSON) or a checkpoint; "
+                        "`clipgraph run %s` shows what is in an ONNX file",
+                        model, model);
     if (stat(model, &st) == 0 && S_ISDIR(st.st_mode)) {
         CG_TRY(cg_checkpoint_find(model, &m->path));
         return cg_checkpoint_config(m->path, &m->desc, &preprocess);

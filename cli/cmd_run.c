@@ -37,7 +37,8 @@ typedef struct arguments {
 } arguments;
 
 static const struct argp_option options[] = {
-    {"input", KEY_INPUT, "NAME=FILE.npy", 0, "an input: float32, int32 or int64; repeatable", 0},
+    {"input", KEY_INPUT, "NAME=FILE.npy", 0,
+     "an input: float32, float16, int32, int64 or uint8; repeatable", 0},
     {"output", KEY_OUTPUT, "FOLDER|NAME=FILE.npy", 0,
      "write every output to FOLDER/NAME.npy, or one to a file, and then compute no others; "
      "repeatable",
@@ -193,8 +194,6 @@ static cg_status choose(arguments *a, const cg_onnx_file *f, cg_tensor *out, cha
         if (*n == MOST) return cg_error(CG_EUNSUPPORTED, "more than %d outputs", MOST);
         out[(*n)++].name = port[i].name;
     }
-    if (a->folder && mkdir(a->folder, 0777) != 0 && errno != EEXIST)
-        return cg_error(CG_EIO, "--output: %s: %s", a->folder, strerror(errno));
     return CG_OK;
 }
 
@@ -208,6 +207,8 @@ static void print_tensor(const cg_tensor *t) {
 }
 
 static cg_status save(const arguments *a, const cg_tensor *out, int n, char *const *path) {
+    if (a->folder && mkdir(a->folder, 0777) != 0 && errno != EEXIST)
+        return cg_error(CG_EIO, "--output: %s: %s", a->folder, strerror(errno));
     for (int i = 0; i < n; i++) {
         char place[PATH_ROOM];
         const char *to = i < a->n_file ? path[i] : place;
@@ -264,6 +265,13 @@ static cg_status print_graph(const cg_onnx_session *s) {
     return CG_OK;
 }
 
+/* Where all inputs are given, it is not for the command line that a file cannot be run. */
+static cg_status blame(cg_status s, const cg_onnx_session *session, const cli_arrays *in) {
+    const cg_onnx_port *port;
+    int all = !session || in->n >= cg_onnx_inputs(cg_onnx_session_file(session), &port);
+    return s == CG_EINVAL && all ? CG_EFORMAT : s;
+}
+
 static cg_status run(arguments *a, cg_onnx_session *s, cli_arrays *in) {
     cg_tensor out[MOST] = {{0}};
     char *path[MOST];
@@ -273,7 +281,8 @@ static cg_status run(arguments *a, cg_onnx_session *s, cli_arrays *in) {
     if (a->random) CG_TRY(cli_arrays_draw(a->size, a->n_size, f, in));
     CG_TRY(choose(a, f, out, path, &n));
     CG_TRY(cg_exec_profile(cg_onnx_session_exec(s), a->profile.profile));
-    CG_TRY(cg_onnx_session_run(s, in->tensor, in->n, out, n));
+    cg_status status = cg_onnx_session_run(s, in->tensor, in->n, out, n);
+    if (status != CG_OK) return cg_error_in(blame(status, s, in), "%s", a->model);
     CG_TRY(save(a, out, n, path));
     if (a->graph) CG_TRY(print_graph(s));
     return a->repeat ? time_runs(a, s, in, out, n) : CG_OK;
@@ -288,7 +297,7 @@ int cli_run_onnx(int argc, char **argv) {
     cg_status status = cli_profile_begin(&a.profile);
     double begun = cg_profile_begin(a.profile.profile);
     if (status == CG_OK) status = cg_context_create(a.threads, &ctx);
-    if (status == CG_OK) status = cg_onnx_session_create(ctx, a.model, &a.how, &s);
+    if (status == CG_OK) status = blame(cg_onnx_session_create(ctx, a.model, &a.how, &s), s, &in);
     cg_profile_end(a.profile.profile, CLI_PROFILE_LOADING, begun);
     if (status == CG_OK && !a.n_input && !a.random)
         describe(a.model, cg_onnx_session_file(s));

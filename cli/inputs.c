@@ -54,7 +54,7 @@ cg_status cli_lines_read(const char *path, int keep_empty, cli_lines *out) {
 
 cg_status cli_lines_split(const char *text, cli_lines *out) {
     *out = (cli_lines){.text = strdup(text)};
-    cg_status s = out->text ? cut(out, ',', 1, 0) : cg_error(CG_ENOMEM, "no memory for labels");
+    cg_status s = out->text ? cut(out, ',', 1, 1) : cg_error(CG_ENOMEM, "no memory for labels");
     if (s != CG_OK) cli_lines_free(out);
     return s;
 }
@@ -76,6 +76,8 @@ static void drop_keys(const cli_lines *labels) {
 /* A label given twice would share its probability with itself. */
 static cg_status check_labels(const cli_lines *labels) {
     if (labels->n == 0) return cg_error(CG_EINVAL, "no labels: the list is empty");
+    for (int64_t i = 0; i < labels->n; i++)
+        if (!labels->line[i][0]) return cg_error(CG_EINVAL, "label %" PRId64 " is empty", i + 1);
     char **sorted = malloc((size_t)labels->n * sizeof *sorted);
     if (!sorted) return cg_error(CG_ENOMEM, "no memory for %" PRId64 " labels", labels->n);
     memcpy(sorted, labels->line, (size_t)labels->n * sizeof *sorted);

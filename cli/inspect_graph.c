@@ -50,9 +50,26 @@ static cg_status graph_as(const inspect_arguments *a, const inspected *m, const 
 
 /* --- one graph for each pass ------------------------------------------------------------------ */
 
-static const char *ending(const inspect_arguments *a) {
-    static const char *const endings[] = {"", "txt", "dot", "svg", "json"};
-    return endings[a->graph];
+static const char *const endings[] = {"", "txt", "dot", "svg", "json"};
+
+/* Of the graph after the first n passes. */
+static void name_step(int n, const char *ending, char name[64]) {
+    int count;
+    const cg_pass *pass = cg_pass_list(&count);
+    snprintf(name, 64, "%d-%s.%s", n, n ? pass[n - 1].name : "described", ending);
+}
+
+static int is_step(void *arg, const char *found) {
+    int count;
+    char name[64];
+    (void)arg;
+    cg_pass_list(&count);
+    for (int n = 0; n <= count; n++)
+        for (int k = INSPECT_GRAPH_TEXT; k <= INSPECT_GRAPH_JSON; k++) {
+            name_step(n, endings[k], name);
+            if (strcmp(found, name) == 0) return 1;
+        }
+    return 0;
 }
 
 /* The graph after the first n passes; into the folder, and a line on what changed. */
@@ -64,7 +81,7 @@ static cg_status write_step(const inspect_arguments *a, inspected *m, const char
     CG_TRY(inspect_build(a, a->off | CG_PASSES_NONE << n, saved, m));
     int rewrites = n ? saved[n - 1].rewrites : 0;
     if (n && rewrites == 0) return CG_OK;
-    snprintf(name, sizeof name, "%d-%s.%s", n, n ? pass[n - 1].name : "described", ending(a));
+    name_step(n, endings[a->graph], name);
     snprintf(after, sizeof after, n ? "after %s" : "as described", n ? pass[n - 1].name : "");
     CG_TRY(graph_as(a, m, after, &text));
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -78,6 +95,7 @@ static cg_status write_each(const inspect_arguments *a, inspected *m) {
     int count;
     cg_folder *folder;
     cg_pass_list(&count);
+    CG_TRY(cg_folder_check(a->out, is_step, NULL));
     CG_TRY(cg_folder_create(a->out, &folder));
     for (int n = 0; n <= count; n++) {
         cg_status s = write_step(a, m, cg_folder_path(folder), n);

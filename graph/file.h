@@ -58,6 +58,13 @@ void cg_file_unmap(cg_map *map); /* an all-zero or unmapped one is allowed */
 /* A folder that appears with all of its files or not at all. */
 typedef struct cg_folder cg_folder;
 
+/* May a folder be published there? Yes where nothing is, or an empty folder, or one that holds only
+ * files whose names are `ours`.
+ * errors  CG_EINVAL: names what would be lost, or says why no folder can stand there (a file, a
+ *         link, "."); CG_EIO */
+typedef int (*cg_folder_ours)(void *arg, const char *name);
+cg_status cg_folder_check(const char *path, cg_folder_ours ours, void *arg);
+
 /* Makes the empty folder PATH.tmp-…, to be filled by the caller. */
 cg_status cg_folder_create(const char *path, cg_folder **out);
 const char *cg_folder_path(const cg_folder *d); /* where to write; valid until published */

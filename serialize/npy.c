@@ -11,7 +11,8 @@ enum { HEADER_ALIGN = 64 };
 static const struct {
     char descr[4];
     cg_dtype dtype;
-} descrs[] = {{"<f4", CG_F32}, {"<i4", CG_I32}, {"<i8", CG_I64}};
+} descrs[] = {{"<f4", CG_F32}, {"<f2", CG_F16}, {"<i4", CG_I32}, {"<i8", CG_I64}, {"|u1", CG_U8}};
+#define WANTED "<f4, <f2, <i4, <i8 or |u1"
 
 enum { DESCRS = sizeof descrs / sizeof *descrs };
 
@@ -38,7 +39,8 @@ cg_status cg_npy_create(const char *path, cg_dtype dtype, const cg_shape *shape,
     for (int i = 0; i < DESCRS; i++)
         if (descrs[i].dtype == dtype) descr = descrs[i].descr;
     if (!descr)
-        return cg_error(CG_EDTYPE, "%s: %s, wanted f32, i32 or i64", path, cg_dtype_name(dtype));
+        return cg_error(CG_EDTYPE, "%s: %s, wanted f32, f16, i32, i64 or u8", path,
+                        cg_dtype_name(dtype));
     cg_status status = cg_shape_check(shape, dtype);
     if (status != CG_OK) return cg_error_in(status, "%s", path);
     cg_file *f;
@@ -105,14 +107,13 @@ static cg_status read_descr(cursor *c, cg_dtype *out) {
     char descr[16];
     /* anything but a string is a record type */
     if (!accept_string(c, descr, sizeof descr))
-        return cg_error(CG_EUNSUPPORTED, "the element type is no simple one, wanted <f4, <i4 "
-                                         "or <i8");
+        return cg_error(CG_EUNSUPPORTED, "the element type is no simple one, wanted " WANTED);
     for (int i = 0; i < DESCRS; i++)
         if (strcmp(descr, descrs[i].descr) == 0) {
             *out = descrs[i].dtype;
             return CG_OK;
         }
-    return cg_error(CG_EUNSUPPORTED, "element type '%s', wanted <f4, <i4 or <i8", descr);
+    return cg_error(CG_EUNSUPPORTED, "element type '%s', wanted " WANTED, descr);
 }
 
 static cg_status read_shape(cursor *c, cg_shape *out) {

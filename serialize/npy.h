@@ -1,4 +1,4 @@
-/* .npy files: one NumPy array each, little-endian f4, i4 or i8 in C order.
+/* .npy files: one NumPy array each, little-endian f4, f2, i4, i8 or u1 in C order.
  *
  *   "\x93NUMPY" | major | minor | header length (u16; u32 from version 2) | header | data
  *   {'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }
@@ -13,7 +13,7 @@
 CG_API_BEGIN
 
 typedef struct cg_npy {
-    cg_dtype dtype; /* CG_F32, CG_I32 or CG_I64 */
+    cg_dtype dtype; /* CG_F32, CG_F16, CG_I32, CG_I64 or CG_U8 */
     cg_shape shape;
     const void *data; /* aligned; in the mapped file, valid until cg_npy_close */
     cg_map map;

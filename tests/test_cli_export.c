@@ -149,6 +149,13 @@ static void what_can_be_wrong(void **state) {
     fails("export " MODEL "--what classifier --out x", 2, "a classifier of what?");
     fails("export " MODEL "--what image --labels a,b --out x", 2, "go with --what classifier");
     fails("export " MODEL "--what classifier --labels a,a --out x", 2, "given twice");
+    fails("export " MODEL "--what classifier --labels a,,b --out x", 2, "label 2 is empty");
+    fails("export " MODEL "--what classifier --labels \"$(printf 'a\\nb,c')\" --out x", 2,
+          "line end");
+    fails("export " MODEL "--what classifier --labels \"$(printf 'a,\\377')\" --out x", 2,
+          "not UTF-8");
+    fails("export " MODEL "--what classifier --labels a --out x", 2, "wanted two or more");
+    fails("export " MODEL "--what image --out .", 2, "name of a new folder");
     fails("export " MODEL "--what image --name a/b --out x", 2, "cannot be that of a file");
     fails("export " MODEL "--what image --verify-with tensorrt --out x", 2, "wanted onnxruntime");
     fails("export " MODEL "--what image --out gone/x", 1, "gone/x");
@@ -249,12 +256,59 @@ static void says_what_classify_says(void **state) {
     cg_context_free(ctx);
 }
 
+/* -- on data ----------------------------------------------------------------------------------- */
+
+static double by(const json_t *j, const char *name, const char *whom) {
+    const json_t *x = json_object_get(json_object_get(json_object_get(j, "accuracy"), name), whom);
+    assert_true(json_is_number(x));
+    return json_number_value(x);
+}
+
+/* Figures of the file are those of the model. */
+static void accuracy_on_data(void **state) {
+    (void)state;
+    char path[512];
+    FILE *f = fopen(in_folder("data.csv", path), "w");
+    assert_non_null(f);
+    fputs("filepath,title\n", f);
+    static const char *const caption[PICTURES] = {"red circle", "blue square", "green star",
+                                                  "black dot"};
+    for (int i = 0; i < PICTURES; i++) fprintf(f, "photos/%d.png,%s\n", i, caption[i]);
+    assert_int_equal(fclose(f), 0);
+    json_t *j;
+    static const char *const whats[] = {"image", "text", "both --preprocess"};
+    for (int i = 0; i < 3; i++) {
+        char line[256];
+        snprintf(line, sizeof line,
+                 "export " MODEL "--what %s --val-data data.csv --out d%d --json", whats[i], i);
+        succeeds(line);
+        j = json_loads(out, 0, NULL);
+        static const char *const names[] = {"image_to_text_recall1", "image_to_text_recall5",
+                                            "text_to_image_recall1", "text_to_image_recall5"};
+        for (int k = 0; k < 4; k++)
+            assert_float_equal(by(j, names[k], "model"), by(j, names[k], "file"), 1e-9);
+        assert_float_equal(by(j, names[1], "file"), 1, 1e-9); /* of four captions */
+        assert_int_equal(
+            json_integer_value(json_object_get(json_object_get(j, "accuracy"), "pictures")),
+            PICTURES);
+        json_decref(j);
+    }
+    succeeds("export " MODEL LABELS "--what classifier --val-data data.csv --out d3");
+    assert_non_null(strstr(out, "on data: 4 pictures among 4 candidates"));
+    assert_non_null(strstr(out, "\n  top1 "));
+    fails("export " MODEL "--what classifier --labels a,b --val-data data.csv --out x", 1,
+          "not one of 4 captions is a label; the first is \"red circle\"");
+    fails("export " MODEL "--what image --most-loss 1 --out x", 2, "on what? --val-data");
+    fails("export " MODEL "--what image --val-data gone.csv --out x", 1, "gone.csv");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files),
         cmocka_unit_test(what_can_be_wrong),
         cmocka_unit_test(other_runtimes),
         cmocka_unit_test(says_what_classify_says),
+        cmocka_unit_test(accuracy_on_data),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }

@@ -115,6 +115,22 @@ static void after_each_pass(void **state) {
     assert_false(there("each/1-rows.dot"));
 }
 
+/* A folder is replaced only where all in it was written so. */
+static void each_spares_other_files(void **state) {
+    (void)state;
+    char path[256];
+    const char *again = "tiny-vit-cbow --graph text --after each --out spared";
+    succeeds(again);
+    succeeds(again);
+    snprintf(path, sizeof path, "%s/spared/thesis.txt", folder);
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    fclose(f);
+    fails(again, 2, "not of our making");
+    assert_true(there("spared/thesis.txt") && there("spared/0-described.txt"));
+    fails("tiny-vit-cbow --graph text --after each --out .", 2, "name of a new folder");
+}
+
 /* -- formats ----------------------------------------------------------------------------------- */
 
 static const char *text_of(const json_t *j, const char *key) {
@@ -235,6 +251,8 @@ static void as_picture(void **state) {
 static void what_can_be_wrong(void **state) {
     (void)state;
     fails("tiny-vit-cbow --graph png", 2, "found \"png\", wanted text, dot, svg or json");
+    fails("tiny-vit-cbow --graph text --collapse 2", 2, "--collapse goes with --graph dot or svg");
+    fails("some/model.onnx --graph text", 2, "`clipgraph run some/model.onnx` shows what is in");
     fails("tiny-vit-cbow --graph text --tower image", 2, "--tower goes with --inference");
     fails("tiny-vit-cbow --graph text --inference --tower loss", 2, "wanted image, text or both");
     fails("tiny-vit-cbow --graph text --after fsue", 2, "did you mean fuse?");
@@ -248,9 +266,10 @@ static void what_can_be_wrong(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_tower),       cmocka_unit_test(after_a_pass),
-        cmocka_unit_test(after_each_pass), cmocka_unit_test(as_json),
-        cmocka_unit_test(as_picture),      cmocka_unit_test(what_can_be_wrong),
+        cmocka_unit_test(one_tower),         cmocka_unit_test(after_a_pass),
+        cmocka_unit_test(after_each_pass),   cmocka_unit_test(each_spares_other_files),
+        cmocka_unit_test(as_json),           cmocka_unit_test(as_picture),
+        cmocka_unit_test(what_can_be_wrong),
     };
     return cmocka_run_group_tests(tests, prepare, clean);
 }

@@ -171,12 +171,45 @@ static void test_usage(void **state) {
     fails(IMAGE "--random --output nothing=x.npy", 1, "there is no output nothing");
 }
 
+/* Halves in the place of floats, and bytes for whole numbers. */
+static void test_small_types(void **state) {
+    (void)state;
+    char path[128];
+    static const uint16_t zeros[3 * 16 * 16];
+    static const uint8_t ids[12] = {1, 2, 3};
+    snprintf(path, sizeof path, "%s/half.npy", folder);
+    assert_int_equal(cg_npy_save(path, CG_F16, &CG_SHAPE(1, 3, 16, 16), zeros), CG_OK);
+    succeeds(IMAGE "--input pixel_values=half.npy");
+    prints("embeds f32 [1, 12] ");
+    snprintf(path, sizeof path, "%s/ids.npy", folder);
+    assert_int_equal(cg_npy_save(path, CG_U8, &CG_SHAPE(1, 12), ids), CG_OK);
+    succeeds(MODELS "hf-masked-17.onnx --input input_ids=ids.npy --random");
+}
+
+/* What is wrong with a file is not wrong with the command line; and leaves nothing behind. */
+static void test_failures(void **state) {
+    (void)state;
+    char path[128];
+    snprintf(path, sizeof path, "%s/empty.onnx", folder);
+    assert_int_equal(cg_file_save(path, "", 0), CG_OK);
+    fails("empty.onnx", 1, "empty.onnx: the file is empty");
+    fails(IMAGE "--random=foo=1,3", 2, "there is no input \"foo\"; the file has pixel_values");
+    fails(IMAGE "--random=pixel_values=2,3,8,8 --output bo", 1, "openai-vit-17.onnx: input");
+    snprintf(path, sizeof path, "%s/bo", folder);
+    assert_int_not_equal(access(path, F_OK), 0);
+    static const int64_t huge[12] = {INT64_MAX};
+    snprintf(path, sizeof path, "%s/huge.npy", folder);
+    assert_int_equal(cg_npy_save(path, CG_I64, &CG_SHAPE(1, 12), huge), CG_OK);
+    fails(MODELS "hf-masked-17.onnx --random --input input_ids=huge.npy", 1, "wanted an i32");
+    fails(MODELS "hf-masked-17.onnx --input input_ids=huge.npy --input input_ids=huge.npy", 2,
+          "given twice");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_description),
-        cmocka_unit_test(test_arrays),
-        cmocka_unit_test(test_graph),
-        cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_description), cmocka_unit_test(test_arrays),
+        cmocka_unit_test(test_graph),       cmocka_unit_test(test_usage),
+        cmocka_unit_test(test_small_types), cmocka_unit_test(test_failures),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

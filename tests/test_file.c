@@ -243,6 +243,38 @@ static void folder_does_not_replace_a_file(void **state) {
     assert_int_equal(cg_folder_create(path_of("no/such"), &d), CG_ENOTFOUND);
 }
 
+static int is_letter(void *arg, const char *name) {
+    ++*(int *)arg;
+    return name[0] >= 'a' && name[0] <= 'z' && name[1] == '\0';
+}
+
+/* Only a folder of nothing but our own files may be replaced. */
+static void foreign_files_are_spared(void **state) {
+    (void)state;
+    int asked = 0;
+    char link[600];
+    snprintf(link, sizeof link, "%s", path_of("link"));
+    assert_int_equal(cg_folder_check(path_of("nowhere"), is_letter, &asked), CG_OK);
+    assert_int_equal(mkdir(path_of("kept"), 0777), 0);
+    assert_int_equal(cg_folder_check(path_of("kept"), is_letter, &asked), CG_OK);
+    assert_int_equal(asked, 0);
+    assert_int_equal(cg_file_save(path_of("kept/a"), "a", 1), CG_OK);
+    assert_int_equal(cg_folder_check(path_of("kept/"), is_letter, &asked), CG_OK);
+    assert_int_equal(asked, 1);
+    assert_int_equal(mkdir(path_of("kept/b"), 0777), 0); /* a folder, of our name */
+    assert_int_equal(cg_folder_check(path_of("kept"), is_letter, &asked), CG_EINVAL);
+    assert_int_equal(rmdir(path_of("kept/b")), 0);
+    assert_int_equal(cg_file_save(path_of("kept/thesis"), "a", 1), CG_OK);
+    assert_int_equal(cg_folder_check(path_of("kept"), is_letter, &asked), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "with its \"thesis\""));
+    assert_int_equal(cg_folder_check(path_of("kept/a"), is_letter, &asked), CG_EINVAL);
+    assert_int_equal(symlink("kept", link), 0);
+    assert_int_equal(cg_folder_check(link, is_letter, &asked), CG_EINVAL);
+    static const char *const nameless[] = {"", ".", "..", "/", "./", "kept/.", "kept/.."};
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(cg_folder_check(nameless[i], is_letter, &asked), CG_EINVAL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commits),
@@ -255,6 +287,7 @@ int main(void) {
         cmocka_unit_test(names_what_cannot_be_opened),
         cmocka_unit_test(publishes_folders),
         cmocka_unit_test(folder_does_not_replace_a_file),
+        cmocka_unit_test(foreign_files_are_spared),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

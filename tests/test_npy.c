@@ -84,10 +84,30 @@ static void writes_by_parts(void **state) {
     cg_npy_close(&a);
 }
 
+/* Pictures' bytes, and halves. */
+static void small_types(void **state) {
+    (void)state;
+    static const uint8_t bytes[2][3] = {{0, 1, 255}, {7, 8, 9}};
+    static const uint16_t halves[3] = {0x3c00, 0xc000, 0x0001};
+    cg_npy a;
+    assert_int_equal(cg_npy_save(path, CG_U8, &CG_SHAPE(2, 3), bytes), CG_OK);
+    assert_int_equal(cg_npy_open(path, &a), CG_OK);
+    assert_int_equal(a.dtype, CG_U8);
+    assert_true(cg_shape_equal(&a.shape, &CG_SHAPE(2, 3)));
+    assert_memory_equal(a.data, bytes, sizeof bytes);
+    assert_non_null(strstr((const char *)a.map.data + 10, "'descr': '|u1'"));
+    cg_npy_close(&a);
+    assert_int_equal(cg_npy_save(path, CG_F16, &CG_SHAPE(3), halves), CG_OK);
+    assert_int_equal(cg_npy_open(path, &a), CG_OK);
+    assert_int_equal(a.dtype, CG_F16);
+    assert_memory_equal(a.data, halves, sizeof halves);
+    cg_npy_close(&a);
+}
+
 static void refuses_to_write(void **state) {
     (void)state;
-    assert_int_equal(cg_npy_save(path, CG_F16, &CG_SHAPE(3), floats), CG_EDTYPE);
-    assert_non_null(strstr(cg_error_message(), "f16, wanted f32, i32 or i64"));
+    assert_int_equal(cg_npy_save(path, CG_BF16, &CG_SHAPE(3), floats), CG_EDTYPE);
+    assert_non_null(strstr(cg_error_message(), "bf16, wanted f32, f16, i32, i64 or u8"));
     assert_int_equal(cg_npy_save(path, CG_F32, &CG_SHAPE(-3), floats), CG_ESHAPE);
     assert_non_null(strstr(cg_error_message(), path));
     if (access("/dev/full", W_OK) == 0) {
@@ -148,7 +168,7 @@ static void checks_headers(void **state) {
         {WITH("'<f4'", "True", "(2,)"), 8, CG_EUNSUPPORTED, "Fortran order"},
         {WITH("'<f4'", "0", "(2,)"), 8, CG_EFORMAT, "no boolean"},
         {WITH("'>f4'", "False", "(2,)"), 8, CG_EUNSUPPORTED,
-         "element type '>f4', wanted <f4, <i4 or <i8"},
+         "element type '>f4', wanted <f4, <f2, <i4, <i8 or |u1"},
         {WITH("'<f8'", "False", "(1,)"), 8, CG_EUNSUPPORTED, "'<f8'"},
         {WITH("[('a', '<f4')]", "False", "(1,)"), 4, CG_EUNSUPPORTED, "no simple one"},
         {WITH("'a very long element type'", "False", "(1,)"), 4, CG_EUNSUPPORTED, "no simple one"},
@@ -240,10 +260,10 @@ static void survives_damage(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(writes_what_it_reads), cmocka_unit_test(writes_numpys_bytes),
-        cmocka_unit_test(writes_by_parts),      cmocka_unit_test(refuses_to_write),
-        cmocka_unit_test(checks_headers),       cmocka_unit_test(refuses_every_truncation),
-        cmocka_unit_test(survives_damage),
+        cmocka_unit_test(writes_what_it_reads),     cmocka_unit_test(writes_numpys_bytes),
+        cmocka_unit_test(writes_by_parts),          cmocka_unit_test(small_types),
+        cmocka_unit_test(refuses_to_write),         cmocka_unit_test(checks_headers),
+        cmocka_unit_test(refuses_every_truncation), cmocka_unit_test(survives_damage),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
 }

@@ -405,6 +405,26 @@ static void test_packed(void **state) {
     cg_runner_free(r);
 }
 
+/* An output is called what it is called, or refused. */
+static void test_names(void **state) {
+    (void)state;
+    static const char *const taken[] = {"x", "w"};
+    for (int i = 0; i < 2; i++) {
+        cg_params *p;
+        cg_graph *g;
+        need(cg_params_create(&p));
+        need(cg_graph_create(p, &g));
+        cg_value *w = cg_parameter(g, "w", CG_SHAPE(2, 3), (cg_param_spec){0});
+        cg_value *sum = cg_add(g, cg_input(g, "x", CG_F32, CG_SHAPE(2, 3)), w);
+        cg_graph_output(g, taken[i], sum, CG_KEEP);
+        need(cg_params_alloc(p));
+        refused(cg_onnx_export_graph(ctx, path, g, &(cg_onnx_options){0}), CG_EUNSUPPORTED,
+                "has the name of an input, a parameter or a node");
+        cg_graph_free(g);
+        cg_params_free(p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_interface), cmocka_unit_test(test_fixed_length),
@@ -413,7 +433,7 @@ int main(void) {
         cmocka_unit_test(test_folded),    cmocka_unit_test(test_external),
         cmocka_unit_test(test_halves),    cmocka_unit_test(test_rounding),
         cmocka_unit_test(test_options),   cmocka_unit_test(test_training),
-        cmocka_unit_test(test_packed),
+        cmocka_unit_test(test_packed),    cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, begin, end);
 }

@@ -4,6 +4,7 @@
 #include "serialize/checkpoint.h"
 #include "serialize/onnx/read.h"
 #include "train/export.h"
+#include "train/match.h"
 
 #include "onnx/onnx.pb-c.h"
 
@@ -117,9 +118,10 @@ static void the_certificate(void **state) {
     assert_true(c.parity.pictures >= 8 && c.parity.captions >= 8 && c.parity.cases >= 6);
     for (int i = 0; i < c.parity.n; i++) {
         const cg_parity_figure *x = &c.parity.figure[i];
-        assert_true(x->max_difference > 0 && x->max_difference < 1e-5); /* it was computed twice */
-        assert_true(fabs(figure(j, "parity", x->output, "max_difference") / x->max_difference - 1) <
+        assert_true(x->file.most > 0 && x->file.most < 1e-5); /* it was computed twice */
+        assert_true(fabs(figure(j, "parity", x->output, "max_difference") / x->file.most - 1) <
                     1e-6);
+        assert_true(figure(j, "parity_literal", x->output, "max_difference") < 1e-5);
     }
     ok(cg_onnx_open(in_scratch("both/clip.onnx", path), &f));
     assert_string_equal(meta_of(f, "clipgraph.what"), "both");
@@ -233,6 +235,12 @@ static void folders(void **state) {
     cg_certificate_free(&c);
     export_to(&m, "far", &o, &c); /* the same again replaces it */
     cg_certificate_free(&c);
+    ok(cg_file_save(in_scratch("far/thesis", path), "mine", 4));
+    assert_int_equal(cg_export(&m, in_scratch("far", path), &o, &c), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "\"thesis\""));
+    assert_true(there("far/thesis"));
+    assert_int_equal(remove(in_scratch("far/thesis", path)), 0);
+    assert_int_equal(cg_export(&m, ".", &o, &c), CG_EINVAL);
     o.name = "other";
     assert_int_equal(cg_export(&m, in_scratch("far", path), &o, &c), CG_EINVAL);
     assert_non_null(strstr(cg_error_message(), "give another folder"));
@@ -244,6 +252,56 @@ static void folders(void **state) {
         o.name = names[i];
         assert_int_equal(cg_export(&m, in_scratch("name", path), &o, &c), CG_EINVAL);
     }
+    cg_model_free(&m);
+}
+
+/* What a file loses on data is measured, and refused where it is too much. */
+static void losses_on_data(void **state) {
+    (void)state;
+    cg_model m;
+    cg_certificate c;
+    cg_dataset *data;
+    char path[1024];
+    make_model("tiny-vit-transformer", "loses", NULL, &m);
+    ok(cg_dataset_synthetic(&(cg_synthetic_options){.size = 16, .image_size = 32}, &data));
+    cg_export_options o = {.what = CG_ONNX_BOTH, .weights = CG_BF16, .data = data, .most_loss = .5};
+    export_to(&m, "measured", &o, &c);
+    assert_int_equal(c.accuracy.n, 4);
+    assert_int_equal(c.accuracy.pictures, 16);
+    assert_true(c.accuracy.figure[1].model > 0);
+    cg_certificate_free(&c);
+    o.most_loss = -2; /* wanted: a gain that there cannot be */
+    assert_int_equal(cg_export(&m, in_scratch("lost", path), &o, &c), CG_EFORMAT);
+    assert_non_null(strstr(cg_error_message(), "image_to_text_recall1 falls from "));
+    assert_false(there("lost"));
+    cg_dataset_free(data);
+    cg_model_free(&m);
+}
+
+/* Labels are columns: none may be lost on the way into a file. */
+static void texts_that_files_cannot_hold(void **state) {
+    (void)state;
+    static const char *const labels[][2] = {
+        {"a", "b\xff"}, {"a\nb", "c"}, {"a", ""}, {"a\tb", "c"}, {"\xc2\x85", "c"}};
+    static const char *const template[] = {"a {} \xc3"};
+    cg_model m;
+    cg_certificate c;
+    char path[1024];
+    make_model("tiny-vit-cbow", "texts", NULL, &m);
+    cg_export_options o = {.what = CG_ONNX_CLASSIFIER, .labels = 2};
+    for (int i = 0; i < 5; i++) {
+        o.label = labels[i];
+        assert_int_equal(cg_export(&m, in_scratch("none", path), &o, &c), CG_EINVAL);
+        assert_non_null(strstr(cg_error_message(), i == 0 ? "label 2 is not UTF-8"
+                                                   : i == 2
+                                                       ? "label 2 is empty"
+                                                       : "label 1 is empty or has a line end"));
+    }
+    o.label = captions;
+    o.templates = (cg_templates){(const char **)template, 1};
+    assert_int_equal(cg_export(&m, in_scratch("none", path), &o, &c), CG_EINVAL);
+    assert_non_null(strstr(cg_error_message(), "template 1 is not UTF-8"));
+    assert_false(there("none"));
     cg_model_free(&m);
 }
 
@@ -284,25 +342,47 @@ static int unmask(CgOnnx__GraphProto *g) {
 static int transpose(CgOnnx__GraphProto *g) {
     for (size_t i = 0; i < g->n_initializer; i++) {
         CgOnnx__TensorProto *t = g->initializer[i];
-        if (t->data_type != CG_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT || t->n_dims != 2) continue;
-        int64_t n = t->dims[0];
-        if (n != t->dims[1] || n < 16 || t->raw_data.len != (size_t)(n * n) * sizeof(float))
-            continue;
-        float *x = (float *)(void *)t->raw_data.data;
-        if (x[1] == x[n] || x[n] == -INFINITY || x[1] == -INFINITY) continue; /* a mask */
-        for (int64_t r = 0; r < n; r++)
-            for (int64_t c = 0; c < r; c++) {
-                float kept = x[r * n + c];
-                x[r * n + c] = x[c * n + r];
-                x[c * n + r] = kept;
+        if (t->n_dims != 2) continue;
+        size_t n = (size_t)t->dims[0], size = t->raw_data.len / (n * n);
+        if (t->dims[1] != t->dims[0] || n < 16 || t->raw_data.len != n * n * size) continue;
+        uint8_t *x = t->raw_data.data, kept[8];
+        float beside[2];
+        memcpy(beside, x + size, sizeof beside);
+        if (size == 4 && (beside[0] <= -1e29f || beside[0] == 0)) continue; /* a mask */
+        for (size_t r = 0; r < n; r++)
+            for (size_t c = 0; c < r; c++) {
+                memcpy(kept, x + (r * n + c) * size, size);
+                memcpy(x + (r * n + c) * size, x + (c * n + r) * size, size);
+                memcpy(x + (c * n + r) * size, kept, size);
             }
         return 1;
     }
     return 0;
 }
 
+/* The last matrix, whatever its sides, backwards. */
+static int reverse(CgOnnx__GraphProto *g) {
+    for (size_t i = g->n_initializer; i-- > 0;) {
+        const CgOnnx__TensorProto *t = g->initializer[i];
+        if (t->n_dims != 2 || t->raw_data.len < 4096) continue;
+        size_t n = (size_t)(t->dims[0] * t->dims[1]), size = t->raw_data.len / n;
+        uint8_t *x = t->raw_data.data, kept[8];
+        for (size_t k = 0; k < n / 2; k++) {
+            memcpy(kept, x + k * size, size);
+            memcpy(x + k * size, x + (n - 1 - k) * size, size);
+            memcpy(x + (n - 1 - k) * size, kept, size);
+        }
+        return 1;
+    }
+    return 0;
+}
+
 static int other_activation(CgOnnx__GraphProto *g) {
-    return swap(g, "Erf", "Tanh") || swap(g, "Gelu", "Relu");
+    return swap(g, "Erf", "Tanh") || swap(g, "Gelu", "Relu") || swap(g, "Relu", "Tanh");
+}
+
+static int count_specials(CgOnnx__GraphProto *g) {
+    return swap(g, "And", "Or");
 }
 
 static int smallest_id(CgOnnx__GraphProto *g) {
@@ -360,66 +440,127 @@ static void breaks(const char *from, const char *to, int (*change)(CgOnnx__Graph
     cg_file_unmap(&map);
 }
 
-static void check_broken(cg_model *m, cg_onnx_what what, const char *name,
-                         int (*change)(CgOnnx__GraphProto *g)) {
-    char from[1024], to[1024];
-    cg_runner *reference;
+/* One export that is broken in turn, and how it is held against the model. */
+typedef struct sound {
+    cg_model *m;
+    cg_export_options o;
+    cg_runner *reference, *rounded;
+    float *label;
     cg_parity *p;
-    cg_parity_result r;
-    cg_parity_options o = {.what = what, .preprocess = &m->preprocess};
-    breaks(in_scratch("sound/model.onnx", from), in_scratch("broken.onnx", to), change);
-    ok(cg_runner_open(m->ctx, cg_runner_desc(m->runner), m->folder, &reference));
-    ok(cg_runner_set_program(reference, CG_PRECISION_F32, CG_PASSES_NONE, NULL));
-    ok(cg_parity_create(reference, m->tokenizer, &o, &p));
-    cg_status s = cg_parity_run(m->ctx, to, p);
-    if (s == CG_OK) s = cg_parity_compare(p, &r);
-    if (s == CG_OK) s = cg_parity_check(&r, 1e-5);
-    if (change == same && s != CG_OK) fail_msg("%s: %s", name, cg_error_message());
-    if (change != same && s == CG_OK)
-        fail_msg("%s: not found; differs by %g", name, r.figure[0].max_difference);
-    cg_parity_free(p);
-    cg_runner_free(reference);
+} sound;
+
+static sound make_sound(cg_model *m, cg_export_options o) {
+    sound s = {.m = m, .o = o};
+    cg_certificate c;
+    const cg_clip_desc *d = cg_runner_desc(m->runner);
+    export_to(m, "sound", &o, &c);
+    cg_certificate_free(&c);
+    ok(cg_parity_reference(m->ctx, d, m->folder, CG_F32, &s.reference));
+    if (o.weights != CG_F32) ok(cg_parity_reference(m->ctx, d, m->folder, o.weights, &s.rounded));
+    if (o.labels)
+        ok(cg_match_labels(s.reference, m->tokenizer, o.label, o.labels, &o.templates, &s.label,
+                           NULL));
+    cg_parity_options how = {
+        .what = o.what, .preprocess = &m->preprocess, .label = s.label, .labels = o.labels};
+    ok(cg_parity_create(s.reference, s.rounded, m->tokenizer, &how, &s.p));
+    return s;
 }
 
-static void broken_files_are_caught(void **state) {
-    (void)state;
-    static const struct {
-        const char *name;
-        cg_onnx_what what;
-        int (*change)(CgOnnx__GraphProto *g);
-    } cases[] = {
-        {"unchanged", CG_ONNX_TEXT, same},
-        {"causal mask removed", CG_ONNX_TEXT, unmask},
-        {"smallest id for the end token", CG_ONNX_TEXT, smallest_id},
-        {"last end token for the first", CG_ONNX_TEXT, last_end_token},
-        {"another activation", CG_ONNX_TEXT, other_activation},
-        {"a matrix transposed", CG_ONNX_TEXT, transpose},
-        {"a gain", CG_ONNX_TEXT, nudge},
-        {"unchanged", CG_ONNX_IMAGE, same},
-        {"another activation", CG_ONNX_IMAGE, other_activation},
-        {"a matrix transposed", CG_ONNX_IMAGE, transpose},
-        {"a gain", CG_ONNX_IMAGE, nudge},
-        {"logits of the smallest id", CG_ONNX_BOTH, smallest_id},
-    };
+static void free_sound(sound *s) {
+    cg_parity_free(s->p);
+    free(s->label);
+    cg_runner_free(s->rounded);
+    cg_runner_free(s->reference);
+}
+
+static void check_broken(const sound *s, const char *name, int (*change)(CgOnnx__GraphProto *g)) {
+    char from[1024], to[1024];
+    cg_parity_result r;
+    breaks(in_scratch("sound/model.onnx", from), in_scratch("broken.onnx", to), change);
+    cg_status found = cg_parity_run(s->m->ctx, to, NULL, s->p);
+    if (found == CG_OK) found = cg_parity_compare(s->p, &r);
+    if (found == CG_OK) found = cg_parity_check(&r, cg_export_tolerance(&s->o));
+    const cg_parity_figure *f = &r.figure[0];
+    if (change == same && found != CG_OK)
+        fail_msg("%s: %s", name, cg_error_message());
+    else if (change != same && found == CG_OK)
+        fail_msg("%s, %s: not found; differs by %g, rounded by %g", name,
+                 cg_dtype_name(s->o.weights), f->file.rms, f->rounding.rms);
+}
+
+static const cg_dtype stored[] = {CG_F32, CG_F16, CG_BF16};
+static const char *const labels[] = {"a red circle", "two blue squares", "squares", "nothing"};
+
+enum { PLAIN, ALWAYS }; /* found where weights are f32; whatever they are */
+typedef struct broken {
+    const char *name;
+    cg_onnx_what what;
+    int (*change)(CgOnnx__GraphProto *g);
+    int found;
+} broken;
+
+/* Each of a list, those of one part after another; with weights of each type. */
+static void catch_all(const char *config, const broken *list, size_t n) {
     cg_model m;
-    cg_certificate c;
-    make_model("tiny-vit-transformer", "broken", NULL, &m);
-    for (int described = 0; described < 2; described++)
-        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            if (i == 0 || cases[i].what != cases[i - 1].what) {
-                cg_export_options o = {.what = cases[i].what, .as_described = described};
-                export_to(&m, "sound", &o, &c);
-                cg_certificate_free(&c);
+    make_model(config, "broken", NULL, &m);
+    for (int k = 0; k < 6; k++)
+        for (size_t i = 0, end; i < n; i = end) {
+            cg_export_options o = {
+                .what = list[i].what, .as_described = k / 3, .weights = stored[k % 3]};
+            if (o.what == CG_ONNX_CLASSIFIER) {
+                o.label = labels;
+                o.labels = 4;
             }
-            check_broken(&m, cases[i].what, cases[i].name, cases[i].change);
+            sound s = make_sound(&m, o);
+            for (end = i; end < n && list[end].what == o.what; end++)
+                if (o.weights == CG_F32 || list[end].found == ALWAYS)
+                    check_broken(&s, list[end].name, list[end].change);
+            free_sound(&s);
         }
     cg_model_free(&m);
 }
 
+static void broken_files_are_caught(void **state) {
+    (void)state;
+    static const broken transformer[] = {
+        {"unchanged", CG_ONNX_TEXT, same, ALWAYS},
+        {"causal mask removed", CG_ONNX_TEXT, unmask, ALWAYS},
+        {"smallest id for the end token", CG_ONNX_TEXT, smallest_id, ALWAYS},
+        {"last end token for the first", CG_ONNX_TEXT, last_end_token, ALWAYS},
+        {"another activation", CG_ONNX_TEXT, other_activation, ALWAYS},
+        {"a matrix transposed", CG_ONNX_TEXT, transpose, ALWAYS},
+        {"a gain", CG_ONNX_TEXT, nudge, PLAIN},
+        {"unchanged", CG_ONNX_IMAGE, same, ALWAYS},
+        {"another activation", CG_ONNX_IMAGE, other_activation, ALWAYS},
+        {"a matrix transposed", CG_ONNX_IMAGE, transpose, ALWAYS},
+        {"a gain", CG_ONNX_IMAGE, nudge, PLAIN},
+        {"unchanged", CG_ONNX_CLASSIFIER, same, ALWAYS},
+        {"another activation", CG_ONNX_CLASSIFIER, other_activation, ALWAYS},
+        {"a matrix transposed", CG_ONNX_CLASSIFIER, transpose, ALWAYS},
+        {"a gain", CG_ONNX_CLASSIFIER, nudge, PLAIN},
+        {"logits of the smallest id", CG_ONNX_BOTH, smallest_id, ALWAYS},
+    };
+    /* the pool's matrix of queries only weighs: rounding to bf16 does more */
+    static const broken bag[] = {
+        {"unchanged", CG_ONNX_IMAGE, same, ALWAYS},
+        {"another activation", CG_ONNX_IMAGE, other_activation, ALWAYS},
+        {"a matrix transposed", CG_ONNX_IMAGE, transpose, PLAIN},
+        {"a matrix backwards", CG_ONNX_IMAGE, reverse, ALWAYS},
+        {"unchanged", CG_ONNX_CLASSIFIER, same, ALWAYS},
+        {"another activation", CG_ONNX_CLASSIFIER, other_activation, ALWAYS},
+        {"a matrix backwards", CG_ONNX_CLASSIFIER, reverse, ALWAYS},
+        {"unchanged", CG_ONNX_TEXT, same, ALWAYS},
+        {"first and last token counted", CG_ONNX_TEXT, count_specials, ALWAYS},
+    };
+    catch_all("tiny-vit-transformer", transformer, sizeof transformer / sizeof *transformer);
+    catch_all("tiny-resnet-cbow", bag, sizeof bag / sizeof *bag);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_certificate), cmocka_unit_test(broken_files_are_caught),
-        cmocka_unit_test(folders),         cmocka_unit_test(weights_lie_well),
+        cmocka_unit_test(the_certificate),  cmocka_unit_test(broken_files_are_caught),
+        cmocka_unit_test(folders),          cmocka_unit_test(texts_that_files_cannot_hold),
+        cmocka_unit_test(weights_lie_well), cmocka_unit_test(losses_on_data),
         cmocka_unit_test(kinds_agree),
     };
     return cmocka_run_group_tests(tests, prepare, finish);

@@ -99,9 +99,8 @@ void cg_rank_retrieval(const float *image, const int32_t *caption_of, int64_t n_
     out->captions = n_captions;
 }
 
-/* The distinct captions that are not empty: text[k], and number[id] = k (-1: empty). */
-static cg_status distinct_captions(const cg_dataset *d, const char ***text, int32_t **number,
-                                   int64_t *n) {
+cg_status cg_distinct_captions(const cg_dataset *d, const char ***text, int32_t **number,
+                               int64_t *n) {
     *n = 0;
     *text = malloc(((size_t)d->n_captions + 1) * sizeof **text);
     *number = malloc(((size_t)d->n_captions + 1) * sizeof **number);
@@ -136,7 +135,7 @@ cg_status cg_score_retrieval(cg_runner *r, const cg_dataset *d, const cg_embed_o
     double begun = cg_now();
     *out = (cg_retrieval){0};
     if (!e->n) return cg_error(CG_EFORMAT, "not one of %" PRId64 " pairs could be read", d->size);
-    CG_TRY(distinct_captions(d, &caption, &number, &n_captions));
+    CG_TRY(cg_distinct_captions(d, &caption, &number, &n_captions));
     cg_status s = embed_captions(r, o, caption, n_captions, &text, &out->truncated);
     int32_t *caption_of = malloc((size_t)e->n * sizeof *caption_of);
     if (s == CG_OK && !caption_of) s = cg_error(CG_ENOMEM, "no memory to rank");

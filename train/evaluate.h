@@ -21,6 +21,11 @@ typedef struct cg_retrieval {
     double seconds;
 } cg_retrieval;
 
+/* The distinct captions of a dataset that are not empty, text[k], borrowed from it, and
+ * number[caption id] = k (-1: empty). Both lists are allocated; the caller frees them. */
+cg_status cg_distinct_captions(const cg_dataset *d, const char ***text, int32_t **number,
+                               int64_t *n);
+
 /* Embeds all pictures and distinct captions of a dataset and ranks them. report (may be NULL)
  * receives what the loader left out. errors  CG_EFORMAT: no picture could be read */
 cg_status cg_evaluate_retrieval(cg_runner *r, const cg_dataset *d, const cg_embed_options *o,

@@ -4,7 +4,6 @@
 #include "serialize/onnx/metadata.h"
 #include "train/match.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +14,8 @@
 enum { MOST_PICTURES = 64 };
 
 double cg_export_tolerance(const cg_export_options *o) {
-    double weights = o->weights == CG_F32 ? 1e-5 : o->weights == CG_F16 ? 2e-3 : 2e-2;
-    return o->inside && weights < 2e-4 ? 2e-4 : weights;
+    if (o->weights == CG_F32) return cg_parity_exact(o->inside);
+    return o->weights == CG_F16 ? 2e-3 : 2e-2;
 }
 
 /* --- what may be asked for -------------------------------------------------------------------- */
@@ -32,46 +31,85 @@ static cg_status path_in(const char *folder, const char *name, const char *end,
     return cg_error(CG_EINVAL, "the path is too long: %s/%s%s", folder, name, end);
 }
 
-static int is_there(const char *folder, const char *name, const char *end) {
-    char path[CG_EXPORT_PATH];
-    struct stat st;
-    return path_in(folder, name, end, path) == CG_OK && stat(path, &st) == 0;
+/* What is in the folder. */
+typedef struct contents {
+    const char *name; /* of the export */
+    int n, model;     /* files; is NAME.onnx one? */
+} contents;
+
+static int is_ours(void *arg, const char *found) {
+    static const char *const fixed[] = {"open_clip_config.json", "tokenizer.json", "labels.txt"};
+    static const char *const ends[] = {".onnx", ".onnx.data", ".json"};
+    contents *c = arg;
+    size_t n = strlen(c->name);
+    c->n++;
+    for (int i = 0; i < 3; i++) {
+        if (strcmp(found, fixed[i]) == 0) return 1;
+        if (strncmp(found, c->name, n) != 0 || strcmp(found + n, ends[i]) != 0) continue;
+        c->model |= i == 0;
+        return 1;
+    }
+    return 0;
 }
 
-static int is_empty(const char *folder) {
-    DIR *d = opendir(folder);
-    int n = 0;
-    for (struct dirent *e; d && (e = readdir(d));)
-        n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
-    if (d) closedir(d);
-    return d && n == 0;
-}
-
-/* A folder is replaced as a whole: it must not be one that holds anything else. */
+/* A folder is replaced as a whole: it must hold an export of this name and nothing else. */
 static cg_status check_folder(const char *folder, const cg_export_options *o) {
-    struct stat st;
-    if (stat(folder, &st) != 0 || is_empty(folder)) return CG_OK;
-    if (is_there(folder, name_of(o), ".onnx") && is_there(folder, name_of(o), ".json"))
-        return CG_OK;
+    contents c = {.name = name_of(o)};
+    CG_TRY(cg_folder_check(folder, is_ours, &c));
+    if (c.n == 0 || c.model) return CG_OK;
     return cg_error(CG_EINVAL,
-                    "%s is there already, and not as an export called \"%s\", which would be "
-                    "replaced: give another folder",
-                    folder, name_of(o));
+                    "%s is there already, and holds no %s.onnx that would be replaced: give "
+                    "another folder",
+                    folder, c.name);
+}
+
+/* --- texts that go into files ----------------------------------------------------------------- */
+
+static int has_control(const char *text) {
+    for (const unsigned char *p = (const unsigned char *)text; *p; p++)
+        if (*p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0)) return 1;
+    return 0;
+}
+
+static int is_utf8(const char *text) {
+    json_t *j = json_string(text);
+    json_decref(j);
+    return j != NULL;
+}
+
+static cg_status check_texts(const cg_export_options *o) {
+    for (int64_t i = 0; i < o->labels; i++) {
+        if (!is_utf8(o->label[i]))
+            return cg_error(CG_EINVAL, "label %" PRId64 " is not UTF-8", i + 1);
+        if (!o->label[i][0] || has_control(o->label[i]))
+            return cg_error(CG_EINVAL,
+                            "label %" PRId64 " is empty or has a line end, tab or other control "
+                            "character: \"%s\"",
+                            i + 1, o->label[i]);
+    }
+    for (int i = 0; i < o->templates.n; i++)
+        if (!is_utf8(o->templates.text[i]))
+            return cg_error(CG_EINVAL, "template %d is not UTF-8", i + 1);
+    return CG_OK;
 }
 
 static cg_status check(const cg_model *m, const char *folder, const cg_export_options *o) {
     const char *name = name_of(o);
-    int texts = o->what == CG_ONNX_TEXT || o->what == CG_ONNX_BOTH || o->what == CG_ONNX_CLASSIFIER;
+    int texts = o->data || o->what == CG_ONNX_TEXT || o->what == CG_ONNX_BOTH ||
+                o->what == CG_ONNX_CLASSIFIER;
     if (!name[0] || name[0] == '.' || strchr(name, '/') || strlen(name) > 200)
         return cg_error(CG_EINVAL, "the name \"%s\" cannot be that of a file", name);
+    if (!is_utf8(name)) return cg_error(CG_EINVAL, "the file's name is not UTF-8");
     if (strcmp(name, "tokenizer") == 0 || strcmp(name, "open_clip_config") == 0)
         return cg_error(CG_EINVAL, "the name \"%s\" is that of another file of an export", name);
-    if (o->what == CG_ONNX_CLASSIFIER && o->labels < 1)
-        return cg_error(CG_EINVAL, "a classifier without labels");
+    if (o->what == CG_ONNX_CLASSIFIER && o->labels < 2)
+        return cg_error(CG_EINVAL, "a classifier of %" PRId64 " labels, wanted two or more",
+                        o->labels);
     if (o->what != CG_ONNX_CLASSIFIER && (o->labels || o->templates.n))
         return cg_error(CG_EINVAL, "labels and templates are for a classifier");
     if (o->inside && o->what == CG_ONNX_TEXT)
         return cg_error(CG_EINVAL, "the text tower reads no pictures that could be prepared");
+    CG_TRY(check_texts(o));
     if (texts && !m->tokenizer) return cg_error(CG_EINVAL, "the model has no tokenizer loaded");
     return check_folder(folder, o);
 }
@@ -147,40 +185,60 @@ static cg_status write_model(cg_exporting *e) {
 
 /* --- the certificate -------------------------------------------------------------------------- */
 
-/* The model as it is described and trained, with the same weights. */
-static cg_status open_reference(const cg_model *m, cg_runner **out) {
-    CG_TRY(cg_runner_open(m->ctx, cg_runner_desc(m->runner), m->folder, out));
-    return cg_runner_set_program(*out, CG_PRECISION_F32, CG_PASSES_NONE, NULL);
-}
-
+/* As it is meant to be run; and operator by operator, so that little of it is ours. */
 static cg_status compare(cg_exporting *e, cg_parity *p) {
+    static const cg_onnx_how literally = {.literal = 1, .off = CG_PASSES_NONE};
     cg_certificate *c = e->out;
-    CG_TRY(cg_parity_run(e->model->ctx, e->path, p));
+    CG_TRY(cg_parity_run(e->model->ctx, e->path, NULL, p));
     CG_TRY(cg_parity_compare(p, &c->parity));
     CG_TRY(cg_parity_check(&c->parity, c->tolerance));
+    CG_TRY(cg_parity_run(e->model->ctx, e->path, &literally, p));
+    CG_TRY(cg_parity_compare(p, &c->literal));
+    cg_status s = cg_parity_check(&c->literal, c->tolerance);
+    if (s != CG_OK) return cg_error_in(s, "each operator as it stands");
     if (!e->o->check) return CG_OK;
     CG_TRY(e->o->check(e->o->arg, e->path, p, c->checked_by));
     CG_TRY(cg_parity_compare(p, &c->checked));
-    cg_status s = cg_parity_check(&c->checked, c->tolerance);
+    s = cg_parity_check(&c->checked, c->tolerance);
     return s == CG_OK ? s : cg_error_in(s, "by %s", c->checked_by);
+}
+
+/* The model's side: runners, and labels that the first of them embeds. */
+typedef struct model_side {
+    cg_runner *reference, *rounded;
+    float *label;
+} model_side;
+
+static cg_status open_side(const cg_exporting *e, model_side *m) {
+    const cg_export_options *o = e->o;
+    const cg_model *model = e->model;
+    const cg_clip_desc *d = cg_runner_desc(model->runner);
+    CG_TRY(cg_parity_reference(model->ctx, d, model->folder, CG_F32, &m->reference));
+    if (o->weights != CG_F32)
+        CG_TRY(cg_parity_reference(model->ctx, d, model->folder, o->weights, &m->rounded));
+    if (!o->labels) return CG_OK;
+    return cg_match_labels(m->reference, model->tokenizer, o->label, o->labels, &o->templates,
+                           &m->label, NULL);
 }
 
 static cg_status certify(cg_exporting *e) {
     const cg_export_options *o = e->o;
-    cg_runner *reference = NULL;
+    model_side m = {0};
     cg_parity *p = NULL;
+    cg_status s = open_side(e, &m);
     cg_parity_options options = {.what = o->what,
                                  .preprocess = &e->model->preprocess,
                                  .inside = o->inside,
-                                 .label = e->label,
+                                 .label = m.label,
                                  .labels = o->labels,
                                  .pictures = o->pictures,
                                  .most = o->most ? o->most : MOST_PICTURES};
-    cg_status s = open_reference(e->model, &reference);
-    if (s == CG_OK) s = cg_parity_create(reference, e->model->tokenizer, &options, &p);
+    if (s == CG_OK) s = cg_parity_create(m.reference, m.rounded, e->model->tokenizer, &options, &p);
     if (s == CG_OK) s = compare(e, p);
     cg_parity_free(p);
-    cg_runner_free(reference);
+    free(m.label);
+    cg_runner_free(m.rounded);
+    cg_runner_free(m.reference);
     return s == CG_OK ? s : cg_error_in(s, "%s.onnx is not written", name_of(o));
 }
 
@@ -210,6 +268,7 @@ static cg_status write_all(cg_exporting *e) {
     CG_TRY(write_labels(e));
     CG_TRY(write_model(e));
     CG_TRY(certify(e));
+    if (o->data) CG_TRY(cg_export_score(e));
     CG_TRY(sign(e));
     e->out->bytes = bytes_of(e->path);
     e->out->data_bytes = bytes_of(data);

@@ -38,9 +38,27 @@ typedef struct cg_export_options {
     cg_templates templates;     /* the sentences that labels stand in */
     const cg_dataset *pictures; /* compared, too; or NULL */
     int64_t most;               /* of them; 0: 64 */
-    cg_export_check check;      /* by another runtime, too; or NULL */
+    const cg_dataset *data; /* accuracy or recall is measured on it, by model and file; or NULL */
+    double most_loss;       /* what they may lose by the file, 0.005 for half a point */
+    cg_export_check check;  /* by another runtime, too; or NULL */
     void *arg;
 } cg_export_options;
+
+/* On data, fractions. A classifier: how often the label that is a picture's caption is the first
+ * (among the first five); pictures whose caption is no label are left out. Else: how often a
+ * picture's caption is among the first 1 and 5 of all captions, and one of a caption's pictures
+ * among the pictures. What the file has not, a tower, is the model's. */
+typedef struct cg_accuracy_figure {
+    const char *name; /* "top1", "image_to_text_recall5" */
+    double model, file;
+} cg_accuracy_figure;
+
+typedef struct cg_accuracy {
+    int64_t pictures, candidates; /* labels, or captions */
+    double limit;                 /* of a loss */
+    cg_accuracy_figure figure[4];
+    int n; /* 0: there were no data */
+} cg_accuracy;
 
 /* What was written, and how near to the model it is. */
 typedef struct cg_certificate {
@@ -51,20 +69,21 @@ typedef struct cg_certificate {
     double tolerance;
     size_t bytes, data_bytes; /* of the file, and of the one with its weights */
     cg_parity_result parity;  /* by our session */
+    cg_parity_result literal; /* by our session, each operator as it stands, without passes */
     char checked_by[64];      /* the other runtime; "" : none */
     cg_parity_result checked; /* by that */
+    cg_accuracy accuracy;     /* on data */
     int64_t truncated;        /* texts of labels that were cut to the context length */
     char *json;               /* NAME.json; freed by cg_certificate_free */
 } cg_certificate;
 
-/* What embeddings may differ by, an element: 1e-5 with f32 weights, 2e-3 with f16, 2e-2 with bf16;
- * and 2e-4 at least where pictures are prepared inside, because single pixels may then be one
- * 255th apart. */
+/* What embeddings may differ by, an element: with f32 weights cg_parity_exact, with f16 2e-3, with
+ * bf16 2e-2; and there no more than rounding explains (cg_parity_limit). */
 double cg_export_tolerance(const cg_export_options *o);
 
 /* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name; CG_EFORMAT: the
- *         file differs from the model by more than the tolerance (cg_parity_check); those of
- *         cg_onnx_export_clip and of the check */
+ *         file differs from the model by more than the tolerance (cg_parity_check), or loses more
+ * of its accuracy or recall than it may; those of cg_onnx_export_clip and of the check */
 cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
                     cg_certificate *out);
 void cg_certificate_free(cg_certificate *c); /* an all-zero or freed one is allowed */

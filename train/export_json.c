@@ -32,10 +32,14 @@ static const char *text_activation(const cg_clip_desc *d) {
     return d->text.text_arch == CG_TEXT_CBOW ? "none" : activation(d->text.act, d);
 }
 
+/* NULL where one is not UTF-8: a list without it would be out of step. */
 static json_t *strings(const char *const *text, int64_t n) {
     json_t *list = json_array();
-    for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_string(text[i]));
-    return list;
+    int failed = 0;
+    for (int64_t i = 0; i < n; i++) failed |= json_array_append_new(list, json_string(text[i]));
+    if (!failed) return list;
+    json_decref(list);
+    return NULL;
 }
 
 /* Of inputs and outputs that are not finite there is no JSON number. */
@@ -43,11 +47,26 @@ static json_t *real(double x) {
     return isfinite(x) ? json_real(x) : json_null();
 }
 
+static void add_distance(json_t *j, const cg_parity_figure *f, const cg_parity_distance *d) {
+    json_object_set_new(j, "max_difference", real(d->most));
+    json_object_set_new(j, "rms_difference", real(d->rms));
+    if (f->kind == CG_PARITY_EMBEDDINGS) json_object_set_new(j, "min_cosine", real(d->min_cosine));
+}
+
 static json_t *figure_json(const cg_parity_result *r, const cg_parity_figure *f, double tolerance) {
-    json_t *j = json_pack("{s:o, s:o, s:s, s:I, s:I}", "max_difference", real(f->max_difference),
-                          "limit", real(cg_parity_limit(r, f, tolerance)), "at", f->where, "rows",
-                          (json_int_t)f->rows, "same_best_match", (json_int_t)f->agree);
-    if (f->kind == CG_PARITY_EMBEDDINGS) json_object_set_new(j, "min_cosine", real(f->min_cosine));
+    cg_parity_distance limit = cg_parity_limit(r, f, tolerance);
+    json_t *j = json_object();
+    add_distance(j, f, &f->file);
+    json_object_set_new(j, "limit", real(limit.most));
+    json_object_set_new(j, "at", json_string(f->where));
+    json_object_set_new(j, "rows", json_integer(f->rows));
+    json_object_set_new(j, "same_best_match", json_integer(f->agree));
+    if (!r->rounded) return j;
+    json_t *rounding = json_object(), *limits = json_object();
+    add_distance(rounding, f, &f->rounding);
+    add_distance(limits, f, &limit);
+    json_object_set_new(j, "rounding", rounding);
+    json_object_set_new(j, "limits", limits);
     return j;
 }
 
@@ -63,7 +82,7 @@ json_t *cg_parity_json(const cg_parity_result *r, double tolerance) {
 static char *dump(json_t *j, size_t flags) {
     char *text = j ? json_dumps(j, flags | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(j);
-    if (!text) cg_error(CG_EFORMAT, "a label or template is not UTF-8, or there is no memory");
+    if (!text) cg_error(CG_EFORMAT, "a text for it is not UTF-8, or there is no memory");
     return text;
 }
 
@@ -136,12 +155,29 @@ cg_status cg_export_config(const cg_exporting *e, char **text) {
     return *text ? CG_OK : CG_EFORMAT;
 }
 
+static json_t *run_json(const cg_parity_result *r, double tolerance, const char *runtime) {
+    json_t *j = cg_parity_json(r, tolerance);
+    json_object_set_new(j, "runtime", json_string(runtime));
+    return j;
+}
+
+static json_t *accuracy_json(const cg_accuracy *a) {
+    json_t *j = json_pack("{s:I, s:I, s:o}", "pictures", (json_int_t)a->pictures, "candidates",
+                          (json_int_t)a->candidates, "limit", real(a->limit));
+    for (int i = 0; i < a->n; i++)
+        json_object_set_new(j, a->figure[i].name,
+                            json_pack("{s:o, s:o}", "model", real(a->figure[i].model), "file",
+                                      real(a->figure[i].file)));
+    return j;
+}
+
 cg_status cg_export_certificate(const cg_exporting *e, char **text) {
     const cg_export_options *o = e->o;
     const cg_certificate *c = e->out;
     const cg_clip_desc *d = cg_runner_desc(e->model->runner);
-    json_t *parity = cg_parity_json(&c->parity, c->tolerance);
-    json_object_set_new(parity, "runtime", json_string("clipgraph " CLIPGRAPH_VERSION));
+    json_t *parity = run_json(&c->parity, c->tolerance, "clipgraph " CLIPGRAPH_VERSION);
+    json_t *literal = run_json(&c->literal, c->tolerance,
+                               "clipgraph " CLIPGRAPH_VERSION ", each operator as it stands");
     json_t *j = json_pack(
         "{s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o}",
         "clipgraph", CLIPGRAPH_VERSION, "what", cg_export_word(o->what), "checkpoint",
@@ -151,15 +187,17 @@ cg_status cg_export_certificate(const cg_exporting *e, char **text) {
         (json_int_t)d->embed_dim, "image_size", (json_int_t)d->vision.image_size, "context_length",
         (json_int_t)d->text.context_length, "normalized", 1, "temperature",
         cg_runner_temperature(e->model->runner), "parity", parity);
+    int failed = json_object_set_new(j, "parity_literal", literal);
     if (e->tokenizer_hash[0])
-        json_object_set_new(j, "tokenizer_xxh64", json_string(e->tokenizer_hash));
-    if (o->labels) json_object_set_new(j, "labels", strings(o->label, o->labels));
-    if (o->labels) json_object_set_new(j, "templates", strings(o->templates.text, o->templates.n));
-    if (c->checked_by[0]) {
-        json_t *other = cg_parity_json(&c->checked, c->tolerance);
-        json_object_set_new(other, "runtime", json_string(c->checked_by));
-        json_object_set_new(j, "checked", other);
-    }
-    *text = dump(j, JSON_INDENT(2));
+        failed |= json_object_set_new(j, "tokenizer_xxh64", json_string(e->tokenizer_hash));
+    if (o->labels) failed |= json_object_set_new(j, "labels", strings(o->label, o->labels));
+    if (o->labels)
+        failed |= json_object_set_new(j, "templates", strings(o->templates.text, o->templates.n));
+    if (c->checked_by[0])
+        failed |=
+            json_object_set_new(j, "checked", run_json(&c->checked, c->tolerance, c->checked_by));
+    if (c->accuracy.n) failed |= json_object_set_new(j, "accuracy", accuracy_json(&c->accuracy));
+    *text = dump(failed ? NULL : j, JSON_INDENT(2));
+    if (failed) json_decref(j);
     return *text ? CG_OK : CG_EFORMAT;
 }

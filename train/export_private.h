@@ -22,6 +22,10 @@ typedef struct cg_exporting {
 /* export_json.c. The file's metadata: values are allocated, the caller frees them. */
 cg_status cg_export_meta(const cg_exporting *e, cg_meta meta[CG_EXPORT_META], int *n);
 
+/* export_score.c. Measures model and file on the data. errors  CG_EFORMAT: the file loses too much,
+ * or there is no picture, or no caption that is a label */
+cg_status cg_export_score(cg_exporting *e);
+
 /* The figures of a parity check, as in the certificate and in the metadata. */
 json_t *cg_parity_json(const cg_parity_result *r, double tolerance);
 

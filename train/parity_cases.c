@@ -84,15 +84,18 @@ static cg_status add_pixels(cg_parity *p, cg_parity_case *t, batch b) {
     return add_input(t, "pixels", CG_U8, CG_SHAPE(b.n, image->height, image->width, 3), to);
 }
 
+void cg_parity_planes(const float *from, int64_t area, float *to) {
+    for (int64_t k = 0; k < area; k++)
+        for (int64_t c = 0; c < 3; c++) to[c * area + k] = from[k * 3 + c];
+}
+
 /* f32 [n, 3, size, size] */
 static cg_status add_pixel_values(cg_parity *p, cg_parity_case *t, batch b) {
     int64_t side = p->o.preprocess->size, area = side * side;
     const float *from = p->pictures.pixels + b.first * area * 3;
     float *to = cg_parity_alloc(p, b.n * area * 3, sizeof *to);
     for (int64_t i = 0; to && i < b.n; i++)
-        for (int64_t k = 0; k < area; k++)
-            for (int64_t c = 0; c < 3; c++)
-                to[(i * 3 + c) * area + k] = from[(i * area + k) * 3 + c];
+        cg_parity_planes(from + i * area * 3, area, to + i * area * 3);
     return add_input(t, "pixel_values", CG_F32, CG_SHAPE(b.n, 3, side, side), to);
 }
 
@@ -116,16 +119,11 @@ static cg_status add_ids(cg_parity *p, cg_parity_case *t, batch b) {
 /* --- outputs ---------------------------------------------------------------------------------- */
 
 static cg_status add_output(cg_parity *p, cg_parity_case *t, const char *name, cg_parity_kind kind,
-                            int64_t rows, int64_t width, const float *wanted) {
+                            int64_t rows, int64_t width, const float *wanted,
+                            const float *rounded) {
     float *found = cg_parity_alloc(p, rows * width, sizeof *found);
-    t->out[t->n_out++] = (cg_parity_output){name, kind, rows, width, wanted, found};
+    t->out[t->n_out++] = (cg_parity_output){name, kind, rows, width, wanted, rounded, found};
     return found && wanted ? CG_OK : CG_ENOMEM;
-}
-
-static double dot(const float *a, const float *b, int64_t n) {
-    double sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
-    return sum;
 }
 
 /* [rows, columns] = temperature · row · columnᵀ + bias */
@@ -136,30 +134,47 @@ static float *logits(cg_parity *p, const float *row, int64_t rows, const float *
     for (int64_t i = 0; out && i < rows; i++)
         for (int64_t k = 0; k < columns; k++)
             out[i * columns + k] =
-                (float)(p->temperature * dot(row + i * width, column + k * width, width) + p->bias);
+                (float)(p->temperature * cg_parity_dot(row + i * width, column + k * width, width) +
+                        p->bias);
     return out;
 }
 
+static const float *from_row(const cg_parity *p, const float *row, int64_t first) {
+    return row ? row + first * p->desc.embed_dim : NULL;
+}
+
 static cg_status add_logits(cg_parity *p, cg_parity_case *t, batch images, batch texts) {
-    int64_t width = p->desc.embed_dim;
-    const float *image = p->pictures.row + images.first * width;
-    const float *text = p->captions.row + texts.first * width;
-    CG_TRY(add_output(p, t, "logits_per_image", CG_PARITY_LOGITS, images.n, texts.n,
-                      logits(p, image, images.n, text, texts.n)));
-    return add_output(p, t, "logits_per_text", CG_PARITY_LOGITS, texts.n, images.n,
-                      logits(p, text, texts.n, image, images.n));
+    const cg_parity_pictures *all = &p->pictures;
+    const float *image = from_row(p, all->row, images.first);
+    const float *text = from_row(p, p->captions.row, texts.first);
+    const float *image2 = from_row(p, all->rounded, images.first);
+    const float *text2 = from_row(p, p->captions.rounded, texts.first);
+    int64_t n = images.n, k = texts.n;
+    CG_TRY(add_output(p, t, "logits_per_image", CG_PARITY_LOGITS, n, k,
+                      logits(p, image, n, text, k),
+                      image2 ? logits(p, image2, n, text2, k) : NULL));
+    return add_output(p, t, "logits_per_text", CG_PARITY_LOGITS, k, n, logits(p, text, k, image, n),
+                      image2 ? logits(p, text2, k, image2, n) : NULL);
+}
+
+/* [n, labels]. In a file labels' embeddings are f32 whatever the weights are. */
+static float *probabilities(cg_parity *p, const float *row, int64_t n) {
+    int64_t width = p->desc.embed_dim, labels = p->o.labels;
+    float *out = cg_parity_alloc(p, n * labels, sizeof *out);
+    double *one = cg_parity_alloc(p, labels, sizeof *one);
+    if (!out || !one) return NULL;
+    for (int64_t i = 0; i < n; i++) {
+        cg_match_probabilities(row + i * width, p->o.label, labels, width, p->temperature, one);
+        for (int64_t k = 0; k < labels; k++) out[i * labels + k] = (float)one[k];
+    }
+    return out;
 }
 
 static cg_status add_probabilities(cg_parity *p, cg_parity_case *t, batch b) {
-    int64_t width = p->desc.embed_dim, n = p->o.labels;
-    float *wanted = cg_parity_alloc(p, b.n * n, sizeof *wanted);
-    double *one = cg_parity_alloc(p, n, sizeof *one);
-    for (int64_t i = 0; wanted && one && i < b.n; i++) {
-        cg_match_probabilities(p->pictures.row + (b.first + i) * width, p->o.label, n, width,
-                               p->temperature, one);
-        for (int64_t k = 0; k < n; k++) wanted[i * n + k] = (float)one[k];
-    }
-    return add_output(p, t, "probs", CG_PARITY_PROBABILITIES, b.n, n, one ? wanted : NULL);
+    const float *row = from_row(p, p->pictures.row, b.first);
+    const float *rounded = from_row(p, p->pictures.rounded, b.first);
+    return add_output(p, t, "probs", CG_PARITY_PROBABILITIES, b.n, p->o.labels,
+                      probabilities(p, row, b.n), rounded ? probabilities(p, rounded, b.n) : NULL);
 }
 
 /* --- all together ----------------------------------------------------------------------------- */
@@ -188,10 +203,12 @@ static cg_status add_case(cg_parity *p, batch images, batch texts) {
     if (p->o.what == CG_ONNX_CLASSIFIER) return add_probabilities(p, t, images);
     if (images.n)
         CG_TRY(add_output(p, t, "image_embeds", CG_PARITY_EMBEDDINGS, images.n, width,
-                          p->pictures.row + images.first * width));
+                          from_row(p, p->pictures.row, images.first),
+                          from_row(p, p->pictures.rounded, images.first)));
     if (texts.n)
         CG_TRY(add_output(p, t, "text_embeds", CG_PARITY_EMBEDDINGS, texts.n, width,
-                          p->captions.row + texts.first * width));
+                          from_row(p, p->captions.row, texts.first),
+                          from_row(p, p->captions.rounded, texts.first)));
     return images.n && texts.n ? add_logits(p, t, images, texts) : CG_OK;
 }
 

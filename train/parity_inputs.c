@@ -60,9 +60,23 @@ static void load_given(cg_parity *p, int64_t most) {
         if (d->ops->image(d, i, &p->pictures.image[p->pictures.n]) == CG_OK) p->pictures.n++;
 }
 
-cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference) {
-    cg_parity_pictures *all = &p->pictures;
+/* A few at a time. */
+static cg_status embed_pictures(cg_parity *p, cg_runner *r, float **row) {
+    const cg_parity_pictures *all = &p->pictures;
     int64_t side = p->o.preprocess->size, numbers = 3 * side * side, width = p->desc.embed_dim;
+    if (!r) return CG_OK;
+    *row = cg_parity_alloc(p, all->n * width, sizeof **row);
+    if (!*row) return CG_ENOMEM;
+    for (int64_t i = 0; i < all->n; i += EMBEDDED) {
+        int64_t n = all->n - i < EMBEDDED ? all->n - i : EMBEDDED;
+        CG_TRY(cg_runner_embed_images(r, all->pixels + i * numbers, n, *row + i * width));
+    }
+    return CG_OK;
+}
+
+cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference, cg_runner *rounded) {
+    cg_parity_pictures *all = &p->pictures;
+    int64_t side = p->o.preprocess->size, numbers = 3 * side * side;
     int64_t given = p->o.pictures ? p->o.pictures->size : 0;
     if (given > p->o.most) given = p->o.most;
     all->image = cg_parity_alloc(p, DRAWN + given, sizeof *all->image);
@@ -70,16 +84,11 @@ cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference) {
     CG_TRY(draw_all(p));
     load_given(p, given);
     all->pixels = cg_parity_alloc(p, all->n * numbers, sizeof *all->pixels);
-    all->row = cg_parity_alloc(p, all->n * width, sizeof *all->row);
-    if (!all->pixels || !all->row) return CG_ENOMEM;
+    if (!all->pixels) return CG_ENOMEM;
     for (int64_t i = 0; i < all->n; i++)
         CG_TRY(cg_preprocess_image(&all->image[i], p->o.preprocess, all->pixels + i * numbers));
-    for (int64_t i = 0; i < all->n; i += EMBEDDED) {
-        int64_t n = all->n - i < EMBEDDED ? all->n - i : EMBEDDED;
-        CG_TRY(
-            cg_runner_embed_images(reference, all->pixels + i * numbers, n, all->row + i * width));
-    }
-    return CG_OK;
+    CG_TRY(embed_pictures(p, reference, &all->row));
+    return embed_pictures(p, rounded, &all->rounded);
 }
 
 /* --- captions --------------------------------------------------------------------------------- */
@@ -133,7 +142,15 @@ static cg_status write_captions(writer *w, const cg_tokenizer *t) {
     return CG_OK;
 }
 
-cg_status cg_parity_make_captions(cg_parity *p, cg_runner *reference, const cg_tokenizer *t) {
+static cg_status embed_captions(cg_parity *p, cg_runner *r, float **row) {
+    const cg_parity_captions *c = &p->captions;
+    if (!r) return CG_OK;
+    *row = cg_parity_alloc(p, c->n * p->desc.embed_dim, sizeof **row);
+    return *row ? cg_runner_embed_texts(r, c->token, c->offset, c->n, *row) : CG_ENOMEM;
+}
+
+cg_status cg_parity_make_captions(cg_parity *p, cg_runner *reference, cg_runner *rounded,
+                                  const cg_tokenizer *t) {
     const cg_text_desc *d = &p->desc.text;
     int64_t context = d->context_length;
     writer w = {.to = &p->captions,
@@ -146,9 +163,8 @@ cg_status cg_parity_make_captions(cg_parity *p, cg_runner *reference, const cg_t
         w.end = (int32_t)d->eos_id;
     p->captions.token = cg_parity_alloc(p, CAPTIONS * (context + 8), sizeof(int32_t));
     p->captions.offset = cg_parity_alloc(p, CAPTIONS + 1, sizeof(int32_t));
-    p->captions.row = cg_parity_alloc(p, CAPTIONS * p->desc.embed_dim, sizeof(float));
-    if (!p->captions.token || !p->captions.offset || !p->captions.row) return CG_ENOMEM;
+    if (!p->captions.token || !p->captions.offset) return CG_ENOMEM;
     CG_TRY(write_captions(&w, t));
-    return cg_runner_embed_texts(reference, p->captions.token, p->captions.offset, p->captions.n,
-                                 p->captions.row);
+    CG_TRY(embed_captions(p, reference, &p->captions.row));
+    return embed_captions(p, rounded, &p->captions.rounded);
 }

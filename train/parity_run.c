@@ -1,8 +1,6 @@
 /* The cases of a parity check, run by our own session. */
 #include "train/parity_private.h"
 
-#include "serialize/onnx/session.h"
-
 #include <string.h>
 
 static cg_status run_case(cg_onnx_session *s, cg_parity_case *t) {
@@ -22,9 +20,9 @@ static cg_status run_case(cg_onnx_session *s, cg_parity_case *t) {
     return CG_OK;
 }
 
-cg_status cg_parity_run(cg_context *ctx, const char *path, cg_parity *p) {
+cg_status cg_parity_run(cg_context *ctx, const char *path, const cg_onnx_how *how, cg_parity *p) {
     cg_onnx_session *session;
-    CG_TRY(cg_onnx_session_create(ctx, path, NULL, &session));
+    CG_TRY(cg_onnx_session_create(ctx, path, how, &session));
     cg_status s = CG_OK;
     for (int i = 0; i < p->n_test && s == CG_OK; i++) {
         s = run_case(session, &p->test[i]);

@@ -20,6 +20,7 @@ static int is_default(const char *domain) {
 static cg_status check_versions(cg_onnx_file *f) {
     const CgOnnx__ModelProto *m = f->model;
     f->opset = 0;
+    if (f->map.bytes == 0) return cg_error(CG_EFORMAT, "the file is empty");
     if (m->ir_version < 3 || m->ir_version > 13)
         return cg_error(CG_EUNSUPPORTED, "IR version %" PRId64 ", wanted 3 to 13", m->ir_version);
     for (size_t i = 0; i < m->n_opset_import; i++)

@@ -127,8 +127,12 @@ static cg_status name_output(cg_onnx_export *x, const char *from, const char *to
         x->path = to;
         CG_TRY(cg_onnx_append(x, &(cg_onnx_node){"Identity", 1, {&t}, {{0}}}, 1, &from));
     }
-    to = cg_onnx_name(x, to);
-    if (to) rename_all(x, from, to);
+    const char *given = cg_onnx_name(x, to);
+    if (given && strcmp(given, to) != 0)
+        return cg_error(CG_EUNSUPPORTED,
+                        "output %s has the name of an input, a parameter or a node: wanted another",
+                        to);
+    if (given) rename_all(x, from, given);
     return x->status;
 }
 
