@@ -27,7 +27,8 @@ static long header_number(FILE *f) {
 
 /* The pixels [height, width, 3] of a picture; the caller frees them. NULL: it is no such file. */
 static unsigned char *read_ppm(FILE *f, long *width, long *height) {
-    if (getc(f) != 'P' || getc(f) != '6') return NULL;
+    char magic[2];
+    if (fread(magic, 1, 2, f) != 2 || memcmp(magic, "P6", 2) != 0) return NULL;
     *width = header_number(f);
     *height = header_number(f);
     if (*width < 1 || *height < 1 || *width > 65535 || *height > 65535 || header_number(f) != 255)

@@ -180,9 +180,9 @@ static int64_t labels_before(const float *p, int64_t n, int32_t right) {
 
 static cg_status accuracy(scorer *s) {
     const cg_export_options *o = s->e->o;
-    cg_zero_shot model;
+    cg_zero_shot model = {0};
     int64_t top1 = 0, top5 = 0;
-    int32_t *class_of = malloc((size_t)s->image.n * sizeof *class_of + 1);
+    int32_t *class_of = calloc((size_t)s->image.n + 1, sizeof *class_of);
     cg_status status = class_of ? find_labels(s, class_of) : no_memory();
     if (status == CG_OK)
         status = cg_rank_classes(s->image.row, class_of, s->image.n, s->e->label, o->labels,

@@ -164,7 +164,7 @@ static double expected(const cg_parity *p) {
 
 cg_status cg_parity_compare(const cg_parity *p, cg_parity_result *out) {
     int64_t room = p->captions.n + p->pictures.n + p->o.labels;
-    double *memory = malloc(2 * (size_t)room * sizeof *memory);
+    double *memory = calloc(2 * (size_t)room, sizeof *memory);
     if (!memory) return cg_error(CG_ENOMEM, "no memory to compare results");
     double *scores[] = {memory, memory + room};
     *out = (cg_parity_result){.cases = p->n_test, .inside = p->o.inside};

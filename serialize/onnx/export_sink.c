@@ -270,7 +270,7 @@ static cg_status split(cg_onnx_sink *s, cg_onnx_ref *t, int n, cg_onnx_ref **par
     if (!t || x->status != CG_OK) return give(s, NULL, NULL);
     cg_onnx_dim last = t->dim[t->n - 1];
     int64_t size[CG_ONNX_IN] = {0};
-    const char *name[CG_ONNX_IN];
+    const char *name[CG_ONNX_IN] = {NULL};
     for (int i = 0; i < n; i++) size[i] = last.size.factor / n;
     cg_onnx_node call = {"Split", 2, {t, cg_onnx_integers(s, n, size)}, {CG_ONNX_INT("axis", -1)}};
     CG_TRY(cg_onnx_append(x, &call, n, name));

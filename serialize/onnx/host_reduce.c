@@ -29,7 +29,7 @@ static void take(kind k, double *sum, double x) {
 
 static cg_status run_reduce(const cg_host_job *j, kind k) {
     const cg_host *x = j->in[0];
-    int64_t list[CG_MAX_RANK], stride[CG_MAX_RANK], at[CG_MAX_RANK] = {0}, step = 1;
+    int64_t list[CG_MAX_RANK], stride[CG_MAX_RANK] = {0}, at[CG_MAX_RANK] = {0}, step = 1;
     int n, keep = cg_onnx_int(j->node, "keepdims", 1) != 0;
     unsigned bits = 0;
     CG_TRY(cg_onnx_ints(j->node, "axes", j->n_in > 1 ? j->in[1] : NULL, list, &n));
@@ -44,7 +44,11 @@ static cg_status run_reduce(const cg_host_job *j, kind k) {
         if (bits >> d & 1) kept.dim[d] = 1;
         if (keep || !(bits >> d & 1)) shape.dim[shape.rank++] = kept.dim[d];
     }
-    for (int d = kept.rank - 1; d >= 0; step *= kept.dim[d--]) stride[d] = bits >> d & 1 ? 0 : step;
+    for (int d = CG_MAX_RANK - 1; d >= 0; d--) {
+        if (d >= kept.rank) continue;
+        stride[d] = bits >> d & 1 ? 0 : step;
+        step *= kept.dim[d];
+    }
     CG_TRY(cg_host_new(j->arena, x->type, shape, j->out));
     int64_t count = cg_host_count(j->out), all = cg_host_count(x), to = 0;
     for (int64_t i = 0; i < count; i++) j->out->x[i] = begin_of(k);

@@ -49,7 +49,7 @@ static int fits_own(const match *m, const cg_shape *own, cg_shape *out) {
         int64_t need = own->dim[d];
         int first = at;
         for (; need > 1; at++) {
-            if (at == m->n || need % m->atom[at].size) return 0;
+            if (at == m->n || m->atom[at].size < 1 || need % m->atom[at].size) return 0;
             if ((m->atom[at].other > 0) != (m->atom[first].other > 0)) return 0;
             need /= m->atom[at].size;
         }

@@ -155,7 +155,7 @@ cg_view cg_view_widened(const cg_view *v, int64_t width) {
 /* --- frames ----------------------------------------------------------------------------------- */
 
 cg_status cg_item_frame(cg_job *j, cg_item *x, int axes[CG_MAX_RANK], cg_value **out) {
-    int64_t stride[CG_MAX_RANK];
+    int64_t stride[CG_MAX_RANK] = {0};
     int rank = x->shape.rank, single = 1;
     CG_TRY(cg_item_value(j, x));
     for (int i = 0; i < rank; i++) {

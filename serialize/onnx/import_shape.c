@@ -128,7 +128,7 @@ static cg_status import_slice(cg_job *j) {
 
 static cg_status import_split(cg_job *j) {
     int64_t length[64], begin = 0;
-    int axis;
+    int axis = 0;
     if (j->node->n_output > 64) return cg_error(CG_EUNSUPPORTED, "has more than 64 outputs");
     if (j->n_in > 1 && j->in[1] && !known(j, 1))
         return cg_error(CG_EUNSUPPORTED, "has lengths that only a run knows");
@@ -186,7 +186,7 @@ static cg_status gather_rows(cg_job *j, const cg_host *index) {
 
 static cg_status import_gather(cg_job *j) {
     const cg_host *index = known(j, 1);
-    int axis;
+    int axis = 0;
     int64_t start;
     cg_item part;
     if (!index) return cg_error(CG_EUNSUPPORTED, "has indices that only a run knows");
