@@ -346,7 +346,7 @@ static void check_grad_agrees(void **state) {
 static void bad_command_lines(void **state) {
     (void)state;
     fails("classify " MODEL "photos", 2, "--labels");
-    fails("classify " MODEL "--labels ' , ' photos", 2, "no labels");
+    fails("classify " MODEL "--labels ' , ' photos", 2, "label 1 is empty");
     fails("classify " MODEL "--labels a,b,a photos", 2, "label \"a\" is given twice");
     fails("classify " MODEL "--labels-file none.txt photos", 2, "no labels");
     fails("classify " MODEL "--labels a --labels-file labels.txt photos", 2, "either");
