@@ -148,11 +148,10 @@ static cg_status run_trilu(const cg_host_job *j) {
     if (shift < -CG_HOST_MOST || shift > CG_HOST_MOST)
         shift = shift < 0 ? -CG_HOST_MOST : CG_HOST_MOST;
     CG_TRY(cg_host_new(j->arena, x->type, x->shape, j->out));
-    if (rows == 0 || columns == 0) return CG_OK;
-    for (int64_t i = 0; i < cg_host_count(x); i++) {
-        int64_t c = i % columns, r = i / columns % rows;
-        j->out->x[i] = (upper ? c - r >= shift : c - r <= shift) ? x->x[i] : 0;
-    }
+    for (int64_t i = 0, count = cg_host_count(x); i < count;)
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; c < columns; c++, i++)
+                j->out->x[i] = (upper ? c - r >= shift : c - r <= shift) ? x->x[i] : 0;
     return CG_OK;
 }
 
@@ -216,7 +215,7 @@ static cg_status run_gather_elements(const cg_host_job *j) {
 
 static cg_status run_gather_nd(const cg_host_job *j) {
     const cg_host *x = j->in[0], *index = operand(j, 1);
-    int64_t batch = cg_onnx_int(j->node, "batch_dims", 0), stride[CG_MAX_RANK];
+    int64_t batch = cg_onnx_int(j->node, "batch_dims", 0), stride[CG_MAX_RANK] = {0};
     if (!index || index->shape.rank < 1 || batch < 0 || batch >= index->shape.rank)
         return cg_error(CG_EFORMAT, "has no indices");
     int rank = index->shape.rank, depth_fits;

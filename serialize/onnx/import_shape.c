@@ -188,7 +188,7 @@ static cg_status import_gather(cg_job *j) {
     const cg_host *index = known(j, 1);
     int axis = 0;
     int64_t start;
-    cg_item part;
+    cg_item part = {0};
     if (!index) return cg_error(CG_EUNSUPPORTED, "has indices that only a run knows");
     CG_TRY(cg_onnx_axis(cg_onnx_int(j->node, "axis", 0), j->in[0]->shape.rank, &axis));
     if (!is_range(index, j->in[0]->shape.dim[axis], &start)) {
