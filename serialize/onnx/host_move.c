@@ -133,7 +133,8 @@ static cg_status run_tile(const cg_host_job *j) {
     cg_host_walk w = {.shape = shape};
     for (int64_t i = 0; i < cg_host_count(j->out); i++, cg_host_step(&w)) {
         int64_t from = 0;
-        for (int d = 0; d < n; d++) from += w.at[d] % x->dim[d] * stride[d];
+        for (int d = 0; d < n; d++)
+            if (x->dim[d] > 1) from += w.at[d] % x->dim[d] * stride[d];
         j->out->x[i] = j->in[0]->x[from];
     }
     return CG_OK;
