@@ -282,7 +282,7 @@ static cg_status run(arguments *a, cg_onnx_session *s, cli_arrays *in) {
     CG_TRY(choose(a, f, out, path, &n));
     CG_TRY(cg_exec_profile(cg_onnx_session_exec(s), a->profile.profile));
     cg_status status = cg_onnx_session_run(s, in->tensor, in->n, out, n);
-    if (status != CG_OK) return cg_error_in(blame(status, s, in), "%s", a->model);
+    if (status != CG_OK) return blame(status, s, in);
     CG_TRY(save(a, out, n, path));
     if (a->graph) CG_TRY(print_graph(s));
     return a->repeat ? time_runs(a, s, in, out, n) : CG_OK;

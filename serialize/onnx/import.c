@@ -329,5 +329,5 @@ cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t 
     if (s == CG_OK) s = cg_onnx_ahead_make(m, integers);
     g->named = NULL;
     if (!*integers) cg_importer_end(m);
-    return s == CG_OK ? CG_OK : cg_error_in(s, "%s", f->path);
+    return s;
 }

@@ -1,5 +1,6 @@
 #include "serialize/onnx/session.h"
 
+#include "serialize/onnx/file.h"
 #include "serialize/onnx/import.h"
 #include "serialize/onnx/recognise.h"
 
@@ -309,8 +310,7 @@ static cg_status read_outputs(cg_onnx_session *s, cg_tensor *out, int n_out) {
     return CG_OK;
 }
 
-cg_status cg_onnx_session_run(cg_onnx_session *s, const cg_tensor *in, int n_in, cg_tensor *out,
-                              int n_out) {
+static cg_status run(cg_onnx_session *s, const cg_tensor *in, int n_in, cg_tensor *out, int n_out) {
     uint64_t wanted = 0;
     for (int i = 0; i < s->n_input; i++) {
         s->bound[i] = NULL;
@@ -329,4 +329,10 @@ cg_status cg_onnx_session_run(cg_onnx_session *s, const cg_tensor *in, int n_in,
     CG_TRY(bind_computed(s));
     CG_TRY(cg_exec_run(s->exec));
     return read_outputs(s, out, n_out);
+}
+
+cg_status cg_onnx_session_run(cg_onnx_session *s, const cg_tensor *in, int n_in, cg_tensor *out,
+                              int n_out) {
+    cg_status status = run(s, in, n_in, out, n_out);
+    return status == CG_OK ? CG_OK : cg_error_in(status, "%s", s->file->path);
 }
