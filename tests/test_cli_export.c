@@ -1,21 +1,10 @@
 /* labels: cli */
 /* `clipgraph export` as a user has it: files, their certificate, what is refused; and that an
  * exported classifier says what `clipgraph classify` says. */
-#include "data/image.h"
 #include "serialize/onnx/session.h"
+#include "tests/support/cli_pictures.h"
 
-#include <jansson.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 
 #define ok(call)                                                                                   \
     do {                                                                                           \
@@ -26,89 +15,31 @@
 #define LABELS "--labels 'red circle,blue square,green star,black dot' --template 'a {}' "
 enum { LABELS_N = 4, PICTURES = 4 };
 
-static char folder[64];
-static char out[1 << 18], err[1 << 16];
-
-static const char *in_folder(const char *name, char path[512]) {
-    snprintf(path, 512, "%s/%s", folder, name);
-    return path;
-}
-
-static void read_file(const char *name, char *text, size_t size) {
-    char path[512];
-    FILE *f = fopen(in_folder(name, path), "r");
-    if (!f) fail_msg("%s is not there", name);
-    text[fread(text, 1, size - 1, f)] = '\0';
-    fclose(f);
-}
-
-static int there(const char *name) {
-    char path[512];
-    struct stat st;
-    return stat(in_folder(name, path), &st) == 0;
-}
-
-static int run_in(const char *environment, const char *arguments) {
-    char command[2048];
-    snprintf(command, sizeof command, "cd %s && %s %s %s >out.log 2>err.log", folder, environment,
-             CG_CLI, arguments);
-    int status = system(command);
-    read_file("out.log", out, sizeof out);
-    read_file("err.log", err, sizeof err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void succeeds(const char *arguments) {
-    int code = run_in("", arguments);
-    if (code != 0) fail_msg("%s: exit code %d: %s", arguments, code, err);
-}
-
-/* Fails with this code and sentence, and leaves no folder x. */
-static void fails(const char *arguments, int code, const char *sentence) {
-    int found = run_in("", arguments);
-    if (found != code) fail_msg("%s: exit code %d, wanted %d: %s", arguments, found, code, err);
-    if (!strstr(err, sentence)) fail_msg("%s: \"%s\", wanted \"%s\"", arguments, err, sentence);
-    assert_string_equal(out, "");
+/* Leaves no folder x. */
+static void refuses(const char *arguments, int code, const char *sentence) {
+    fails(arguments, code, sentence);
     assert_false(there("x"));
 }
 
 /* Not square, each of its own size. */
-static void draw(int number, cg_image *image) {
-    static const uint8_t colour[PICTURES][3] = {
-        {220, 30, 30}, {30, 30, 220}, {30, 200, 30}, {0, 0, 0}};
-    ok(cg_image_alloc(40 + 7 * number, 33, image));
-    memset(image->rgb, 255, (size_t)image->width * (size_t)image->height * 3);
-    for (int y = 6; y < 26; y++)
-        for (int x = 10; x < 30; x++) {
-            if (number % 2 == 0 && (x - 20) * (x - 20) + (y - 16) * (y - 16) > 100) continue;
-            memcpy(image->rgb + 3 * (y * image->width + x), colour[number], 3);
-        }
+static cg_image picture(int number) {
+    static const drawing shapes[PICTURES] = {
+        {{220, 30, 30}, 0}, {{30, 30, 220}, 1}, {{30, 200, 30}, 0}, {{0, 0, 0}, 1}};
+    return draw(&shapes[number], 40 + 7 * number, 33);
 }
 
 static int prepare(void **state) {
-    (void)state;
-    char path[512];
-    strcpy(folder, "/tmp/clipgraph-export-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    assert_int_equal(mkdir(in_folder("photos", path), 0755), 0);
+    if (make_folder(state) != 0) return -1;
+    shell("mkdir photos");
     for (int i = 0; i < PICTURES; i++) {
         char name[64];
-        cg_image image;
-        draw(i, &image);
+        cg_image image = picture(i);
         snprintf(name, sizeof name, "photos/%d.png", i);
-        ok(cg_image_save_png(in_folder(name, path), &image));
-        cg_image_free(&image);
+        save_picture(name, &image);
     }
     succeeds("train --dataset-type synthetic --train-num-samples 64 --model tiny-vit-transformer "
              "--batch-size 16 --epochs 1 --name tiny --threads 1 --val-frequency 0");
     return 0;
-}
-
-static int clean(void **state) {
-    (void)state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
 }
 
 /* -- what is written --------------------------------------------------------------------------- */
@@ -116,21 +47,19 @@ static int clean(void **state) {
 static void files(void **state) {
     (void)state;
     succeeds("export " MODEL "--what both --out both --name clip");
-    assert_non_null(strstr(out, "wrote both/clip.onnx, opset 17, weights in f32, "));
-    assert_non_null(strstr(out, "\nheld against the model by our runtime: 8 pictures, 8 captions"));
-    assert_non_null(strstr(out, "\n  logits_per_text   differs by "));
+    prints("wrote both/clip.onnx, opset 17, weights in f32, ");
+    prints("\nheld against the model by our runtime: 8 pictures, 8 captions");
+    prints("\n  logits_per_text   differs by ");
     assert_true(there("both/tokenizer.json") && there("both/open_clip_config.json"));
-    succeeds("export " MODEL "--what image --preprocess --weights f16 --external-data --out image "
-             "--pictures photos --json");
+    json_t *j = json_of("export " MODEL "--what image --preprocess --weights f16 --external-data "
+                        "--out image --pictures photos --json");
     assert_true(there("image/model.onnx.data") && !there("image/tokenizer.json"));
-    json_t *j = json_loads(out, 0, NULL);
-    assert_non_null(j);
     assert_int_equal(json_integer_value(json_object_get(j, "opset")), 18);
     assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "parity"), "pictures")),
                      12);
     assert_true(json_is_true(json_object_get(j, "preprocessing_inside")));
-    read_file("image/model.json", err, sizeof err);
-    json_t *saved = json_loads(err, 0, NULL);
+    read_file("image/model.json", printed.out, sizeof printed.out);
+    json_t *saved = json_loads(printed.out, 0, NULL);
     assert_true(json_equal(j, saved));
     json_decref(saved);
     json_decref(j);
@@ -138,30 +67,31 @@ static void files(void **state) {
 
 static void what_can_be_wrong(void **state) {
     (void)state;
-    fails("export --what image --out x", 2, "no model");
-    fails("export " MODEL "--out x", 2, "which part?");
-    fails("export " MODEL "--what image", 2, "where to?");
-    fails("export " MODEL "--what picture --out x", 2, "wanted image, text, both or classifier");
-    fails("export " MODEL "--what image --weights int8 --out x", 2, "wanted f32, f16 or bf16");
-    fails("export " MODEL "--what image --opset 16 --out x", 2, "found \"16\"");
-    fails("export " MODEL "--what image --opset 17 --preprocess --out x", 2, "--opset 18 or later");
-    fails("export " MODEL "--what text --preprocess --out x", 2, "reads no pictures");
-    fails("export " MODEL "--what classifier --out x", 2, "a classifier of what?");
-    fails("export " MODEL "--what image --labels a,b --out x", 2, "go with --what classifier");
-    fails("export " MODEL "--what classifier --labels a,a --out x", 2, "given twice");
-    fails("export " MODEL "--what classifier --labels a,,b --out x", 2, "label 2 is empty");
-    fails("export " MODEL "--what classifier --labels \"$(printf 'a\\nb,c')\" --out x", 2,
-          "line end");
-    fails("export " MODEL "--what classifier --labels \"$(printf 'a,\\377')\" --out x", 2,
-          "not UTF-8");
-    fails("export " MODEL "--what classifier --labels a --out x", 2, "wanted two or more");
-    fails("export " MODEL "--what image --out .", 2, "name of a new folder");
-    fails("export " MODEL "--what image --name a/b --out x", 2, "cannot be that of a file");
-    fails("export " MODEL "--what image --verify-with tensorrt --out x", 2, "wanted onnxruntime");
-    fails("export " MODEL "--what image --out gone/x", 1, "gone/x");
-    fails("export " MODEL "--what image --out photos", 2, "give another folder");
-    fails("export --checkpoint photos --what image --out x", 1, "photos");
-    fails("export " MODEL "--what text --tolerance 1e-9 --out x", 1, "text_embeds differs");
+    refuses("export --what image --out x", 2, "no model");
+    refuses("export " MODEL "--out x", 2, "which part?");
+    refuses("export " MODEL "--what image", 2, "where to?");
+    refuses("export " MODEL "--what picture --out x", 2, "wanted image, text, both or classifier");
+    refuses("export " MODEL "--what image --weights int8 --out x", 2, "wanted f32, f16 or bf16");
+    refuses("export " MODEL "--what image --opset 16 --out x", 2, "found \"16\"");
+    refuses("export " MODEL "--what image --opset 17 --preprocess --out x", 2,
+            "--opset 18 or later");
+    refuses("export " MODEL "--what text --preprocess --out x", 2, "reads no pictures");
+    refuses("export " MODEL "--what classifier --out x", 2, "a classifier of what?");
+    refuses("export " MODEL "--what image --labels a,b --out x", 2, "go with --what classifier");
+    refuses("export " MODEL "--what classifier --labels a,a --out x", 2, "given twice");
+    refuses("export " MODEL "--what classifier --labels a,,b --out x", 2, "label 2 is empty");
+    refuses("export " MODEL "--what classifier --labels \"$(printf 'a\\nb,c')\" --out x", 2,
+            "line end");
+    refuses("export " MODEL "--what classifier --labels \"$(printf 'a,\\377')\" --out x", 2,
+            "not UTF-8");
+    refuses("export " MODEL "--what classifier --labels a --out x", 2, "wanted two or more");
+    refuses("export " MODEL "--what image --out .", 2, "name of a new folder");
+    refuses("export " MODEL "--what image --name a/b --out x", 2, "cannot be that of a file");
+    refuses("export " MODEL "--what image --verify-with tensorrt --out x", 2, "wanted onnxruntime");
+    refuses("export " MODEL "--what image --out gone/x", 1, "gone/x");
+    refuses("export " MODEL "--what image --out photos", 2, "give another folder");
+    refuses("export --checkpoint photos --what image --out x", 1, "photos");
+    refuses("export " MODEL "--what text --tolerance 1e-9 --out x", 1, "text_embeds differs");
 }
 
 /* -- the other runtime ------------------------------------------------------------------------- */
@@ -169,11 +99,10 @@ static void what_can_be_wrong(void **state) {
 /* Without it the message says what to install; a program that answers otherwise is found out. */
 static void other_runtimes(void **state) {
     (void)state;
-    char path[512];
     assert_int_equal(
         run_in("PATH=/nowhere", "export " MODEL "--what image --out x --verify-with onnxruntime"),
         1);
-    assert_non_null(strstr(err, "Python, which has to be installed: python3: "));
+    warns("Python, which has to be installed: python3: ");
     assert_false(there("x"));
     static const struct {
         const char *script, *says;
@@ -181,18 +110,14 @@ static void other_runtimes(void **state) {
                    {"exit 3", "python3: ended with code 3"},
                    {"echo onnxruntime 9", "0.out.0: No such file"}};
     for (int i = 0; i < 3; i++) {
-        FILE *f = fopen(in_folder("python3", path), "w");
-        assert_non_null(f);
-        fprintf(f, "#!/bin/sh\n%s\n", pythons[i].script);
-        fclose(f);
-        assert_int_equal(chmod(path, 0755), 0);
+        write_program("python3", pythons[i].script);
         assert_int_equal(run_in("PATH=.:/bin", "export " MODEL "--what image --out x --verify-with "
                                                "onnxruntime"),
                          1);
-        if (!strstr(err, pythons[i].says)) fail_msg("\"%s\", wanted %s", err, pythons[i].says);
+        warns(pythons[i].says);
         assert_false(there("x"));
     }
-    assert_int_equal(unlink(path), 0);
+    shell("rm python3");
 }
 
 /* -- a classifier ------------------------------------------------------------------------------ */
@@ -202,7 +127,7 @@ static void classified(double p[PICTURES][LABELS_N]) {
     static const char *const label[LABELS_N] = {"red circle", "blue square", "green star",
                                                 "black dot"};
     succeeds("classify " MODEL LABELS "photos --json");
-    char *line = strtok(out, "\n");
+    char *line = strtok(printed.out, "\n");
     for (int i = 0; i < PICTURES; i++, line = strtok(NULL, "\n")) {
         assert_non_null(line);
         json_t *j = json_loads(line, 0, NULL), *list = json_object_get(j, "labels"), *one;
@@ -227,19 +152,18 @@ static int best_of(const double *p) {
 static void says_what_classify_says(void **state) {
     (void)state;
     double wanted[PICTURES][LABELS_N];
-    char path[512];
+    char path[PATH_ROOM];
     cg_context *ctx;
     cg_onnx_session *s;
     succeeds("export " MODEL LABELS "--what classifier --preprocess --out classifier");
-    read_file("classifier/labels.txt", out, sizeof out);
-    assert_string_equal(out, "red circle\nblue square\ngreen star\nblack dot\n");
+    read_file("classifier/labels.txt", printed.out, sizeof printed.out);
+    assert_string_equal(printed.out, "red circle\nblue square\ngreen star\nblack dot\n");
     classified(wanted);
     ok(cg_context_create(1, &ctx));
     ok(cg_onnx_session_create(ctx, in_folder("classifier/model.onnx", path), NULL, &s));
     for (int i = 0; i < PICTURES; i++) {
-        cg_image image;
         double found[LABELS_N];
-        draw(i, &image);
+        cg_image image = picture(i);
         cg_tensor pixels = {"pixels", CG_U8, CG_SHAPE(1, image.height, image.width, 3), image.rgb,
                             (size_t)image.height * (size_t)image.width * 3};
         cg_tensor probs = {.name = "probs"};
@@ -267,22 +191,12 @@ static double by(const json_t *j, const char *name, const char *whom) {
 /* Figures of the file are those of the model. */
 static void accuracy_on_data(void **state) {
     (void)state;
-    char path[512];
-    FILE *f = fopen(in_folder("data.csv", path), "w");
-    assert_non_null(f);
-    fputs("filepath,title\n", f);
-    static const char *const caption[PICTURES] = {"red circle", "blue square", "green star",
-                                                  "black dot"};
-    for (int i = 0; i < PICTURES; i++) fprintf(f, "photos/%d.png,%s\n", i, caption[i]);
-    assert_int_equal(fclose(f), 0);
-    json_t *j;
+    write_text("data.csv", "filepath,title\nphotos/0.png,red circle\nphotos/1.png,blue square\n"
+                           "photos/2.png,green star\nphotos/3.png,black dot\n");
     static const char *const whats[] = {"image", "text", "both --preprocess"};
     for (int i = 0; i < 3; i++) {
-        char line[256];
-        snprintf(line, sizeof line,
-                 "export " MODEL "--what %s --val-data data.csv --out d%d --json", whats[i], i);
-        succeeds(line);
-        j = json_loads(out, 0, NULL);
+        json_t *j =
+            json_of("export " MODEL "--what %s --val-data data.csv --out d%d --json", whats[i], i);
         static const char *const names[] = {"image_to_text_recall1", "image_to_text_recall5",
                                             "text_to_image_recall1", "text_to_image_recall5"};
         for (int k = 0; k < 4; k++)
@@ -294,12 +208,12 @@ static void accuracy_on_data(void **state) {
         json_decref(j);
     }
     succeeds("export " MODEL LABELS "--what classifier --val-data data.csv --out d3");
-    assert_non_null(strstr(out, "on data: 4 pictures among 4 candidates"));
-    assert_non_null(strstr(out, "\n  top1 "));
-    fails("export " MODEL "--what classifier --labels a,b --val-data data.csv --out x", 1,
-          "not one of 4 captions is a label; the first is \"red circle\"");
-    fails("export " MODEL "--what image --most-loss 1 --out x", 2, "on what? --val-data");
-    fails("export " MODEL "--what image --val-data gone.csv --out x", 1, "gone.csv");
+    prints("on data: 4 pictures among 4 candidates");
+    prints("\n  top1 ");
+    refuses("export " MODEL "--what classifier --labels a,b --val-data data.csv --out x", 1,
+            "not one of 4 captions is a label; the first is \"red circle\"");
+    refuses("export " MODEL "--what image --most-loss 1 --out x", 2, "on what? --val-data");
+    refuses("export " MODEL "--what image --val-data gone.csv --out x", 1, "gone.csv");
 }
 
 int main(void) {
@@ -310,5 +224,5 @@ int main(void) {
         cmocka_unit_test(says_what_classify_says),
         cmocka_unit_test(accuracy_on_data),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, prepare, remove_folder);
 }

@@ -1,134 +1,66 @@
 /* labels: cli */
 /* `clipgraph inspect --graph` as a user has it: text, Graphviz, pictures, JSON; after each pass. */
-#include <jansson.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
+#include "tests/support/cli.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-
-static char folder[64];
-static char out[1 << 21], err[1 << 16];
-
-static void read_file(const char *name, char *text, size_t size) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *f = fopen(path, "r");
-    if (!f) fail_msg("%s is not there", name);
-    text[fread(text, 1, size - 1, f)] = '\0';
-    fclose(f);
-}
-
-static int there(const char *name) {
-    char path[256];
-    struct stat st;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return stat(path, &st) == 0;
-}
-
-/* `environment` stands before the program. */
-static int run_in(const char *environment, const char *arguments) {
-    char command[2048];
-    snprintf(command, sizeof command, "cd %s && %s %s inspect %s >out.log 2>err.log", folder,
-             environment, CG_CLI, arguments);
-    int status = system(command);
-    read_file("out.log", out, sizeof out);
-    read_file("err.log", err, sizeof err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
-
-static void succeeds(const char *arguments) {
-    int code = run_in("", arguments);
-    if (code != 0) fail_msg("%s: exit code %d: %s", arguments, code, err);
-}
-
-static void fails(const char *arguments, int code, const char *sentence) {
-    int found = run_in("", arguments);
-    if (found != code) fail_msg("%s: exit code %d, wanted %d: %s", arguments, found, code, err);
-    if (!strstr(err, sentence)) fail_msg("%s: \"%s\", wanted \"%s\"", arguments, err, sentence);
-    assert_string_equal(out, "");
-}
-
-static int prepare(void **state) {
-    (void)state;
-    strcpy(folder, "/tmp/clipgraph-graph-XXXXXX");
-    assert_non_null(mkdtemp(folder));
-    return 0;
-}
-
-static int clean(void **state) {
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
 
 /* -- which graph ------------------------------------------------------------------------------- */
 
 static void one_tower(void **state) {
     (void)state;
-    succeeds("tiny-vit-transformer --inference --tower image --graph text --batch-size 3");
-    assert_non_null(strstr(out, "input image : f32[3, 32, 32, 3]\n"));
-    assert_non_null(strstr(out, "\noutput image_embedding = "));
-    assert_null(strstr(out, "text"));
-    succeeds("tiny-vit-transformer --inference --tower text --graph text");
-    assert_non_null(strstr(out, "\noutput text_embedding = "));
-    assert_null(strstr(out, "visual"));
-    succeeds("tiny-vit-transformer --inference --tower both --graph text");
-    assert_non_null(strstr(out, "\noutput image_embedding = "));
-    assert_non_null(strstr(out, "\noutput text_embedding = "));
+    succeeds("inspect tiny-vit-transformer --inference --tower image --graph text --batch-size 3");
+    prints("input image : f32[3, 32, 32, 3]\n");
+    prints("\noutput image_embedding = ");
+    prints_no("text");
+    succeeds("inspect tiny-vit-transformer --inference --tower text --graph text");
+    prints("\noutput text_embedding = ");
+    prints_no("visual");
+    succeeds("inspect tiny-vit-transformer --inference --tower both --graph text");
+    prints("\noutput image_embedding = ");
+    prints("\noutput text_embedding = ");
 }
 
 /* The graph as it is before a pass and after it. */
 static void after_a_pass(void **state) {
     (void)state;
-    succeeds("tiny-resnet-cbow --graph text --after none");
-    assert_null(strstr(out, "contrastive_cross_entropy"));
-    assert_non_null(strstr(out, " = relu("));
-    succeeds("tiny-resnet-cbow --graph text --after batch_norm");
-    assert_null(strstr(out, " = relu("));
-    assert_null(strstr(out, "contrastive_cross_entropy"));
-    succeeds("tiny-resnet-cbow --graph text --after contrast");
-    assert_non_null(strstr(out, "contrastive_cross_entropy"));
-    succeeds("tiny-resnet-cbow --graph text --after all --passes -contrast");
-    assert_null(strstr(out, "contrastive_cross_entropy"));
-    assert_null(strstr(out, " = relu("));
+    succeeds("inspect tiny-resnet-cbow --graph text --after none");
+    prints_no("contrastive_cross_entropy");
+    prints(" = relu(");
+    succeeds("inspect tiny-resnet-cbow --graph text --after batch_norm");
+    prints_no(" = relu(");
+    prints_no("contrastive_cross_entropy");
+    succeeds("inspect tiny-resnet-cbow --graph text --after contrast");
+    prints("contrastive_cross_entropy");
+    succeeds("inspect tiny-resnet-cbow --graph text --after all --passes -contrast");
+    prints_no("contrastive_cross_entropy");
+    prints_no(" = relu(");
 }
 
 static void after_each_pass(void **state) {
     (void)state;
-    succeeds("tiny-resnet-cbow --graph dot --gradients --collapse 2 --after each --out each");
-    assert_non_null(strstr(out, "0-described.dot "));
-    assert_non_null(strstr(out, "5-contrast.dot "));
-    assert_null(strstr(out, "rows.dot")); /* of a ResNet's attention pool it has nothing to do */
-    read_file("each/3-batch_norm.dot", out, sizeof out);
-    assert_non_null(strstr(out, "tiny-resnet-cbow.json: training step, 64 pictures, "
-                                "64 captions of 32 tokens, after batch_norm>"));
-    assert_non_null(strstr(out, "label=<gradient of visual>"));
+    succeeds(
+        "inspect tiny-resnet-cbow --graph dot --gradients --collapse 2 --after each --out each");
+    prints("0-described.dot ");
+    prints("5-contrast.dot ");
+    prints_no("rows.dot"); /* of a ResNet's attention pool it has nothing to do */
+    read_file("each/3-batch_norm.dot", printed.out, sizeof printed.out);
+    prints("tiny-resnet-cbow.json: training step, 64 pictures, "
+           "64 captions of 32 tokens, after batch_norm>");
+    prints("label=<gradient of visual>");
     assert_false(there("each/1-rows.dot"));
 }
 
 /* A folder is replaced only where all in it was written so. */
 static void each_spares_other_files(void **state) {
     (void)state;
-    char path[256];
-    const char *again = "tiny-vit-cbow --graph text --after each --out spared";
+    static const char again[] = "inspect tiny-vit-cbow --graph text --after each --out spared";
     succeeds(again);
     succeeds(again);
-    snprintf(path, sizeof path, "%s/spared/thesis.txt", folder);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fclose(f);
+    write_text("spared/thesis.txt", "mine");
     fails(again, 2, "not of our making");
     assert_true(there("spared/thesis.txt") && there("spared/0-described.txt"));
-    fails("tiny-vit-cbow --graph text --after each --out .", 2, "name of a new folder");
+    fails("inspect tiny-vit-cbow --graph text --after each --out .", 2, "name of a new folder");
 }
 
 /* -- formats ----------------------------------------------------------------------------------- */
@@ -182,19 +114,11 @@ static int64_t trained_elements(const json_t *values) {
     return sum;
 }
 
-static json_t *json_of(const char *arguments) {
-    json_error_t e;
-    succeeds(arguments);
-    json_t *j = json_loads(out, 0, &e);
-    if (!j) fail_msg("%s: %s", arguments, e.text);
-    return j;
-}
-
 /* What JSON says of a graph is what the table of layers says. */
 static void as_json(void **state) {
     (void)state;
-    json_t *table = json_of("tiny-vit-transformer --json --batch-size 4");
-    json_t *j = json_of("tiny-vit-transformer --graph json --batch-size 4");
+    json_t *table = json_of("inspect tiny-vit-transformer --json --batch-size 4");
+    json_t *j = json_of("inspect tiny-vit-transformer --graph json --batch-size 4");
     json_t *values = json_object_get(j, "values"), *layer;
     size_t i;
     int64_t flops = 0;
@@ -206,7 +130,7 @@ static void as_json(void **state) {
     assert_string_equal(text_of(loss, "mode"), "keep");
     json_decref(table);
     json_decref(j);
-    j = json_of("tiny-resnet-cbow --gradients --graph json --after all");
+    j = json_of("inspect tiny-resnet-cbow --gradients --graph json --after all");
     size_t updates = 0, gradients = 0;
     json_t *o;
     json_array_foreach(json_object_get(j, "outputs"), i, o) {
@@ -222,46 +146,40 @@ static void as_json(void **state) {
 /* Graphviz is looked for when it is needed; a program of its name is all that is asked for. */
 static void as_picture(void **state) {
     (void)state;
-    char path[128];
-    snprintf(path, sizeof path, "%s/dot", folder);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("#!/bin/sh\n/bin/echo \"<svg> $1\"\nexec /bin/grep -c fillcolor\n", f);
-    fclose(f);
-    assert_int_equal(chmod(path, 0755), 0);
-    assert_int_equal(run_in("PATH=.", "tiny-vit-cbow --graph svg --collapse 1"), 0);
-    assert_true(strncmp(out, "<svg> -Tsvg\n", 12) == 0);
-    assert_true(atoi(out + 12) > 4);
-    assert_int_equal(run_in("PATH=.", "tiny-vit-cbow --graph svg --out v.svg"), 0);
-    assert_string_equal(out, "");
-    read_file("v.svg", out, sizeof out);
-    assert_true(strncmp(out, "<svg> ", 6) == 0);
-    f = fopen(path, "w");
-    assert_non_null(f);
-    fputs("#!/bin/sh\necho half of it\nexit 3\n", f);
-    fclose(f);
-    assert_int_equal(run_in("PATH=.", "tiny-vit-cbow --graph svg --out w.svg"), 1);
-    assert_non_null(strstr(err, "--graph svg: dot: ended with code 3"));
+    write_program("dot", "/bin/echo \"<svg> $1\"\nexec /bin/grep -c fillcolor");
+    assert_int_equal(run_in("PATH=.", "inspect tiny-vit-cbow --graph svg --collapse 1"), 0);
+    assert_true(strncmp(printed.out, "<svg> -Tsvg\n", 12) == 0);
+    assert_true(atoi(printed.out + 12) > 4);
+    assert_int_equal(run_in("PATH=.", "inspect tiny-vit-cbow --graph svg --out v.svg"), 0);
+    assert_string_equal(printed.out, "");
+    read_file("v.svg", printed.out, sizeof printed.out);
+    assert_true(strncmp(printed.out, "<svg> ", 6) == 0);
+    write_program("dot", "echo half of it\nexit 3");
+    assert_int_equal(run_in("PATH=.", "inspect tiny-vit-cbow --graph svg --out w.svg"), 1);
+    warns("--graph svg: dot: ended with code 3");
     assert_false(there("w.svg"));
-    assert_int_equal(run_in("PATH=/nowhere", "tiny-vit-cbow --graph svg"), 1);
-    assert_non_null(strstr(err, "--graph svg wants Graphviz to be installed: dot: "));
-    assert_string_equal(out, "");
+    assert_int_equal(run_in("PATH=/nowhere", "inspect tiny-vit-cbow --graph svg"), 1);
+    warns("--graph svg wants Graphviz to be installed: dot: ");
+    assert_string_equal(printed.out, "");
 }
 
 static void what_can_be_wrong(void **state) {
     (void)state;
-    fails("tiny-vit-cbow --graph png", 2, "found \"png\", wanted text, dot, svg or json");
-    fails("tiny-vit-cbow --graph text --collapse 2", 2, "--collapse goes with --graph dot or svg");
-    fails("some/model.onnx --graph text", 2, "`clipgraph run some/model.onnx` shows what is in");
-    fails("tiny-vit-cbow --graph text --tower image", 2, "--tower goes with --inference");
-    fails("tiny-vit-cbow --graph text --inference --tower loss", 2, "wanted image, text or both");
-    fails("tiny-vit-cbow --graph text --after fsue", 2, "did you mean fuse?");
-    fails("tiny-vit-cbow --graph text --after each", 2, "which folder?");
-    fails("tiny-vit-cbow --after fuse", 2, "go with --graph");
-    fails("tiny-vit-cbow --out x", 2, "go with --graph");
-    fails("tiny-vit-cbow --graph text --out ''", 2, "the file's name is empty");
-    fails("tiny-vit-cbow --graph text --out gone/x", 1, "gone/x");
-    fails("tiny-vit-cbow --graph text --after each --out gone/x", 1, "gone/x");
+    fails("inspect tiny-vit-cbow --graph png", 2, "found \"png\", wanted text, dot, svg or json");
+    fails("inspect tiny-vit-cbow --graph text --collapse 2", 2,
+          "--collapse goes with --graph dot or svg");
+    fails("inspect some/model.onnx --graph text", 2,
+          "`clipgraph run some/model.onnx` shows what is in");
+    fails("inspect tiny-vit-cbow --graph text --tower image", 2, "--tower goes with --inference");
+    fails("inspect tiny-vit-cbow --graph text --inference --tower loss", 2,
+          "wanted image, text or both");
+    fails("inspect tiny-vit-cbow --graph text --after fsue", 2, "did you mean fuse?");
+    fails("inspect tiny-vit-cbow --graph text --after each", 2, "which folder?");
+    fails("inspect tiny-vit-cbow --after fuse", 2, "go with --graph");
+    fails("inspect tiny-vit-cbow --out x", 2, "go with --graph");
+    fails("inspect tiny-vit-cbow --graph text --out ''", 2, "the file's name is empty");
+    fails("inspect tiny-vit-cbow --graph text --out gone/x", 1, "gone/x");
+    fails("inspect tiny-vit-cbow --graph text --after each --out gone/x", 1, "gone/x");
 }
 
 int main(void) {
@@ -271,5 +189,5 @@ int main(void) {
         cmocka_unit_test(as_json),           cmocka_unit_test(as_picture),
         cmocka_unit_test(what_can_be_wrong),
     };
-    return cmocka_run_group_tests(tests, prepare, clean);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
