@@ -2,15 +2,11 @@
 /* Arenas of whole models: hardly larger than what is alive at once, training and in use, at any
  * batch size. */
 #include "graph/plan.h"
+#include "tests/support/models.h"
+#include "tests/support/ok.h"
 #include "train/account.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
-
-#include <cmocka.h>
 
 static const char *const models[] = {"tiny-resnet-cbow",
                                      "tiny-resnet-transformer",
@@ -28,10 +24,6 @@ static const int64_t batches[] = {1, 7, 32, 64};
 enum { BATCHES = sizeof batches / sizeof *batches };
 
 static const double allowed = 1.05; /* of the lower bound */
-
-static void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s: %s", cg_status_name(s), cg_error_message());
-}
 
 static void check(cg_context *ctx, const char *name, const cg_clip_desc *d, int64_t n) {
     static const char *const what[] = {"a training step", "pictures", "captions"};
@@ -53,10 +45,7 @@ static void test_arenas(void **state) {
     cg_context *ctx;
     ok(cg_context_create(2, &ctx));
     for (int m = 0; m < MODELS; m++) {
-        char path[256];
-        cg_clip_desc d;
-        snprintf(path, sizeof path, "%s/models/configs/%s.json", CG_SOURCE_DIR, models[m]);
-        ok(cg_clip_desc_load(path, &d));
+        cg_clip_desc d = describe(models[m]);
         for (int i = 0; i < BATCHES; i++) check(ctx, models[m], &d, batches[i]);
     }
     cg_context_free(ctx);

@@ -2,17 +2,13 @@
 /* A model's program in bf16: which values are, how near it is to f32, how it trains. */
 #include "graph/op.h"
 #include "ops/ops.h"
-#include "tests/support/hash.h"
+#include "tests/support/models.h"
+#include "tests/support/ok.h"
 #include "train/optimizer.h"
 #include "train/runner.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* The relative difference of all gradients together that is allowed, about three times what was
@@ -30,19 +26,7 @@ static const model models[] = {
     {"tiny-vit-cbow", 0.05, 0.01, 2e-4},
     {"tiny-vit-transformer", 0.05, 0.01, 2e-4},
 };
-enum { MODELS = sizeof models / sizeof *models, PAIRS = 8, LONGEST = 7, STEPS = 30 };
-
-static void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s: %s", cg_status_name(s), cg_error_message());
-}
-
-static cg_clip_desc describe(const char *name) {
-    char path[256];
-    cg_clip_desc d;
-    snprintf(path, sizeof path, "%s/models/configs/%s.json", CG_SOURCE_DIR, name);
-    ok(cg_clip_desc_load(path, &d));
-    return d;
-}
+enum { MODELS = sizeof models / sizeof *models, PAIRS = 8, STEPS = 30 };
 
 /* --- which values ----------------------------------------------------------------------------- */
 
@@ -78,7 +62,7 @@ static void check_operands(const char *name, const cg_node *n, int *products, in
 
 static void check_values(const char *name, int training) {
     cg_clip_desc d = describe(name);
-    cg_clip_build b = cg_clip_batch(&d, PAIRS, PAIRS, (int64_t)PAIRS * (LONGEST + 2));
+    cg_clip_build b = cg_clip_batch(&d, PAIRS, PAIRS, (int64_t)PAIRS * (PAIRS_LONGEST + 2));
     cg_program how = {.gradients = training, .precision = CG_PRECISION_BF16};
     cg_params *params;
     cg_graph *g;
@@ -111,22 +95,9 @@ typedef struct trial {
     int64_t n;
 } trial;
 
-static cg_batch make_batch(const cg_clip_desc *d) {
-    static const int32_t length[PAIRS] = {3, 1, 6, 2, LONGEST, 4, 5, 2};
-    int64_t size = d->vision.image_size;
-    cg_batch b = {.n = PAIRS};
-    b.image = calloc((size_t)(PAIRS * size * size * 3), sizeof *b.image);
-    b.token = calloc((size_t)PAIRS * (LONGEST + 2), sizeof *b.token);
-    b.offset = calloc((size_t)PAIRS + 1, sizeof *b.offset);
-    if (!b.image || !b.token || !b.offset) fail_msg("no memory for a batch");
-    cg_hash_image(1, PAIRS, size, b.image);
-    cg_hash_captions(1, &d->text, PAIRS, length, b.token, b.offset);
-    return b;
-}
-
 static trial train(cg_context *ctx, const model *m, cg_precision precision) {
     cg_clip_desc d = describe(m->name);
-    cg_batch b = make_batch(&d);
+    cg_batch b = make_pairs(&d, PAIRS);
     cg_runner *r;
     cg_optimizer *o;
     ok(cg_runner_create(ctx, &d, &r));
@@ -151,9 +122,7 @@ static trial train(cg_context *ctx, const model *m, cg_precision precision) {
     cg_optimizer_free(o);
     cg_runner_free(r);
     free(gradient);
-    free(b.image);
-    free(b.token);
-    free(b.offset);
+    free_pairs(&b);
     return t;
 }
 

@@ -4,12 +4,8 @@
 #include "serialize/onnx/session.h"
 #include "tests/support/cli_pictures.h"
 
+#include <stdio.h>
 #include <string.h>
-
-#define ok(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != CG_OK) fail_msg("%s: %s", #call, cg_error_message());                        \
-    } while (0)
 
 #define MODEL  "--checkpoint logs/tiny --threads 1 "
 #define LABELS "--labels 'red circle,blue square,green star,black dot' --template 'a {}' "

@@ -4,22 +4,13 @@
 #include "graph/op.h"
 #include "graph/plan.h"
 #include "models/clip.h"
+#include "tests/support/ok.h"
 #include "train/program.h"
 #include "train/runner.h"
 
 #include <fnmatch.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <math.h>
-
-static void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s: %s", cg_status_name(s), cg_error_message());
-}
+#include <string.h>
 
 enum { EMBED = 32, PATCH = 8, VISION = 64, TEXT = 48, LAYERS = 3, STEM = 6 };
 

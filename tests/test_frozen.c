@@ -5,21 +5,14 @@
 #include "graph/exec.h"
 #include "ops/ops.h"
 #include "tests/support/hash.h"
+#include "tests/support/models.h"
+#include "tests/support/ok.h"
 #include "train/optimizer.h"
 #include "train/program.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
-
-static void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s: %s", cg_status_name(s), cg_error_message());
-}
 
 static cg_context *ctx;
 
@@ -76,41 +69,17 @@ static double distance(const float *a, const float *b, int64_t n) {
 
 /* --- models ----------------------------------------------------------------------------------- */
 
-enum { SMALL = 2, LARGE = 5, LONGEST = 7 };
+enum { SMALL = 2, LARGE = 5 };
 
 static const char *const models[] = {"tiny-resnet-cbow", "tiny-resnet-transformer",
                                      "tiny-vit-transformer"};
 enum { MODELS = sizeof models / sizeof *models };
 
-typedef struct pairs {
-    float *image;
-    int32_t *token, *offset;
-    int64_t rows;
-} pairs;
-
-static pairs make_pairs(const cg_clip_desc *d) {
-    static const int32_t length[LARGE] = {3, 1, 6, LONGEST, 2};
-    int64_t size = d->vision.image_size;
-    pairs p = {.rows = cg_clip_rows((int64_t)LARGE * (LONGEST + 2))};
-    p.image = calloc((size_t)(LARGE * size * size * 3), sizeof *p.image);
-    p.token = calloc((size_t)p.rows, sizeof *p.token);
-    p.offset = calloc(LARGE + 1, sizeof *p.offset);
-    if (!p.image || !p.token || !p.offset) fail_msg("no memory for pairs");
-    cg_hash_image(1, LARGE, size, p.image);
-    cg_hash_captions(1, &d->text, LARGE, length, p.token, p.offset);
-    return p;
-}
-
-static void free_pairs(pairs *p) {
-    free(p->image);
-    free(p->token);
-    free(p->offset);
-}
-
 /* The first n pairs' embeddings. */
-static machine embedder(cg_params *params, const cg_clip_desc *d, const pairs *p, int64_t n,
+static machine embedder(cg_params *params, const cg_clip_desc *d, const cg_batch *p, int64_t n,
                         cg_precision precision, int freeze) {
-    cg_clip_build b = {.images = n, .texts = n, .layout = CG_TEXT_PACKED, .rows = p->rows};
+    cg_clip_build b = {
+        .images = n, .texts = n, .layout = CG_TEXT_PACKED, .rows = cg_clip_rows(p->offset[p->n])};
     cg_program how = {.precision = precision};
     cg_graph *g;
     ok(cg_program_build(params, d, &b, &how, &g));
@@ -137,14 +106,6 @@ static double compare(machine *a, machine *b, int64_t n) {
     return off;
 }
 
-static cg_clip_desc describe(const char *name) {
-    char path[256];
-    cg_clip_desc d;
-    snprintf(path, sizeof path, "%s/models/configs/%s.json", CG_SOURCE_DIR, name);
-    ok(cg_clip_desc_load(path, &d));
-    return d;
-}
-
 /* A trained step's worth of change to all parameters, by the optimizer. */
 static void train(cg_params *params) {
     cg_optimizer *o;
@@ -161,7 +122,7 @@ static void train(cg_params *params) {
 static void check_model(const char *name, cg_precision precision, double rounding) {
     cg_clip_desc d = describe(name);
     cg_params *params;
-    pairs p = make_pairs(&d);
+    cg_batch p = make_pairs(&d, LARGE);
     int64_t n = SMALL * d.embed_dim;
     ok(cg_params_create(&params));
     machine plain = embedder(params, &d, &p, SMALL, precision, 0);
@@ -217,7 +178,7 @@ static void test_shared_model(void **state) {
     for (int i = 0; i < MODELS; i++) {
         cg_clip_desc d = describe(models[i]);
         cg_params *params;
-        pairs p = make_pairs(&d);
+        cg_batch p = make_pairs(&d, LARGE);
         ok(cg_params_create(&params));
         machine a = embedder(params, &d, &p, SMALL, CG_PRECISION_F32, 1);
         int one = entries(params);

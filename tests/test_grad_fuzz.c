@@ -8,14 +8,9 @@
 #include "graph/exec.h"
 #include "graph/rng.h"
 #include "ops/ops.h"
+#include "tests/support/ok.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 enum { GRAPHS = 1500 };
@@ -24,11 +19,6 @@ enum { GRAPHS = 20000 };
 #endif
 enum { MOST_VALUES = 80, MOST_ELEMENTS = 500, ROWS = 4, COLUMNS = 6 };
 enum { A = ROWS * COLUMNS, ELEMENTS = A + COLUMNS }; /* of input a; of a and b */
-
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        if ((call) != CG_OK) fail_msg("%s: %s", #call, cg_error_message());                        \
-    } while (0)
 
 /* --- a random graph --------------------------------------------------------------------------- */
 
@@ -141,18 +131,18 @@ static cg_value *loss_of(random_graph *f) {
 
 static void build(random_graph *f, uint64_t seed) {
     *f = (random_graph){.rng = cg_rng_at(seed, CG_RNG_TEST, 7, 0)};
-    assert_ok(cg_graph_create(NULL, &f->g));
+    ok(cg_graph_create(NULL, &f->g));
     put(f, cg_input(f->g, "a", CG_F32, CG_SHAPE(ROWS, COLUMNS)));
     put(f, cg_input(f->g, "b", CG_F32, CG_SHAPE(COLUMNS)));
     for (int k = 3 + below(f, 9); k > 0; k--) put_op(f);
     cg_value *loss = loss_of(f), *grad[2];
-    assert_ok(cg_grad(f->g, 1, &loss, NULL, 2, f->value, grad));
+    ok(cg_grad(f->g, 1, &loss, NULL, 2, f->value, grad));
     cg_graph_output(f->g, "loss", loss, CG_KEEP);
     cg_graph_output(f->g, "da", grad[0], CG_SET);
     cg_graph_output(f->g, "db", grad[1], CG_ADD);
     cg_pass_common(f->g);
     cg_pass_dead(f->g);
-    assert_ok(cg_graph_verify(f->g));
+    ok(cg_graph_verify(f->g));
 }
 
 /* --- its slope along a direction -------------------------------------------------------------- */
@@ -163,7 +153,7 @@ typedef struct slope {
 
 static double loss_at(cg_exec *e, float *x, const float *start, const float *u, double step) {
     for (int i = 0; i < ELEMENTS; i++) x[i] = (float)((double)start[i] + step * (double)u[i]);
-    assert_ok(cg_exec_run(e));
+    ok(cg_exec_run(e));
     return (double)*(const float *)cg_exec_output(e, "loss");
 }
 
@@ -175,10 +165,10 @@ static slope measure(cg_exec *e, cg_rng *rng) {
         start[i] = (float)(cg_rng_normal(rng) * .7);
         u[i] = (float)cg_rng_normal(rng);
     }
-    assert_ok(cg_exec_bind_input(e, "a", x));
-    assert_ok(cg_exec_bind_input(e, "b", x + A));
-    assert_ok(cg_exec_bind_output(e, "da", gradient));
-    assert_ok(cg_exec_bind_output(e, "db", gradient + A));
+    ok(cg_exec_bind_input(e, "a", x));
+    ok(cg_exec_bind_input(e, "b", x + A));
+    ok(cg_exec_bind_output(e, "da", gradient));
+    ok(cg_exec_bind_output(e, "db", gradient + A));
     s.loss = loss_at(e, x, start, u, 0);
     for (int i = 0; i < ELEMENTS; i++) s.found += (double)gradient[i] * (double)u[i];
     double near = loss_at(e, x, start, u, h) - loss_at(e, x, start, u, -h);
@@ -194,9 +184,9 @@ static void check_graph(cg_context *ctx, uint64_t seed, int *judged) {
     cg_plan *plan;
     cg_exec *e;
     build(&f, seed);
-    assert_ok(cg_plan_create(ctx, f.g, &plan));
-    assert_ok(cg_exec_create(&e));
-    assert_ok(cg_exec_use(e, plan));
+    ok(cg_plan_create(ctx, f.g, &plan));
+    ok(cg_exec_create(&e));
+    ok(cg_exec_use(e, plan));
     slope s = measure(e, &f.rng);
     double scale = fmax(fmax(fabs(s.found), fabs(s.wanted)), 2e-2 * fmax(1, fabs(s.loss)));
     if (isfinite(s.wanted)) { /* products of products may overflow */
@@ -214,7 +204,7 @@ static void slopes_agree(void **state) {
     (void)state;
     cg_context *ctx;
     int judged = 0;
-    assert_ok(cg_context_create(1, &ctx));
+    ok(cg_context_create(1, &ctx));
     for (uint64_t seed = 0; seed < GRAPHS; seed++) check_graph(ctx, seed, &judged);
     assert_true(judged > GRAPHS * 9 / 10);
     cg_context_free(ctx);

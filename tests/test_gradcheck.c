@@ -5,25 +5,16 @@
 #include "graph/exec.h"
 #include "graph/rng.h"
 #include "ops/ops.h"
+#include "tests/support/ok.h"
 #include "train/account.h"
 #include "train/check.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
 enum { ROWS = 3, IN = 4, OUT = 5, PARAMS = 3 };
 static const char *const names[PARAMS] = {"weight", "bias", "scale"};
-
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        if ((call) != CG_OK) fail_msg("%s: %s", #call, cg_error_message());                        \
-    } while (0)
 
 /* loss = sum over all of exp(scale · (x · weightᵀ + bias)) / 15, and its gradients */
 typedef struct small {
@@ -47,32 +38,32 @@ static void build(small *s) {
     cg_value *y = cg_mul(s->graph, cg_linear(s->graph, x, wrt[0], wrt[1]), wrt[2]);
     cg_value *each = cg_scale(s->graph, cg_exp(s->graph, y), 1.f / (ROWS * OUT));
     cg_value *loss = cg_sum(s->graph, each, CG_SHAPE(0, 1), 0);
-    assert_ok(cg_grad(s->graph, 1, &loss, NULL, PARAMS, wrt, grad));
+    ok(cg_grad(s->graph, 1, &loss, NULL, PARAMS, wrt, grad));
     for (int i = 0; i < PARAMS; i++) cg_graph_output(s->graph, names[i], grad[i], CG_SET);
     cg_graph_output(s->graph, "each", each, CG_KEEP);
-    assert_ok(cg_graph_verify(s->graph));
+    ok(cg_graph_verify(s->graph));
 }
 
 static int setup(void **state) {
     small *s = *state = calloc(1, sizeof *s);
-    assert_ok(cg_context_create(1, &s->ctx));
-    assert_ok(cg_params_create(&s->params));
-    assert_ok(cg_graph_create(s->params, &s->graph));
+    ok(cg_context_create(1, &s->ctx));
+    ok(cg_params_create(&s->params));
+    ok(cg_graph_create(s->params, &s->graph));
     build(s);
-    assert_ok(cg_params_alloc(s->params));
+    ok(cg_params_alloc(s->params));
     cg_params_init(s->params, 1);
-    assert_ok(cg_plan_create(s->ctx, s->graph, &s->plan));
-    assert_ok(cg_exec_create(&s->exec));
-    assert_ok(cg_exec_use(s->exec, s->plan));
+    ok(cg_plan_create(s->ctx, s->graph, &s->plan));
+    ok(cg_exec_create(&s->exec));
+    ok(cg_exec_use(s->exec, s->plan));
     s->gradient = calloc((size_t)cg_params_trained_elements(s->params), sizeof *s->gradient);
     cg_rng r = cg_rng_at(1, CG_RNG_TEST, 0, 0);
     for (int i = 0; i < ROWS * IN; i++) s->x[i] = (float)cg_rng_normal(&r);
-    assert_ok(cg_exec_bind_input(s->exec, "x", s->x));
+    ok(cg_exec_bind_input(s->exec, "x", s->x));
     for (int i = 0; i < PARAMS; i++) {
         size_t at = cg_params_find(s->params, names[i])->offset / sizeof(float);
-        assert_ok(cg_exec_bind_output(s->exec, names[i], s->gradient + at));
+        ok(cg_exec_bind_output(s->exec, names[i], s->gradient + at));
     }
-    assert_ok(cg_exec_run(s->exec));
+    ok(cg_exec_run(s->exec));
     return 0;
 }
 
@@ -118,7 +109,7 @@ static void check(small *s, uint64_t seed) {
                       .tolerance = 1e-3,
                       .floor = 1e-6,
                       .attempts = 4};
-    assert_ok(cg_gradcheck_run(&c, s->row, &s->n));
+    ok(cg_gradcheck_run(&c, s->row, &s->n));
     assert_int_equal(s->n, PARAMS);
     for (int i = 0; i < PARAMS; i++) assert_string_equal(s->row[i].param->name, names[i]);
 }
@@ -214,10 +205,9 @@ static void plans_are_as_announced(cg_context *ctx, cg_runner *runner) {
     cg_plan_report found;
     cg_account announced;
     double value;
-    assert_ok(cg_runner_backward(runner, &batch, gradient, &value));
+    ok(cg_runner_backward(runner, &batch, gradient, &value));
     cg_runner_report(runner, &found);
-    assert_ok(cg_account_plan(ctx, cg_runner_desc(runner), &b, &(cg_program){.gradients = 1},
-                              &announced));
+    ok(cg_account_plan(ctx, cg_runner_desc(runner), &b, &(cg_program){.gradients = 1}, &announced));
     assert_int_equal(announced.plan.arena_bytes, found.arena_bytes);
     assert_int_equal(announced.plan.flops, found.flops);
     assert_int_equal(announced.plan.n_nodes, found.n_nodes);
@@ -243,9 +233,9 @@ static void whole_models_pass(void **state) {
     cg_runner *runner;
     cg_check_options o = cg_check_options_default();
     cg_check_result r;
-    assert_ok(cg_context_create(2, &ctx));
-    assert_ok(cg_runner_create(ctx, &d, &runner));
-    assert_ok(cg_check_model(runner, &o, &r));
+    ok(cg_context_create(2, &ctx));
+    ok(cg_runner_create(ctx, &d, &runner));
+    ok(cg_check_model(runner, &o, &r));
     assert_true(r.n > 60 && isfinite(r.loss));
     int alive = 0;
     for (int i = 0; i < r.n; i++) {

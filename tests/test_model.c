@@ -2,23 +2,15 @@
 /* A checkpoint as it is used: mapped, and the same bits as the store that wrote it. */
 #include "graph/file.h"
 #include "serialize/checkpoint.h"
+#include "tests/support/models.h"
+#include "tests/support/ok.h"
 #include "train/embed.h"
 #include "train/model.h"
 #include "train/optimizer.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-
-#define ok(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != CG_OK) fail_msg("%s: %s", #call, cg_error_message());                        \
-    } while (0)
 
 enum { PICTURES = 3, SIDE = 32, WIDTH = 512 };
 
@@ -32,12 +24,11 @@ static const char *const texts[] = {"a red circle", "two blue squares"};
 
 static int prepare(void **state) {
     (void)state;
-    cg_clip_desc d;
+    cg_clip_desc d = describe("tiny-vit-transformer");
     cg_preprocess p = cg_preprocess_default();
     ok(cg_folder_create("test_model", &scratch));
     snprintf(folder, sizeof folder, "%s/model", cg_folder_path(scratch));
     snprintf(weights, sizeof weights, "%s/open_clip_model.safetensors", folder);
-    ok(cg_clip_desc_load(CG_SOURCE_DIR "/models/configs/tiny-vit-transformer.json", &d));
     ok(cg_tokenizer_train(texts, 2, 514, &tokenizer));
     ok(cg_context_create(1, &ctx));
     ok(cg_runner_create(ctx, &d, &runner));

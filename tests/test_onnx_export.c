@@ -4,19 +4,17 @@
 #include "ops/ops.h"
 #include "serialize/onnx/export.h"
 #include "tests/support/hash.h"
+#include "tests/support/models.h"
+#include "tests/support/ok.h"
 #include "tests/support/onnx_file.h"
 #include "train/program.h"
 #include "train/runner.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-#include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 static cg_context *ctx;
 static cg_folder *scratch;
@@ -37,22 +35,16 @@ static int end(void **state) {
     return 0;
 }
 
-static void need(cg_status s) {
-    if (s != CG_OK) fail_msg("%s", cg_error_message());
-}
-
 static cg_runner *model(const char *name, cg_clip_desc *d) {
-    char file[512];
     cg_runner *r;
-    snprintf(file, sizeof file, CG_SOURCE_DIR "/models/configs/%s.json", name);
-    need(cg_clip_desc_load(file, d));
-    need(cg_runner_create(ctx, d, &r));
+    *d = describe(name);
+    ok(cg_runner_create(ctx, d, &r));
     cg_hash_params(cg_runner_params(r));
     return r;
 }
 
 static CgOnnx__ModelProto *export(cg_runner *r, const cg_clip_desc *d, const cg_onnx_options *o) {
-    need(cg_onnx_export_clip(ctx, path, cg_runner_params(r), d, o));
+    ok(cg_onnx_export_clip(ctx, path, cg_runner_params(r), d, o));
     return cg_test_onnx_open(path);
 }
 
@@ -108,7 +100,7 @@ static void test_fixed_length(void **state) {
     cg_runner *r = model("tiny-vit-transformer", &d);
     cg_runner_free(r);
     d.text.no_causal_mask = 1;
-    need(cg_runner_create(ctx, &d, &r));
+    ok(cg_runner_create(ctx, &d, &r));
     CgOnnx__ModelProto *m = export(r, &d, &(cg_onnx_options){.what = CG_ONNX_TEXT, .opset = 20});
     expect_dims(m, "input_ids", "batch,32");
     assert_int_equal(m->opset_import[0]->version, 20);
@@ -245,7 +237,7 @@ static void test_external(void **state) {
     cg_map map;
     int n = 0;
     snprintf(data, sizeof data, "%s.data", path);
-    need(cg_file_map(data, &map));
+    ok(cg_file_map(data, &map));
     assert_int_equal(m->graph->n_initializer, inside->graph->n_initializer);
     for (size_t i = 0; i < m->graph->n_initializer; i++) {
         const CgOnnx__TensorProto *t = m->graph->initializer[i], *u = inside->graph->initializer[i];
@@ -298,13 +290,13 @@ static void test_halves(void **state) {
 static void store(const float *x, int64_t n, cg_dtype weights, uint16_t *out) {
     cg_params *p;
     cg_graph *g;
-    need(cg_params_create(&p));
-    need(cg_graph_create(p, &g));
+    ok(cg_params_create(&p));
+    ok(cg_graph_create(p, &g));
     cg_value *w = cg_parameter(g, "w", CG_SHAPE(2, n / 2), (cg_param_spec){0});
     cg_graph_output(g, "y", cg_add(g, cg_input(g, "x", CG_F32, CG_SHAPE(2, n / 2)), w), CG_KEEP);
-    need(cg_params_alloc(p));
+    ok(cg_params_alloc(p));
     memcpy(cg_params_find(p, "w")->data, x, (size_t)n * sizeof *x);
-    need(cg_onnx_export_graph(ctx, path, g, &(cg_onnx_options){.weights = weights}));
+    ok(cg_onnx_export_graph(ctx, path, g, &(cg_onnx_options){.weights = weights}));
     CgOnnx__ModelProto *m = cg_test_onnx_open(path);
     const CgOnnx__TensorProto *t = cg_test_onnx_initializer(m, "w");
     assert_int_equal(t->raw_data.len, (size_t)n * 2);
@@ -360,7 +352,7 @@ static void test_options(void **state) {
     o = (cg_onnx_options){.what = CG_ONNX_CLASSIFIER};
     refused(cg_onnx_export_clip(ctx, path, p, &d, &o), CG_EINVAL, "a classifier of 0 labels");
     o = (cg_onnx_options){0};
-    need(cg_params_create(&empty));
+    ok(cg_params_create(&empty));
     refused(cg_onnx_export_clip(ctx, path, empty, &d, &o), CG_EINVAL, "no values yet");
     refused(cg_onnx_export_clip(ctx, "no/such/folder/x.onnx", p, &d, &o), CG_ENOTFOUND, "x.onnx");
     cg_params_free(empty);
@@ -375,14 +367,14 @@ static void test_training(void **state) {
     cg_graph *g;
     char other[600];
     snprintf(other, sizeof other, "%s/none.onnx", cg_folder_path(scratch));
-    need(cg_program_build(cg_runner_params(r), &d,
-                          &(cg_clip_build){.images = 2,
-                                           .texts = 2,
-                                           .layout = CG_TEXT_UNIFORM,
-                                           .tokens = 32,
-                                           .training = 1,
-                                           .loss = 1},
-                          &(cg_program){0}, &g));
+    ok(cg_program_build(cg_runner_params(r), &d,
+                        &(cg_clip_build){.images = 2,
+                                         .texts = 2,
+                                         .layout = CG_TEXT_UNIFORM,
+                                         .tokens = 32,
+                                         .training = 1,
+                                         .loss = 1},
+                        &(cg_program){0}, &g));
     refused(cg_onnx_export_graph(ctx, other, g, &(cg_onnx_options){0}), CG_EUNSUPPORTED,
             "none.onnx: visual/bn1: op batch_norm has no form in ONNX");
     assert_int_equal(access(other, F_OK), -1);
@@ -396,9 +388,9 @@ static void test_packed(void **state) {
     cg_clip_desc d;
     cg_runner *r = model("tiny-vit-transformer", &d);
     cg_graph *g;
-    need(cg_program_build(cg_runner_params(r), &d,
-                          &(cg_clip_build){.texts = 2, .layout = CG_TEXT_PACKED, .rows = 64},
-                          &(cg_program){0}, &g));
+    ok(cg_program_build(cg_runner_params(r), &d,
+                        &(cg_clip_build){.texts = 2, .layout = CG_TEXT_PACKED, .rows = 64},
+                        &(cg_program){0}, &g));
     refused(cg_onnx_export_graph(ctx, path, g, &(cg_onnx_options){0}), CG_EUNSUPPORTED,
             "sequences of one length are wanted, and token_offset is not known to have such");
     cg_graph_free(g);
@@ -412,12 +404,12 @@ static void test_names(void **state) {
     for (int i = 0; i < 2; i++) {
         cg_params *p;
         cg_graph *g;
-        need(cg_params_create(&p));
-        need(cg_graph_create(p, &g));
+        ok(cg_params_create(&p));
+        ok(cg_graph_create(p, &g));
         cg_value *w = cg_parameter(g, "w", CG_SHAPE(2, 3), (cg_param_spec){0});
         cg_value *sum = cg_add(g, cg_input(g, "x", CG_F32, CG_SHAPE(2, 3)), w);
         cg_graph_output(g, taken[i], sum, CG_KEEP);
-        need(cg_params_alloc(p));
+        ok(cg_params_alloc(p));
         refused(cg_onnx_export_graph(ctx, path, g, &(cg_onnx_options){0}), CG_EUNSUPPORTED,
                 "has the name of an input, a parameter or a node");
         cg_graph_free(g);

@@ -6,6 +6,7 @@
 #include "serialize/onnx/session.h"
 #include "tests/support/golden.h"
 #include "tests/support/hash.h"
+#include "tests/support/models.h"
 #include "train/runner.h"
 
 #include <math.h>
@@ -34,11 +35,9 @@ typedef struct round {
 
 static round_trip *open_model(const char *name) {
     static const int32_t length[N] = {7, 3, 5};
-    char path[512];
     round_trip *t = calloc(1, sizeof *t);
     assert_non_null(t);
-    snprintf(path, sizeof path, CG_SOURCE_DIR "/models/configs/%s.json", name);
-    ok(cg_clip_desc_load(path, &t->d));
+    t->d = describe(name);
     ok(cg_context_create(2, &t->ctx));
     ok(cg_runner_create(t->ctx, &t->d, &t->r));
     cg_hash_params(cg_runner_params(t->r));

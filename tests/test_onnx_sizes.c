@@ -1,29 +1,21 @@
 /* labels: unit */
 /* How an export finds out what is dynamic: the same graph at several sizes. */
 #include "serialize/onnx/export_private.h"
+#include "tests/support/ok.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 #include <string.h>
-
-static void need(cg_status s) {
-    if (s != CG_OK) fail_msg("%s", cg_error_message());
-}
 
 /* y = factor · x of so many rows, and of each row its number in a batch of `step` rows. */
 static cg_graph *two_rows(int64_t rows, float factor, int32_t step) {
     cg_graph *g;
     const int32_t index[3] = {0, step, 2 * step};
-    need(cg_graph_create(NULL, &g));
+    ok(cg_graph_create(NULL, &g));
     cg_value *x = cg_scale(g, cg_input(g, "x", CG_F32, CG_SHAPE(rows, 2)), factor);
     cg_scope_push(g, "chosen");
     x = cg_gather(g, x, cg_constant(g, CG_I32, CG_SHAPE(3), index));
     cg_scope_pop(g);
     cg_graph_output(g, "y", x, CG_KEEP);
-    need(cg_graph_status(g));
+    ok(cg_graph_status(g));
     return g;
 }
 
@@ -41,9 +33,9 @@ static cg_status compared(cg_graph *a, cg_graph *b, char known[16]) {
 static void test_differences(void **state) {
     (void)state;
     char known[16];
-    need(compared(two_rows(5, 2, 1), two_rows(7, 2, 1), known));
+    ok(compared(two_rows(5, 2, 1), two_rows(7, 2, 1), known));
     assert_int_equal(known[2], CG_ONNX_KNOWN | CG_ONNX_CONSTANT | CG_ONNX_SAME);
-    need(compared(two_rows(15, 2, 5), two_rows(21, 2, 7), known));
+    ok(compared(two_rows(15, 2, 5), two_rows(21, 2, 7), known));
     assert_int_equal(known[2], CG_ONNX_KNOWN | CG_ONNX_CONSTANT);
     assert_int_equal(compared(two_rows(5, 2, 1), two_rows(7, 3, 1), known), CG_EUNSUPPORTED);
     assert_string_equal(cg_error_message(),

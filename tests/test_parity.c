@@ -7,23 +7,14 @@
 #include "train/match.h"
 
 #include "onnx/onnx.pb-c.h"
+#include "tests/support/ok.h"
 
 #include <jansson.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-#include <cmocka.h>
-
-#define ok(call)                                                                                   \
-    do {                                                                                           \
-        if ((call) != CG_OK) fail_msg("%s: %s", #call, cg_error_message());                        \
-    } while (0)
 
 static cg_folder *scratch;
 static const char *const captions[] = {"a red circle", "two blue squares", "circles and squares"};

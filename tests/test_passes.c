@@ -5,23 +5,16 @@
 #include "graph/op.h"
 #include "ops/ops.h"
 #include "tests/support/hash.h"
+#include "tests/support/models.h"
+#include "tests/support/ok.h"
 #include "train/account.h"
 #include "train/runner.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-#include <math.h>
-
-static void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s: %s", cg_status_name(s), cg_error_message());
-}
 
 /* --- models ----------------------------------------------------------------------------------- */
 
@@ -40,29 +33,13 @@ static const model models[] = {
     {"tiny-vit-transformer", CG_ACT_SILU, CG_NORM_RMS},
     {"tiny-vit-transformer", CG_ACT_RELU, CG_NORM_LAYER},
 };
-enum { MODELS = sizeof models / sizeof *models, PAIRS = 6, LONGEST = 7 };
+enum { MODELS = sizeof models / sizeof *models, PAIRS = 6 };
 
-static cg_clip_desc describe(const model *m) {
-    char path[256];
-    cg_clip_desc d;
-    snprintf(path, sizeof path, "%s/models/configs/%s.json", CG_SOURCE_DIR, m->name);
-    ok(cg_clip_desc_load(path, &d));
+static cg_clip_desc change(const model *m) {
+    cg_clip_desc d = describe(m->name);
     d.vision.act = d.text.act = m->act;
     d.vision.norm = d.text.norm = m->norm;
     return d;
-}
-
-static cg_batch make_batch(const cg_clip_desc *d) {
-    static const int32_t length[PAIRS] = {3, 1, 6, 2, LONGEST, 4};
-    int64_t size = d->vision.image_size;
-    cg_batch b = {.n = PAIRS};
-    b.image = calloc((size_t)(PAIRS * size * size * 3), sizeof *b.image);
-    b.token = calloc((size_t)PAIRS * (LONGEST + 2), sizeof *b.token);
-    b.offset = calloc((size_t)PAIRS + 1, sizeof *b.offset);
-    if (!b.image || !b.token || !b.offset) fail_msg("no memory for a batch");
-    cg_hash_image(1, PAIRS, size, b.image);
-    cg_hash_captions(1, &d->text, PAIRS, length, b.token, b.offset);
-    return b;
 }
 
 /* --- what a model computes -------------------------------------------------------------------- */
@@ -155,8 +132,8 @@ static void compare_models(cg_precision precision, cg_pass_saving *saved) {
     cg_context *ctx;
     ok(cg_context_create(2, &ctx));
     for (int m = 0; m < MODELS; m++) {
-        cg_clip_desc d = describe(&models[m]);
-        cg_batch b = make_batch(&d);
+        cg_clip_desc d = change(&models[m]);
+        cg_batch b = make_pairs(&d, PAIRS);
         cg_runner *r;
         ok(cg_runner_create(ctx, &d, &r));
         cg_hash_params(cg_runner_params(r));
@@ -173,9 +150,7 @@ static void compare_models(cg_precision precision, cg_pass_saving *saved) {
         }
         forget(&all);
         cg_runner_free(r);
-        free(b.image);
-        free(b.token);
-        free(b.offset);
+        free_pairs(&b);
     }
     cg_context_free(ctx);
 }
@@ -200,7 +175,7 @@ static void test_each_bf16(void **state) {
 
 static void test_recompute_memory(void **state) {
     (void)state;
-    cg_clip_desc d = describe(&models[3]);
+    cg_clip_desc d = change(&models[3]);
     cg_clip_build b = cg_clip_batch(&d, 64, 64, 64 * 32);
     b.training = b.loss = 1;
     cg_passes_off alone;

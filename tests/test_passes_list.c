@@ -3,18 +3,10 @@
 #include "autodiff/grad.h"
 #include "ops/ops.h"
 #include "ops/passes/passes.h"
+#include "tests/support/ok.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
-
-#include <cmocka.h>
 #include <string.h>
-
-static void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s: %s", cg_status_name(s), cg_error_message());
-}
 
 static unsigned bit(const char *name) {
     int n;

@@ -1,24 +1,18 @@
 /* labels: unit grad */
 /* The passes that rewrite what image ResNets are made of: a model with one of them is, within
  * rounding, the model without any, in embeddings, loss and every gradient. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
 
 #include "tests/support/hash.h"
+#include "tests/support/models.h"
+#include "tests/support/ok.h"
 #include "train/runner.h"
 
 enum { PAIRS = 6 };
 
-static const char *const model[] = {CG_SOURCE_DIR "/models/configs/tiny-resnet-cbow.json",
-                                    CG_SOURCE_DIR "/models/configs/tiny-resnet-transformer.json"};
+static const char *const model[] = {"tiny-resnet-cbow", "tiny-resnet-transformer"};
 
 typedef struct result {
     float *embedding, *gradient;
@@ -27,40 +21,20 @@ typedef struct result {
     int rewrites;
 } result;
 
-static void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s", cg_error_message());
-}
-
-static cg_batch make_batch(const cg_clip_desc *d) {
-    static const int32_t length[PAIRS] = {3, 1, 6, 2, 7, 4};
-    int64_t size = d->vision.image_size;
-    cg_batch b = {.n = PAIRS};
-    b.image = calloc((size_t)(PAIRS * size * size * 3), sizeof *b.image);
-    b.token = calloc((size_t)PAIRS * 16, sizeof *b.token);
-    b.offset = calloc((size_t)PAIRS + 1, sizeof *b.offset);
-    assert_non_null(b.image);
-    assert_non_null(b.token);
-    assert_non_null(b.offset);
-    cg_hash_image(1, PAIRS, size, b.image);
-    cg_hash_captions(1, &d->text, PAIRS, length, b.token, b.offset);
-    return b;
-}
-
-static result run(const char *path, const char *passes) {
-    cg_clip_desc d;
+static result run(const char *name, const char *passes) {
+    cg_clip_desc d = describe(name);
     cg_context *ctx;
     cg_runner *r;
     cg_passes_off off;
     cg_pass_saving saved[CG_MAX_PASSES] = {{0}};
     result out = {0};
-    ok(cg_clip_desc_load(path, &d));
     ok(cg_context_create(2, &ctx));
     ok(cg_runner_create(ctx, &d, &r));
     ok(cg_passes_parse(passes, &off));
     cg_runner_set_program(r, CG_PRECISION_F32, off, saved);
     cg_params *params = cg_runner_params(r);
     cg_hash_params(params);
-    cg_batch b = make_batch(&d);
+    cg_batch b = make_pairs(&d, PAIRS);
     out.n_embedding = PAIRS * d.embed_dim;
     out.n_gradient = cg_params_trained_elements(params);
     out.embedding = calloc((size_t)out.n_embedding, sizeof *out.embedding);
@@ -68,9 +42,7 @@ static result run(const char *path, const char *passes) {
     ok(cg_runner_embed_images(r, b.image, PAIRS, out.embedding));
     ok(cg_runner_backward(r, &b, out.gradient, &out.loss));
     for (int i = 0; i < CG_MAX_PASSES; i++) out.rewrites += saved[i].rewrites;
-    free(b.image);
-    free(b.token);
-    free(b.offset);
+    free_pairs(&b);
     cg_runner_free(r);
     cg_context_free(ctx);
     return out;

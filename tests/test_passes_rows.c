@@ -7,19 +7,11 @@
 #include "ops/ops.h"
 #include "ops/passes/passes.h"
 #include "tests/support/hash.h"
+#include "tests/support/ok.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
-
-static void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s: %s", cg_status_name(s), cg_error_message());
-}
 
 /* --- the block -------------------------------------------------------------------------------- */
 

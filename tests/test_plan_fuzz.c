@@ -10,16 +10,12 @@
 #include "graph/exec.h"
 #include "graph/rng.h"
 #include "ops/ops.h"
+#include "tests/support/ok.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 enum { GRAPHS = 1500 };
@@ -28,11 +24,6 @@ enum { GRAPHS = 20000 };
 #endif
 enum { MOST_VALUES = 80, MOST_ELEMENTS = 2000, MOST_OUTPUTS = 6, ROWS = 4, COLUMNS = 6 };
 enum { STATE = 3 }; /* the number of the value that is updated */
-
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        if ((call) != CG_OK) fail_msg("%s: %s", #call, cg_error_message());                        \
-    } while (0)
 
 /* --- a random graph --------------------------------------------------------------------------- */
 
@@ -128,14 +119,14 @@ static void build(random_graph *f, cg_params *params, uint64_t seed) {
     cg_param_spec normal = {.init = CG_INIT_NORMAL, .scale = .3f}, state = normal;
     state.state = 1;
     *f = (random_graph){.rng = cg_rng_at(seed, CG_RNG_TEST, 0, 0)};
-    assert_ok(cg_graph_create(params, &f->g));
+    ok(cg_graph_create(params, &f->g));
     put(f, cg_input(f->g, "a", CG_F32, CG_SHAPE(ROWS, COLUMNS)));
     put(f, cg_input(f->g, "b", CG_F32, CG_SHAPE(COLUMNS)));
     put(f, cg_parameter(f->g, "p", CG_SHAPE(ROWS, COLUMNS), normal));
     put(f, cg_parameter(f->g, "s", CG_SHAPE(ROWS, COLUMNS), state));
     put(f, cg_constant(f->g, CG_F32, CG_SHAPE(COLUMNS), six));
     for (int k = 8 + below(f, 30); k > 0; k--) put(f, choose_op(f));
-    assert_ok(cg_graph_status(f->g));
+    ok(cg_graph_status(f->g));
 }
 
 /* --- its outputs ------------------------------------------------------------------------------ */
@@ -175,7 +166,7 @@ static void declare_some(random_graph *f, outputs *o) {
     if (o->updated >= 0) cg_graph_update(f->g, f->value[STATE], f->value[o->updated]);
     if (below(f, 2)) cg_pass_common(f->g);
     cg_pass_dead(f->g);
-    assert_ok(cg_graph_verify(f->g));
+    ok(cg_graph_verify(f->g));
 }
 
 static void declare_all(random_graph *f) {
@@ -191,11 +182,11 @@ typedef struct execution {
 
 static execution prepare(cg_context *ctx, const cg_graph *g, const float *a, const float *b) {
     execution e;
-    assert_ok(cg_plan_create(ctx, g, &e.plan));
-    assert_ok(cg_exec_create(&e.exec));
-    assert_ok(cg_exec_use(e.exec, e.plan));
-    if (cg_graph_find_input(g, "a")) assert_ok(cg_exec_bind_input(e.exec, "a", a));
-    if (cg_graph_find_input(g, "b")) assert_ok(cg_exec_bind_input(e.exec, "b", b));
+    ok(cg_plan_create(ctx, g, &e.plan));
+    ok(cg_exec_create(&e.exec));
+    ok(cg_exec_use(e.exec, e.plan));
+    if (cg_graph_find_input(g, "a")) ok(cg_exec_bind_input(e.exec, "a", a));
+    if (cg_graph_find_input(g, "b")) ok(cg_exec_bind_input(e.exec, "b", b));
     return e;
 }
 
@@ -230,12 +221,12 @@ static void check_graph(cg_context *ctx, uint64_t seed, int64_t *reused) {
     outputs o;
     cg_plan_report report;
     float a[ROWS * COLUMNS], b[COLUMNS];
-    assert_ok(cg_params_create(&params));
+    ok(cg_params_create(&params));
     build(&f, params, seed);
     build(&whole, params, seed);
     declare_some(&f, &o);
     declare_all(&whole);
-    assert_ok(cg_params_alloc(params));
+    ok(cg_params_alloc(params));
     cg_params_init(params, seed);
     for (int i = 0; i < ROWS * COLUMNS; i++) a[i] = (float)cg_rng_normal(&f.rng);
     for (int i = 0; i < COLUMNS; i++) b[i] = (float)cg_rng_normal(&f.rng);
@@ -243,10 +234,9 @@ static void check_graph(cg_context *ctx, uint64_t seed, int64_t *reused) {
     cg_plan_get_report(some.plan, &report);
     *reused += report.n_inplace + report.n_views;
     for (int i = 0; i < o.n; i++)
-        if (o.mode[i] != CG_KEEP)
-            assert_ok(cg_exec_bind_output(some.exec, name_of('o', i), o.memory[i]));
-    assert_ok(cg_exec_run(all.exec));
-    assert_ok(cg_exec_run(some.exec));
+        if (o.mode[i] != CG_KEEP) ok(cg_exec_bind_output(some.exec, name_of('o', i), o.memory[i]));
+    ok(cg_exec_run(all.exec));
+    ok(cg_exec_run(some.exec));
     compare(seed, &o, &some, &all);
     cg_exec_commit(some.exec);
     if (o.updated >= 0)
@@ -264,7 +254,7 @@ static void plans_agree(void **state) {
     (void)state;
     cg_context *ctx;
     int64_t reused = 0;
-    assert_ok(cg_context_create(2, &ctx));
+    ok(cg_context_create(2, &ctx));
     for (uint64_t seed = 0; seed < GRAPHS; seed++) check_graph(ctx, seed, &reused);
     assert_true(reused > GRAPHS); /* or the graphs do not try what they should */
     cg_context_free(ctx);
@@ -277,8 +267,8 @@ static void what_no_arena_holds_is_refused(void **state) {
     cg_context *ctx;
     cg_graph *g;
     cg_plan *plan;
-    assert_ok(cg_context_create(1, &ctx));
-    assert_ok(cg_graph_create(NULL, &g));
+    ok(cg_context_create(1, &ctx));
+    ok(cg_graph_create(NULL, &g));
     cg_value *x = cg_input(g, "x", CG_F32, CG_SHAPE((int64_t)1 << 58));
     for (int i = 0; i < VALUES; i++) {
         x = cg_exp(g, x);

@@ -3,25 +3,16 @@
  * The checkpoints are empty files: what makes a folder one are its names. */
 #include "graph/file.h"
 #include "serialize/checkpoint.h"
+#include "tests/support/ok.h"
 #include "train/run_folder.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #define RUN "test_run_folder.d"
-
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        if ((call) != CG_OK) fail_msg("%s: %s", #call, cg_error_message());                        \
-    } while (0)
 
 static int exists(const char *path) {
     struct stat st;
@@ -42,7 +33,7 @@ static int teardown(void **state) {
 static void touch(const char *folder, const char *name) {
     char path[256];
     snprintf(path, sizeof path, RUN "/checkpoints/%s/%s", folder, name);
-    assert_ok(cg_file_save(path, "", 0));
+    ok(cg_file_save(path, "", 0));
 }
 
 static void make_folder(const char *name) {
@@ -65,7 +56,7 @@ static void assert_refused(cg_status s, cg_status code, const char *message) {
 
 static cg_run_folder *opened(int64_t step) {
     cg_run_folder *f;
-    assert_ok(cg_run_folder_open(RUN, NULL, step, &f));
+    ok(cg_run_folder_open(RUN, NULL, step, &f));
     return f;
 }
 
@@ -82,18 +73,18 @@ static void finds_the_newest(void **state) {
     make_checkpoint("step- 14");
     make_checkpoint("step-15.tmp-0123456789abcdef");
     make_checkpoint("step--16");
-    assert_ok(cg_checkpoint_find(RUN, &found));
+    ok(cg_checkpoint_find(RUN, &found));
     assert_string_equal(found, RUN "/checkpoints/step-10");
     free(found);
-    assert_ok(cg_checkpoint_find(RUN "/checkpoints/step-9", &found));
+    ok(cg_checkpoint_find(RUN "/checkpoints/step-9", &found));
     assert_string_equal(found, RUN "/checkpoints/step-9");
     free(found);
     int64_t *steps, n;
-    assert_ok(cg_checkpoint_list(RUN, &steps, &n));
+    ok(cg_checkpoint_list(RUN, &steps, &n));
     assert_int_equal(n, 2);
     assert_true(steps[0] == 10 && steps[1] == 9);
     free(steps);
-    assert_ok(cg_checkpoint_list("no such folder", &steps, &n));
+    ok(cg_checkpoint_list("no such folder", &steps, &n));
     assert_int_equal(n, 0);
     assert_null(steps);
 }
@@ -142,10 +133,10 @@ static void sweeps_what_a_crash_left(void **state) {
     (void)state;
     make_checkpoint("step-3");
     make_checkpoint("step-5.tmp-0123456789abcdef");
-    assert_ok(cg_file_save(RUN "/checkpoints/step-5.tmp-0123456789abcdee", "", 0));
+    ok(cg_file_save(RUN "/checkpoints/step-5.tmp-0123456789abcdee", "", 0));
     make_folder("step-5.tmp-old"); /* not a name of ours */
     make_folder("mine.tmp-0123456789abcdef");
-    assert_ok(cg_file_save(RUN "/step-5.tmp-0123456789abcdef", "", 0)); /* not in checkpoints */
+    ok(cg_file_save(RUN "/step-5.tmp-0123456789abcdef", "", 0)); /* not in checkpoints */
     cg_run_folder_close(opened(3));
     assert_true(exists(RUN "/checkpoints/step-3"));
     assert_false(exists(RUN "/checkpoints/step-5.tmp-0123456789abcdef"));

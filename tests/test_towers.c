@@ -7,31 +7,24 @@
 #include "ops/ops.h"
 #include "tests/support/captions.h"
 #include "tests/support/hash.h"
+#include "tests/support/models.h"
+#include "tests/support/ok.h"
 #include "train/account.h"
 #include "train/program.h"
 #include "train/runner.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
-#include <jansson.h>
-#include <math.h>
-
-static void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s: %s", cg_status_name(s), cg_error_message());
-}
 
 /* --- small models ----------------------------------------------------------------------------- */
 
 enum { CONTEXT = 77, LONGEST = CONTEXT - 2 };
 
 /* A model with a small ViT; text: further keys of text_cfg, in single quotes. */
-static cg_clip_desc describe(const char *text) {
+static cg_clip_desc small_model(const char *text) {
     char json[1024];
     cg_clip_desc d;
     snprintf(json, sizeof json,
@@ -177,7 +170,7 @@ static void packed_and_uniform_are_the_same_model(void **state) {
     ok(cg_context_create(1, &ctx));
     for (int i = 0; i < THAT_PACK; i++)
         for (int k = 0; k < 3; k++) {
-            cg_clip_desc d = describe(that_pack[i]);
+            cg_clip_desc d = small_model(that_pack[i]);
             text_run a = run_text(ctx, &d, CG_TEXT_PACKED, 0, size[k].captions);
             text_run b = run_text(ctx, &d, CG_TEXT_UNIFORM, size[k].tokens, size[k].captions);
             assert_same(that_pack[i], &a, &b);
@@ -193,7 +186,7 @@ static void what_sees_padding_is_not_packed(void **state) {
     static const char *const text[] = {TRANSFORMER ", 'pool_type': 'last'",
                                        TRANSFORMER ", 'no_causal_mask': true"};
     for (int i = 0; i < 2; i++) {
-        cg_clip_desc d = describe(text[i]);
+        cg_clip_desc d = small_model(text[i]);
         cg_params *params;
         cg_graph *g;
         cg_clip_values v;
@@ -213,7 +206,7 @@ static void what_sees_padding_is_not_packed(void **state) {
 
 static void check_empty_captions(cg_context *ctx, const char *text) {
     enum { N = 4, SIZE = 16 };
-    cg_clip_desc d = describe(text);
+    cg_clip_desc d = small_model(text);
     int32_t none[N] = {0}, token[2 * N], offset[N + 1];
     static float image[N * SIZE * SIZE * 3];
     cg_runner *r;
@@ -262,18 +255,10 @@ static const struct {
     {"ViT-L-14-336", 427944193, 427.94, 381.92},
 };
 
-static cg_clip_desc load(const char *name) {
-    char path[256];
-    cg_clip_desc d;
-    snprintf(path, sizeof path, CG_SOURCE_DIR "/models/configs/%s.json", name);
-    ok(cg_clip_desc_load(path, &d));
-    return d;
-}
-
 static void parameters_are_as_published(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        cg_clip_desc d = load(published[i].name);
+        cg_clip_desc d = describe(published[i].name);
         cg_clip_build b = cg_clip_batch(&d, 1, 1, d.text.context_length);
         cg_params *params;
         cg_graph *g;
@@ -313,7 +298,7 @@ static double flops_of(const cg_node *n) {
 static void flops_are_as_published(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
-        cg_clip_desc d = load(published[i].name);
+        cg_clip_desc d = describe(published[i].name);
         cg_clip_build b = {.images = 1};
         cg_params *params;
         cg_graph *g;

@@ -41,8 +41,7 @@ int there(const char *name) {
 
 void write_file(const char *name, const void *bytes, size_t size) {
     char path[PATH_ROOM];
-    if (cg_file_save(in_folder(name, path), bytes, size) != CG_OK)
-        fail_msg("%s", cg_error_message());
+    ok(cg_file_save(in_folder(name, path), bytes, size));
 }
 
 void write_text(const char *name, const char *text) {
@@ -51,8 +50,7 @@ void write_text(const char *name, const char *text) {
 
 void write_array(const char *name, cg_dtype dtype, cg_shape shape, const void *data) {
     char path[PATH_ROOM];
-    if (cg_npy_save(in_folder(name, path), dtype, &shape, data) != CG_OK)
-        fail_msg("%s", cg_error_message());
+    ok(cg_npy_save(in_folder(name, path), dtype, &shape, data));
 }
 
 void write_program(const char *name, const char *script) {

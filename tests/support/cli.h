@@ -4,13 +4,7 @@
 #define CG_TEST_CLI_H
 
 #include "graph/types.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
+#include "tests/support/ok.h"
 
 #include <jansson.h>
 

@@ -4,7 +4,7 @@
 
 cg_image draw(const drawing *s, int width, int height) {
     cg_image image;
-    assert_int_equal(cg_image_alloc(width, height, &image), CG_OK);
+    ok(cg_image_alloc(width, height, &image));
     memset(image.rgb, 255, (size_t)width * (size_t)height * 3);
     for (int y = 6; y < 26; y++)
         for (int x = 10; x < 30; x++)
@@ -15,7 +15,7 @@ cg_image draw(const drawing *s, int width, int height) {
 
 void save_picture(const char *name, cg_image *image) {
     char path[PATH_ROOM];
-    assert_int_equal(cg_image_save_png(in_folder(name, path), image), CG_OK);
+    ok(cg_image_save_png(in_folder(name, path), image));
     cg_image_free(image);
 }
 

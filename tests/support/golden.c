@@ -15,10 +15,6 @@
 #include <jansson.h>
 #include <math.h>
 
-void ok(cg_status s) {
-    if (s != CG_OK) fail_msg("%s: %s", cg_status_name(s), cg_error_message());
-}
-
 /* --- the golden file -------------------------------------------------------------------------- */
 
 static const char *meta(const golden *g, const char *key) {

@@ -8,6 +8,7 @@
 #include "models/clip.h"
 #include "serialize/safetensors.h"
 #include "tests/support/captions.h"
+#include "tests/support/ok.h"
 
 enum { GOLDEN_CAPTIONS = 16 };
 
@@ -34,8 +35,6 @@ const float *golden_expected(const golden *g, const char *prefix, const char *na
 
 /* How many gradients the file has. */
 int golden_gradients(const golden *g);
-
-void ok(cg_status s);
 
 /* --- judging ---------------------------------------------------------------------------------- */
 

@@ -198,10 +198,10 @@ int toy_teardown(void **state) {
 
 cg_plan_report toy_plan(toy_fixture *f) {
     cg_plan_report report;
-    assert_ok(cg_graph_verify(f->g));
+    ok(cg_graph_verify(f->g));
     cg_plan_free(f->plan);
-    assert_ok(cg_plan_create(f->ctx, f->g, &f->plan));
-    assert_ok(cg_exec_use(f->exec, f->plan));
+    ok(cg_plan_create(f->ctx, f->g, &f->plan));
+    ok(cg_exec_use(f->exec, f->plan));
     cg_plan_get_report(f->plan, &report);
     return report;
 }

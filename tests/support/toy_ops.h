@@ -5,12 +5,7 @@
 
 #include "graph/exec.h"
 #include "graph/op.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
+#include "tests/support/ok.h"
 
 typedef struct toy_attr {
     float factor;
@@ -43,11 +38,6 @@ typedef struct toy_fixture {
 
 int toy_setup(void **state);
 int toy_teardown(void **state);
-
-#define assert_ok(call)                                                                            \
-    do {                                                                                           \
-        if ((call) != CG_OK) fail_msg("%s: %s", #call, cg_error_message());                        \
-    } while (0)
 
 #define assert_failed(call, code, sentence)                                                        \
     do {                                                                                           \
