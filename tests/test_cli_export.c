@@ -148,7 +148,6 @@ static int best_of(const double *p) {
 static void says_what_classify_says(void **state) {
     (void)state;
     double wanted[PICTURES][LABELS_N];
-    char path[PATH_ROOM];
     cg_context *ctx;
     cg_onnx_session *s;
     succeeds("export " MODEL LABELS "--what classifier --preprocess --out classifier");
@@ -156,7 +155,7 @@ static void says_what_classify_says(void **state) {
     assert_string_equal(printed.out, "red circle\nblue square\ngreen star\nblack dot\n");
     classified(wanted);
     ok(cg_context_create(1, &ctx));
-    ok(cg_onnx_session_create(ctx, in_folder("classifier/model.onnx", path), NULL, &s));
+    ok(cg_onnx_session_create(ctx, in_folder("classifier/model.onnx"), NULL, &s));
     for (int i = 0; i < PICTURES; i++) {
         double found[LABELS_N];
         cg_image image = picture(i);

@@ -9,9 +9,8 @@
     "--threads 1 --batch-size 8 --val-frequency 0 "
 
 static size_t events(const char *name) {
-    char path[PATH_ROOM];
     json_error_t e;
-    json_t *j = json_load_file(in_folder(name, path), 0, &e);
+    json_t *j = json_load_file(in_folder(name), 0, &e);
     if (!j) fail_msg("%s: %s", name, e.text);
     size_t n = json_array_size(json_object_get(j, "traceEvents"));
     json_decref(j);

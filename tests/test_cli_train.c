@@ -4,7 +4,6 @@
 
 #include "tests/support/cli.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -40,13 +39,12 @@ static started start(char *const argv[]) {
     started s = {.pid = fork()};
     assert_true(s.pid >= 0);
     if (s.pid == 0) {
-        char path[PATH_ROOM];
-        int errors = open(in_folder("errors", path), O_CREAT | O_TRUNC | O_WRONLY, 0666);
+        int errors = open(in_folder("errors"), O_CREAT | O_TRUNC | O_WRONLY, 0666);
         dup2(pipes[1], STDOUT_FILENO);
         dup2(errors, STDERR_FILENO);
         close(pipes[0]);
         close(pipes[1]);
-        if (chdir(in_folder(".", path)) == 0) execv(CG_CLI, argv);
+        if (chdir(in_folder(".")) == 0) execv(CG_CLI, argv);
         _exit(127);
     }
     close(pipes[1]);
@@ -73,23 +71,11 @@ static int finish(started *s) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* --- files ---------------------------------------------------------------------------------- */
-
 /* Weights, and what training goes on from. */
 static void assert_same_checkpoint(const char *a, const char *b) {
     static const char *const file[] = {"open_clip_model.safetensors", "state.safetensors",
                                        "state.json", "tokenizer.json", "open_clip_config.json"};
     for (int i = 0; i < 5; i++) shell("cmp %s/%s %s/%s", a, file[i], b, file[i]);
-}
-
-static int entries(const char *name) {
-    char path[PATH_ROOM];
-    int n = 0;
-    DIR *d = opendir(in_folder(name, path));
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));) n += e->d_name[0] != '.';
-    closedir(d);
-    return n;
 }
 
 /* --- what goes well ------------------------------------------------------------------------- */

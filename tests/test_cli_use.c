@@ -60,9 +60,8 @@ static void templates_are_averaged(void **state) {
 /* -- embed and search -------------------------------------------------------------------------- */
 
 static void check_rows(const char *name, int64_t rows) {
-    char path[PATH_ROOM];
     cg_npy a;
-    assert_int_equal(cg_npy_open(in_folder(name, path), &a), CG_OK);
+    assert_int_equal(cg_npy_open(in_folder(name), &a), CG_OK);
     assert_int_equal(a.dtype, CG_F32);
     assert_true(cg_shape_equal(&a.shape, &CG_SHAPE(rows, TINY_WIDTH)));
     for (int64_t i = 0; i < rows; i++) {

@@ -14,8 +14,7 @@ cg_image draw(const drawing *s, int width, int height) {
 }
 
 void save_picture(const char *name, cg_image *image) {
-    char path[PATH_ROOM];
-    ok(cg_image_save_png(in_folder(name, path), image));
+    ok(cg_image_save_png(in_folder(name), image));
     cg_image_free(image);
 }
 
