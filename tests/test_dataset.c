@@ -3,65 +3,24 @@
 #include "data/loader.h"
 #include "data/scene.h"
 #include "data/text.h"
+#include "tests/support/folder.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-static char folder[] = "/tmp/cg_test_dataset.XXXXXX";
-static char name[300];
-
-/* The path of a file in the test's folder; valid until the next call. */
-static const char *in_folder(const char *file) {
-    snprintf(name, sizeof name, "%s/%s", folder, file);
-    return name;
-}
-
-static void write_file(const char *file, const void *bytes, size_t n) {
-    FILE *f = fopen(in_folder(file), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    fclose(f);
-}
-
 static void write_picture(const char *file, int shade) {
     cg_image image;
-    assert_int_equal(cg_image_alloc(16, 12, &image), CG_OK);
+    ok(cg_image_alloc(16, 12, &image));
     for (int i = 0; i < 16 * 12 * 3; i++) image.rgb[i] = (uint8_t)(i * 7 + shade);
-    assert_int_equal(cg_image_save_png(in_folder(file), &image), CG_OK);
+    ok(cg_image_save_png(in_folder(file), &image));
     cg_image_free(&image);
 }
 
-/* Copies the first n bytes of a file. */
-static void truncate_copy(const char *from, const char *to, size_t n) {
-    char bytes[4096];
-    FILE *f = fopen(in_folder(from), "rb");
-    assert_non_null(f);
-    size_t size = fread(bytes, 1, sizeof bytes, f);
-    fclose(f);
-    write_file(to, bytes, n < size ? n : size);
-}
-
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    char command[400];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
-}
-
 static cg_status open_text(const char *text, const cg_table_options *options, cg_dataset **d) {
-    write_file("table.tsv", text, strlen(text));
+    write_text("table.tsv", text);
     return cg_dataset_table(in_folder("table.tsv"), options, d);
 }
 
@@ -148,7 +107,7 @@ static void test_damaged_pictures(void **state) {
     write_picture("good0.png", 0);
     write_picture("good1.png", 90);
     write_picture("good2.png", 180);
-    truncate_copy("good0.png", "cut.png", 60);
+    shell("head -c 60 good0.png >cut.png");
     write_file("text.png", "hello, I am no picture", 22);
     cg_dataset *d;
     assert_int_equal(open_text("filepath\ttitle\ngood0.png\tone\ncut.png\ttwo\ngood1.png\t\n"
@@ -194,7 +153,7 @@ static void test_folder(void **state) {
     char top[300];
     cg_dataset *d;
     assert_int_equal(mkdir(in_folder("tree"), 0777), 0);
-    snprintf(top, sizeof top, "%s", name);
+    snprintf(top, sizeof top, "%s", in_folder("tree"));
     assert_int_equal(cg_dataset_folder(top, NULL, &d), CG_ENOTFOUND);
     mkdir(in_folder("tree/b"), 0777);
     mkdir(in_folder("tree/.hidden"), 0777);

@@ -2,11 +2,10 @@
 /* Labelled data: class names, folders by class, IDX files, templates, zero-shot accuracy. */
 #include "data/dataset.h"
 #include "data/loader.h"
+#include "tests/support/folder.h"
 #include "train/zero_shot.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,42 +13,12 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include <cmocka.h>
-
-static char folder[] = "/tmp/cg_test_labelled.XXXXXX";
-static char name[600];
-
-/* The path of a file in the test's folder; valid until the next call. */
-static const char *in_folder(const char *file) {
-    snprintf(name, sizeof name, "%s/%s", folder, file);
-    return name;
-}
-
-static void write_file(const char *file, const void *bytes, size_t n) {
-    FILE *f = fopen(in_folder(file), "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(bytes, 1, n, f), n);
-    fclose(f);
-}
-
 static void write_picture(const char *file, int shade) {
     cg_image image;
-    assert_int_equal(cg_image_alloc(16, 12, &image), CG_OK);
+    ok(cg_image_alloc(16, 12, &image));
     memset(image.rgb, shade, 16 * 12 * 3);
-    assert_int_equal(cg_image_save_png(in_folder(file), &image), CG_OK);
+    ok(cg_image_save_png(in_folder(file), &image));
     cg_image_free(&image);
-}
-
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) ? 0 : -1;
-}
-
-static int remove_folder(void **state) {
-    (void)state;
-    char command[400];
-    snprintf(command, sizeof command, "rm -r '%s'", folder);
-    return system(command);
 }
 
 static void assert_fails(cg_status found, cg_status wanted, const char *message) {
@@ -205,7 +174,7 @@ static void test_unreadable_file(void **state) {
     assert_int_equal(chmod(in_folder("locked/open.png"), 0644), 0);
     assert_int_equal(chmod(in_folder("locked/shut.png"), 0), 0);
     assert_int_equal(chmod(in_folder("locked"), 0755), 0);
-    assert_int_equal(chmod(folder, 0755), 0);
+    assert_int_equal(chmod(in_folder("."), 0755), 0);
     if (me == 0) assert_int_equal(seteuid(65534), 0);
     cg_status s = cg_dataset_folder(in_folder("locked"), NULL, &d);
     if (me == 0) assert_int_equal(seteuid(0), 0);
@@ -283,7 +252,7 @@ static void expect_idx(const char *images, const char *classes, cg_status status
     cg_classes c = {0};
     cg_dataset *d;
     if (classes) {
-        write_file("c.txt", classes, strlen(classes));
+        write_text("c.txt", classes);
         assert_int_equal(cg_classes_read(in_folder("c.txt"), &c), CG_OK);
     }
     assert_fails(cg_dataset_idx(in_folder(images), classes ? &c : NULL, &d), status, message);
