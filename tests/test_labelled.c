@@ -21,11 +21,6 @@ static void write_picture(const char *file, int shade) {
     cg_image_free(&image);
 }
 
-static void assert_fails(cg_status found, cg_status wanted, const char *message) {
-    if (found != wanted || !strstr(cg_error_message(), message))
-        fail_msg("%s: \"%s\", wanted \"%s\"", cg_status_name(found), cg_error_message(), message);
-}
-
 static void assert_pair(const cg_dataset *d, int64_t i, const char *path, const char *caption) {
     assert_string_equal(d->path[i], in_folder(path));
     assert_string_equal(d->caption[i], caption);
@@ -63,12 +58,12 @@ static void test_classes(void **state) {
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         write_file("c.txt", bad[i].text, strlen(bad[i].text));
-        assert_fails(cg_classes_read(in_folder("c.txt"), &c), CG_EFORMAT, bad[i].message);
+        refused(cg_classes_read(in_folder("c.txt"), &c), CG_EFORMAT, bad[i].message);
         cg_classes_free(&c);
     }
     write_file("c.txt", "c\0a", 3);
-    assert_fails(cg_classes_read(in_folder("c.txt"), &c), CG_EFORMAT, "zero byte");
-    assert_fails(cg_classes_read(in_folder("none.txt"), &c), CG_EIO, "none.txt");
+    refused(cg_classes_read(in_folder("c.txt"), &c), CG_EFORMAT, "zero byte");
+    refused(cg_classes_read(in_folder("none.txt"), &c), CG_EIO, "none.txt");
 }
 
 /* ---- folders ---- */
@@ -94,9 +89,9 @@ static void test_class_folders(void **state) {
     cg_dataset *d;
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++)
         assert_int_equal(mkdir(in_folder(folders[i]), 0777), 0);
-    assert_fails(open_folders("tree", NULL, &d), CG_ENOTFOUND, "no picture in a folder of it");
+    refused(open_folders("tree", NULL, &d), CG_ENOTFOUND, "no picture in a folder of it");
     write_picture("tree/top.png", 1);
-    assert_fails(open_folders("tree", NULL, &d), CG_ENOTFOUND, "no picture in a folder of it");
+    refused(open_folders("tree", NULL, &d), CG_ENOTFOUND, "no picture in a folder of it");
     write_picture("tree/Red_fox/z.png", 2);
     write_picture("tree/Red_fox/more/a.png", 3);
     write_picture("tree/blue bird/b.png", 4);
@@ -115,7 +110,7 @@ static void test_class_folders(void **state) {
     assert_string_equal(d->classes.at[0].key, "Red_fox");
     assert_string_equal(d->classes.at[0].name, "Red fox");
     cg_dataset_free(d);
-    assert_fails(open_folders("nowhere", NULL, &d), CG_EIO, "nowhere");
+    refused(open_folders("nowhere", NULL, &d), CG_EIO, "nowhere");
 }
 
 /* A file of classes names the folders; its classes without a folder are classes all the same. */
@@ -128,16 +123,16 @@ static void test_named_folders(void **state) {
     assert_pair(d, 0, "tree/Red_fox/more/a.png", "vixen");
     assert_pair(d, 2, "tree/blue bird/b.png", "blue bird");
     cg_dataset_free(d);
-    assert_fails(open_folders("tree", "Red_fox\nblue bird\n", &d), CG_EFORMAT,
-                 "folder \"linked\" is not among the 2 classes given");
+    refused(open_folders("tree", "Red_fox\nblue bird\n", &d), CG_EFORMAT,
+            "folder \"linked\" is not among the 2 classes given");
     assert_int_equal(open_folders("tree", "red fox\nBlue  Bird\nlinked\n", &d), CG_OK);
     assert_pair(d, 1, "tree/Red_fox/z.png", "red fox");
     assert_pair(d, 2, "tree/blue bird/b.png", "blue bird");
     cg_dataset_free(d);
     assert_int_equal(mkdir(in_folder("tree/red fox"), 0777), 0);
     write_picture("tree/red fox/e.png", 7);
-    assert_fails(open_folders("tree", NULL, &d), CG_EFORMAT,
-                 "\"Red_fox\" and \"red fox\" are both class \"red fox\"");
+    refused(open_folders("tree", NULL, &d), CG_EFORMAT,
+            "\"Red_fox\" and \"red fox\" are both class \"red fox\"");
 }
 
 /* A folder that cannot be read (here: one too deep; root may read all others) is noted. */
@@ -159,8 +154,8 @@ static void test_unreadable_folder(void **state) {
     assert_non_null(strstr(d->skipped[0], "more than 64 folders deep"));
     cg_dataset_free(d);
     unlink(in_folder("deep/here.png"));
-    assert_fails(cg_dataset_folder(in_folder("deep"), NULL, &d), CG_ENOTFOUND,
-                 "no picture in it (PNG, JPEG or WebP); ");
+    refused(cg_dataset_folder(in_folder("deep"), NULL, &d), CG_ENOTFOUND,
+            "no picture in it (PNG, JPEG or WebP); ");
 }
 
 /* So is a picture that may not be read; root, who may read all, becomes another for a while. */
@@ -255,7 +250,7 @@ static void expect_idx(const char *images, const char *classes, cg_status status
         write_text("c.txt", classes);
         assert_int_equal(cg_classes_read(in_folder("c.txt"), &c), CG_OK);
     }
-    assert_fails(cg_dataset_idx(in_folder(images), classes ? &c : NULL, &d), status, message);
+    refused(cg_dataset_idx(in_folder(images), classes ? &c : NULL, &d), status, message);
     assert_null(d);
     cg_classes_free(&c);
 }
@@ -330,7 +325,7 @@ static void test_fill(void **state) {
     assert_string_equal(text, "a cat {}.");
     free(text);
     assert_int_equal(cg_templates_check(&(cg_templates){good, 2}), CG_OK);
-    assert_fails(cg_templates_check(&(cg_templates){bad, 2}), CG_EINVAL, "\"a cat\" has no {}");
+    refused(cg_templates_check(&(cg_templates){bad, 2}), CG_EINVAL, "\"a cat\" has no {}");
     /* drawn evenly, by seed, epoch and pair */
     cg_templates t = {good, 2};
     int alone[3] = {0};
@@ -411,7 +406,7 @@ static void test_loader_templates(void **state) {
     static const char *const bad[] = {"a photo"};
     cg_loader_options o = {.batch = 2, .workers = 1, .templates = {bad, 1}};
     cg_loader *l;
-    assert_fails(cg_loader_open(d, &o, 0, 0, &l), CG_EINVAL, "has no {}");
+    refused(cg_loader_open(d, &o, 0, 0, &l), CG_EINVAL, "has no {}");
     cg_tokenizer_free(tokenizer);
     cg_dataset_free(d);
 }

@@ -329,12 +329,6 @@ static void test_rounding(void **state) {
 
 /* --- refusals --------------------------------------------------------------------------------- */
 
-static void refused(cg_status found, cg_status wanted, const char *fragment) {
-    assert_int_equal(found, wanted);
-    if (!strstr(cg_error_message(), fragment))
-        fail_msg("'%s' lacks '%s'", cg_error_message(), fragment);
-}
-
 static void test_options(void **state) {
     (void)state;
     cg_clip_desc d;

@@ -40,7 +40,7 @@ static cg_status open_and_run(const char *path) {
     return status;
 }
 
-static void refused(const char *what, cg_status wanted, const char *says) {
+static void expect(const char *what, cg_status wanted, const char *says) {
     cg_status found = open_and_run(PATH);
     if (found != wanted || !strstr(cg_error_message(), says))
         fail_msg("%s: %s, \"%s\", wanted %s, \"%s\"", what, cg_status_name(found),
@@ -318,7 +318,7 @@ static void test_changes(void **state) {
             ok(open_and_run(PATH));
             continue;
         }
-        refused(list[i].name, list[i].status, list[i].says);
+        expect(list[i].name, list[i].status, list[i].says);
     }
 }
 
@@ -388,7 +388,7 @@ static void test_external(void **state) {
         if (list[i].status == CG_OK)
             ok(open_and_run(PATH));
         else
-            refused(list[i].location, list[i].status, list[i].says);
+            expect(list[i].location, list[i].status, list[i].says);
     }
     (void)unlink("secret.bin");
 }
@@ -417,7 +417,7 @@ static void test_nesting(void **state) {
     }
     tiny_write(PATH, at, bytes);
     free(data);
-    refused("nesting", CG_EFORMAT, "messages nested more than 24 deep");
+    expect("nesting", CG_EFORMAT, "messages nested more than 24 deep");
 }
 
 /* Two bytes of a file that become a hundred of memory. */
@@ -435,7 +435,7 @@ static void test_many_empty_messages(void **state) {
     }
     tiny_write(PATH, data, (size_t)(to - data));
     free(data);
-    refused("empty messages", CG_EFORMAT, "unpacks to too much memory");
+    expect("empty messages", CG_EFORMAT, "unpacks to too much memory");
 }
 
 static void test_no_model(void **state) {
@@ -447,12 +447,12 @@ static void test_no_model(void **state) {
         {0, 1, 2}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         tiny_write(PATH, bad[i], sizeof bad[i]);
-        refused("no model", CG_EFORMAT, "not an ONNX file, or cut short");
+        expect("no model", CG_EFORMAT, "not an ONNX file, or cut short");
     }
     tiny_write(PATH, "", 0);
-    refused("an empty file", CG_EFORMAT, "the file is empty");
+    expect("an empty file", CG_EFORMAT, "the file is empty");
     (void)unlink(PATH);
-    refused("no file", CG_ENOTFOUND, "model.onnx");
+    expect("no file", CG_ENOTFOUND, "model.onnx");
 }
 
 /* A chain of nodes, each of whose operands is the one before, twice: 2^n paths. */
