@@ -1,15 +1,12 @@
 #include "tests/support/onnx_file.h"
 
 #include "graph/file.h"
+#include "tests/support/hash.h"
+#include "tests/support/models.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <cmocka.h>
 
 /* --- names ------------------------------------------------------------------------------------ */
 
@@ -183,4 +180,25 @@ const char *cg_test_onnx_dims(const CgOnnx__ModelProto *m, const char *name, cha
                                    (long long)d->dim_value);
     }
     return text;
+}
+
+/* --- models to export ------------------------------------------------------------------------- */
+
+exporter exporter_of(const char *name) {
+    exporter e = {.d = describe(name)};
+    ok(cg_context_create(1, &e.ctx));
+    ok(cg_runner_create(e.ctx, &e.d, &e.r));
+    e.p = cg_runner_params(e.r);
+    cg_hash_params(e.p);
+    return e;
+}
+
+void exporter_free(exporter *e) {
+    cg_runner_free(e->r);
+    cg_context_free(e->ctx);
+}
+
+CgOnnx__ModelProto *exporter_write(const exporter *e, const cg_onnx_options *o) {
+    ok(cg_onnx_export_clip(e->ctx, in_folder("model.onnx"), e->p, &e->d, o));
+    return cg_test_onnx_open(in_folder("model.onnx"));
 }

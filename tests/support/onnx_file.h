@@ -3,9 +3,11 @@
 #ifndef CG_TEST_ONNX_FILE_H
 #define CG_TEST_ONNX_FILE_H
 
-#include "onnx/onnx.pb-c.h"
+#include "serialize/onnx/export.h"
+#include "tests/support/folder.h"
+#include "train/runner.h"
 
-#include <stddef.h>
+#include "onnx/onnx.pb-c.h"
 
 /* Unpacks and checks: each operand is an input, an initializer or the result of an earlier node;
  * each of these but inputs is read; names are unique; no initializer is an input; initializers have
@@ -22,5 +24,18 @@ int cg_test_onnx_count(const CgOnnx__ModelProto *m, const char *op);
 
 /* The dimensions of an input or output, "batch,3,32,32"; "" if there is none of that name. */
 const char *cg_test_onnx_dims(const CgOnnx__ModelProto *m, const char *name, char text[256]);
+
+/* A model of models/configs with hashed parameters, on one thread, to export. */
+typedef struct exporter {
+    cg_context *ctx;
+    cg_clip_desc d;
+    cg_runner *r;
+    cg_params *p; /* the runner's */
+} exporter;
+exporter exporter_of(const char *name);
+void exporter_free(exporter *e);
+
+/* Exports it to model.onnx in the folder of the tests, and opens the file. */
+CgOnnx__ModelProto *exporter_write(const exporter *e, const cg_onnx_options *o);
 
 #endif
