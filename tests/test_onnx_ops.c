@@ -2,17 +2,9 @@
 /* Every op's form in ONNX files: each case of the op tables is exported and must be sound as a
  * file; ops that have no form are those of training. What the nodes compute, tools/check_onnx.py
  * says. */
-#include "graph/file.h"
-#include "serialize/onnx/export.h"
 #include "tests/support/onnx_cases.h"
 #include "tests/support/onnx_file.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
 #include <string.h>
 
 /* Ops that no graph for inference has. */
@@ -46,30 +38,26 @@ static int may_be_refused(void) {
 static void test_cases(void **state) {
     (void)state;
     cg_context *ctx;
-    cg_folder *scratch;
-    char path[512];
     int n_op, exported[256] = {0};
     const cg_op *const *op = cg_op_list(&n_op);
     assert_true(n_op <= 256);
-    assert_int_equal(cg_context_create(1, &ctx), CG_OK);
-    assert_int_equal(cg_folder_create("test_onnx_ops", &scratch), CG_OK);
-    snprintf(path, sizeof path, "%s/case.onnx", cg_folder_path(scratch));
+    ok(cg_context_create(1, &ctx));
     for (int i = 0; cg_onnx_case(i); i++) {
         const cg_op_case *c = cg_onnx_case(i);
         if (!c->op->onnx) continue;
         for (int opset = 17; opset <= 20; opset += 3) {
             cg_graph *g = cg_onnx_case_graph(c);
-            cg_status s = cg_onnx_export_graph(ctx, path, g, &(cg_onnx_options){.opset = opset});
+            cg_status s = cg_onnx_export_graph(ctx, in_folder("case.onnx"), g,
+                                               &(cg_onnx_options){.opset = opset});
             cg_graph_free(g);
             if (s == CG_EUNSUPPORTED && may_be_refused()) continue;
             if (s != CG_OK) fail_msg("%s: %s: %s", c->op->name, c->label, cg_error_message());
-            cg_test_onnx_close(cg_test_onnx_open(path));
+            cg_test_onnx_close(cg_test_onnx_open(in_folder("case.onnx")));
             for (int k = 0; k < n_op; k++) exported[k] |= op[k] == c->op;
         }
     }
     for (int k = 0; k < n_op; k++)
         if (op[k]->onnx && !exported[k]) fail_msg("no case of %s has been exported", op[k]->name);
-    cg_folder_abandon(scratch);
     cg_context_free(ctx);
 }
 
@@ -78,5 +66,5 @@ int main(void) {
         cmocka_unit_test(test_all_have_a_form),
         cmocka_unit_test(test_cases),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -1,22 +1,22 @@
 #include "tests/support/onnx_tiny.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
+#include "serialize/onnx/session.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
-
-static char *const no_string = (char *)(uintptr_t) "";
+char *tiny_text(const char *s) {
+    return (char *)(uintptr_t)s;
+}
 
 static void make_node(tiny *t, int i, const char *op, const char *a, const char *b, const char *y) {
     t->node[i] = (CgOnnx__NodeProto)CG_ONNX__NODE_PROTO__INIT;
-    t->input[i][0] = (char *)(uintptr_t)a;
-    t->input[i][1] = b ? (char *)(uintptr_t)b : no_string;
-    t->output[i][0] = (char *)(uintptr_t)y;
-    t->node[i].op_type = (char *)(uintptr_t)op;
-    t->node[i].name = (char *)(uintptr_t)op;
+    t->input[i][0] = tiny_text(a);
+    t->input[i][1] = tiny_text(b ? b : "");
+    t->output[i][0] = tiny_text(y);
+    t->node[i].op_type = tiny_text(op);
+    t->node[i].name = tiny_text(op);
     t->node[i].input = t->input[i];
     t->node[i].n_input = b ? 2 : 1;
     t->node[i].output = t->output[i];
@@ -43,8 +43,8 @@ static void make_ports(tiny *t) {
     t->type.value_case = CG_ONNX__TYPE_PROTO__VALUE_TENSOR_TYPE;
     t->type.tensor_type = &t->tensor;
     t->x = t->y = (CgOnnx__ValueInfoProto)CG_ONNX__VALUE_INFO_PROTO__INIT;
-    t->x.name = (char *)(uintptr_t) "x";
-    t->y.name = (char *)(uintptr_t) "y";
+    t->x.name = tiny_text("x");
+    t->y.name = tiny_text("y");
     t->x.type = t->y.type = &t->type;
     t->x_list[0] = &t->x;
     t->y_list[0] = &t->y;
@@ -55,7 +55,7 @@ static void make_weight(tiny *t) {
     for (int i = 0; i < 12; i++) t->numbers[i] = (float)i - 5;
     t->dims[0] = 3;
     t->dims[1] = 4;
-    t->weight.name = (char *)(uintptr_t) "w";
+    t->weight.name = tiny_text("w");
     t->weight.dims = t->dims;
     t->weight.n_dims = 2;
     t->weight.has_data_type = 1;
@@ -78,7 +78,7 @@ void tiny_make(tiny *t) {
     make_ports(t);
     make_weight(t);
     t->attribute = (CgOnnx__AttributeProto)CG_ONNX__ATTRIBUTE_PROTO__INIT;
-    t->attribute.name = (char *)(uintptr_t) "value";
+    t->attribute.name = tiny_text("value");
     t->attribute_list[0] = &t->attribute;
     t->node[2].attribute = t->attribute_list;
     t->opset = (CgOnnx__OperatorSetIdProto)CG_ONNX__OPERATOR_SET_ID_PROTO__INIT;
@@ -100,6 +100,25 @@ void tiny_make(tiny *t) {
     t->model.opset_import = t->opset_list;
     t->model.n_opset_import = 1;
     t->model.graph = &t->graph;
+}
+
+void tiny_expect(const char *path, const char *what, cg_status wanted, const char *words) {
+    static const float x[6] = {1, 2, 3, 4, 5, 6};
+    cg_context *ctx;
+    cg_onnx_session *s;
+    ok(cg_context_create(1, &ctx));
+    cg_status found = cg_onnx_session_create(ctx, path, NULL, &s);
+    if (found == CG_OK) {
+        cg_tensor in = {"x", CG_F32, CG_SHAPE(2, 3), x, sizeof x}, out = {0};
+        found = cg_onnx_session_run(s, &in, 1, &out, 1);
+    }
+    const char *sentence = found ? cg_error_message() : "";
+    if (found != wanted || !strstr(sentence, words))
+        fail_msg("%s: %s, \"%s\", wanted %s, \"%s\"", what, cg_status_name(found), sentence,
+                 cg_status_name(wanted), words);
+    if (found && !strstr(sentence, path)) fail_msg("%s: no file in %s", what, sentence);
+    cg_onnx_session_free(s);
+    cg_context_free(ctx);
 }
 
 void tiny_write(const char *path, const void *data, size_t bytes) {

@@ -2,6 +2,8 @@
 #ifndef CG_TEST_ONNX_TINY_H
 #define CG_TEST_ONNX_TINY_H
 
+#include "tests/support/ok.h"
+
 #include "onnx/onnx.pb-c.h"
 
 /* x f32 [2, 3] -> MatMul with w [3, 4] -> h -> Relu -> y; opset 17. Parts may be changed in place:
@@ -26,6 +28,13 @@ typedef struct tiny {
 
 /* t must not move: its parts point at one another. */
 void tiny_make(tiny *t);
+
+/* A string as messages have them; it must not be freed. */
+char *tiny_text(const char *s);
+
+/* Opens the file and, where that succeeds, runs it on an x: this status must come of it, and unless
+ * it is CG_OK a sentence with these words and the path. what: the case, for the failing test. */
+void tiny_expect(const char *path, const char *what, cg_status wanted, const char *words);
 
 /* Writes bytes, or a model, to a file; fails the running test where that cannot be done. */
 void tiny_write(const char *path, const void *data, size_t bytes);
