@@ -236,7 +236,7 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* The first run makes the plan, the second lays out weights: neither is counted. */
+/* The first run makes the plan, the second lays out weights: neither is counted among the rest. */
 static cg_status time_runs(const arguments *a, cg_onnx_session *s, const cli_arrays *in,
                            cg_tensor *out, int n) {
     double *seconds = malloc((size_t)a->repeat * sizeof *seconds + 1);
@@ -272,7 +272,8 @@ static cg_status blame(cg_status s, const cg_onnx_session *session, const cli_ar
     return s == CG_EINVAL && all ? CG_EFORMAT : s;
 }
 
-static cg_status run(arguments *a, cg_onnx_session *s, cli_arrays *in) {
+/* loading: the seconds that the session took to be there. */
+static cg_status run(arguments *a, cg_onnx_session *s, cli_arrays *in, double loading) {
     cg_tensor out[MOST] = {{0}};
     char *path[MOST];
     int n;
@@ -281,11 +282,15 @@ static cg_status run(arguments *a, cg_onnx_session *s, cli_arrays *in) {
     if (a->random) CG_TRY(cli_arrays_draw(a->size, a->n_size, f, in));
     CG_TRY(choose(a, f, out, path, &n));
     CG_TRY(cg_exec_profile(cg_onnx_session_exec(s), a->profile.profile));
+    double begun = cg_now();
     cg_status status = cg_onnx_session_run(s, in->tensor, in->n, out, n);
     if (status != CG_OK) return blame(status, s, in);
+    double first = cg_now() - begun;
     CG_TRY(save(a, out, n, path));
     if (a->graph) CG_TRY(print_graph(s));
-    return a->repeat ? time_runs(a, s, in, out, n) : CG_OK;
+    if (!a->repeat) return CG_OK;
+    printf("loaded in %.3f ms, first run %.3f ms\n", 1e3 * loading, 1e3 * first);
+    return time_runs(a, s, in, out, n);
 }
 
 int cli_run_onnx(int argc, char **argv) {
@@ -295,14 +300,15 @@ int cli_run_onnx(int argc, char **argv) {
     cli_arrays in = {0};
     cli_parse(&parser, argc, argv, &a);
     cg_status status = cli_profile_begin(&a.profile);
-    double begun = cg_profile_begin(a.profile.profile);
+    double begun = cg_now();
     if (status == CG_OK) status = cg_context_create(a.threads, &ctx);
     if (status == CG_OK) status = blame(cg_onnx_session_create(ctx, a.model, &a.how, &s), s, &in);
+    double loading = cg_now() - begun;
     cg_profile_end(a.profile.profile, CLI_PROFILE_LOADING, begun);
     if (status == CG_OK && !a.n_input && !a.random)
         describe(a.model, cg_onnx_session_file(s));
     else if (status == CG_OK)
-        status = run(&a, s, &in);
+        status = run(&a, s, &in, loading);
     int code = status == CG_OK ? 0 : cli_fail("run", status);
     code = cli_profile_end_exec("run", &a.profile, s ? cg_onnx_session_exec(s) : NULL,
                                 ctx ? ctx->threads : 0, 0, code);

@@ -64,6 +64,8 @@ static void test_arrays(void **state) {
     compare("rows.npy", f, "3/embeds", 1e-5);
     succeeds(IMAGE "--input pixel_values=pixel_values.npy --output all --repeat 3 --passes -rows");
     prints("wrote all/embeds.npy");
+    prints("loaded in ");
+    prints(" ms, first run ");
     prints("3 runs: median ");
     compare("all/embeds.npy", f, "3/embeds", 1e-5);
     succeeds(IMAGE "--input pixel_values=pixel_values.npy");
