@@ -67,6 +67,19 @@ typedef struct cli_run {
 } cli_run;
 extern const struct argp cli_run_argp;
 
+/* The same for a command that has but some of them, with words of its own: keys for its options,
+ * and what its parser does with them. ARGP_ERR_UNKNOWN: the key is another. */
+enum {
+    CLI_KEY_THREADS = 1000,
+    CLI_KEY_WORKERS,
+    CLI_KEY_BATCH,
+    CLI_KEY_JSON,
+    CLI_KEY_PROFILE,
+    CLI_KEY_PRECISION,
+    CLI_KEY_PASSES
+};
+error_t cli_run_option(int key, char *text, const struct argp_state *state, cli_run *run);
+
 /* cg_model_load, or where no text is embedded cg_model_load_pictures, by those options: from now on
  * its runs are profiled, where that is asked for. cli_profile_end is to be called before the model
  * is freed. */

@@ -9,11 +9,11 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { KEY_BATCH = 1, KEY_SEED, KEY_TOLERANCE, KEY_THREADS, KEY_JSON, KEY_STEP, KEY_FLOOR };
+enum { KEY_BATCH = 1, KEY_SEED, KEY_TOLERANCE, KEY_STEP, KEY_FLOOR };
 
 typedef struct arguments {
     const char *model;
-    int threads, json;
+    cli_run run; /* threads, json */
     cg_check_options check;
 } arguments;
 
@@ -23,8 +23,8 @@ static const struct argp_option options[] = {
     {"tolerance", KEY_TOLERANCE, "X", 0, "largest relative error (default 0.02)", 0},
     {"step", KEY_STEP, "X", 0, "of the difference, relative to a parameter's length", 0},
     {"floor", KEY_FLOOR, "X", 0, "smaller derivatives count as this one", 0},
-    {"threads", KEY_THREADS, "N", 0, "threads (default: one per processor)", 0},
-    {"json", KEY_JSON, NULL, 0, "print JSON", 0},
+    {"threads", CLI_KEY_THREADS, "N", 0, "threads (default: one per processor)", 0},
+    {"json", CLI_KEY_JSON, NULL, 0, "print JSON", 0},
     {0},
 };
 
@@ -46,12 +46,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_FLOOR:
         a->check.floor = cli_float(state, "floor", text, 1e-12, 1e6);
         return 0;
-    case KEY_THREADS:
-        a->threads = (int)cli_int(state, "threads", text, 1, 1024);
-        return 0;
-    case KEY_JSON:
-        a->json = 1;
-        return 0;
     case ARGP_KEY_ARG:
         if (a->model) argp_error(state, "one argument too many: \"%s\"", text);
         a->model = text;
@@ -60,7 +54,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         argp_error(state, "which model? give a name or a JSON file");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cli_run_option(key, text, state, &a->run);
     }
 }
 
@@ -125,11 +119,11 @@ static cg_status run(const arguments *a, int *failed) {
     cg_check_result r = {0};
     cg_status s = cli_config_find(a->model, &path);
     if (s == CG_OK) s = cg_clip_desc_load(path, &desc);
-    if (s == CG_OK) s = cg_context_create(a->threads, &ctx);
+    if (s == CG_OK) s = cg_context_create(a->run.threads, &ctx);
     if (s == CG_OK) s = cg_runner_create(ctx, &desc, &runner);
     if (s == CG_OK) s = cg_check_model(runner, &a->check, &r);
-    if (s == CG_OK && a->json) s = print_json(a, &r);
-    if (s == CG_OK && !a->json) print_text(a, &r);
+    if (s == CG_OK && a->run.json) s = print_json(a, &r);
+    if (s == CG_OK && !a->run.json) print_text(a, &r);
     *failed = r.failed;
     free(r.row);
     cg_runner_free(runner);

@@ -25,9 +25,7 @@ enum {
     KEY_VERIFY,
     KEY_PICTURES,
     KEY_DATA,
-    KEY_LOSS,
-    KEY_THREADS,
-    KEY_JSON
+    KEY_LOSS
 };
 
 typedef struct arguments {
@@ -35,7 +33,8 @@ typedef struct arguments {
     char *pictures; /* in argv */
     cli_templates templates;
     cg_export_options o;
-    int what_given, loss_given, threads, json;
+    int what_given, loss_given;
+    cli_run run; /* threads, json */
 } arguments;
 
 static const struct argp_option options[] = {
@@ -70,8 +69,8 @@ static const struct argp_option options[] = {
      0},
     {"most-loss", KEY_LOSS, "POINTS", 0,
      "how many points of recall or accuracy the file may lose (0.5)", 0},
-    {"threads", KEY_THREADS, "N", 0, "threads of the model (default: one per processor)", 0},
-    {"json", KEY_JSON, NULL, 0, "print the certificate", 0},
+    {"threads", CLI_KEY_THREADS, "N", 0, "threads of the model (default: one per processor)", 0},
+    {"json", CLI_KEY_JSON, NULL, 0, "print the certificate", 0},
     {0},
 };
 
@@ -137,7 +136,7 @@ static error_t parse_check(int key, char *text, struct argp_state *state) {
         a->loss_given = 1;
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cli_run_option(key, text, state, &a->run);
     }
 }
 
@@ -188,12 +187,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case KEY_OUT:
         a->out = text;
-        return 0;
-    case KEY_THREADS:
-        a->threads = (int)cli_int(state, "threads", text, 1, 1024);
-        return 0;
-    case KEY_JSON:
-        a->json = 1;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(state, "one argument too many: \"%s\"", text);
@@ -251,7 +244,7 @@ static void print_accuracy(const cg_accuracy *a) {
 }
 
 static void print_certificate(const arguments *a, const cg_certificate *c) {
-    if (a->json) {
+    if (a->run.json) {
         puts(c->json);
         return;
     }
@@ -283,7 +276,7 @@ int cli_export(int argc, char **argv) {
     if (s == CG_OK && a.pictures) s = cli_pictures("export", &a.pictures, 1, &pictures);
     if (s == CG_OK && a.data) s = cli_data_open("export", a.data, &(cli_data){0}, &data);
     if (s == CG_OK)
-        s = (images_only ? cg_model_load_pictures : cg_model_load)(a.checkpoint, a.threads, &m);
+        s = (images_only ? cg_model_load_pictures : cg_model_load)(a.checkpoint, a.run.threads, &m);
     a.o.label = (const char *const *)labels.line;
     a.o.labels = labels.n;
     a.o.templates = a.templates.all;

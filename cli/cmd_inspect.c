@@ -10,8 +10,7 @@
 #include <sys/stat.h>
 
 enum {
-    KEY_BATCH = 1,
-    KEY_TOKENS,
+    KEY_TOKENS = 1,
     KEY_INFERENCE,
     KEY_TRAINING,
     KEY_LAYERS,
@@ -20,15 +19,11 @@ enum {
     KEY_AFTER,
     KEY_TOWER,
     KEY_OUT,
-    KEY_GRADIENTS,
-    KEY_THREADS,
-    KEY_PRECISION,
-    KEY_PASSES,
-    KEY_JSON
+    KEY_GRADIENTS
 };
 
 static const struct argp_option options[] = {
-    {"batch-size", KEY_BATCH, "N", 0, "pairs in a batch (default 64)", 0},
+    {"batch-size", CLI_KEY_BATCH, "N", 0, "pairs in a batch (default 64)", 0},
     {"captions-tokens", KEY_TOKENS, "N", 0,
      "tokens of a caption, start and end included (default: the context length, the most)", 0},
     {"training", KEY_TRAINING, NULL, 0, "show the graph of a training step (default)", 0},
@@ -48,13 +43,13 @@ static const struct argp_option options[] = {
      "described (default); all; each: one file for each pass that changes something, in the folder "
      "--out",
      0},
-    {"threads", KEY_THREADS, "N", 0, "threads to plan for (default: one per processor)", 0},
-    {"precision", KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
-    {"passes", KEY_PASSES, "LIST", 0,
+    {"threads", CLI_KEY_THREADS, "N", 0, "threads to plan for (default: one per processor)", 0},
+    {"precision", CLI_KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
+    {"passes", CLI_KEY_PASSES, "LIST", 0,
      "plan with these rewrites: all, none, or all but some, as in -rows,-fuse (all); layers and "
      "graph, which otherwise are the model as described, are shown after them",
      0},
-    {"json", KEY_JSON, NULL, 0, "print JSON", 0},
+    {"json", CLI_KEY_JSON, NULL, 0, "print JSON", 0},
     {0},
 };
 
@@ -98,7 +93,7 @@ static void check_together(const struct argp_state *state, const inspect_argumen
     if (a->gradients && a->inference) argp_error(state, "--gradients: inference has none");
     if (!(a->images && a->texts) && !a->inference)
         argp_error(state, "--tower goes with --inference: a training step needs both");
-    if (a->graph && a->json) argp_error(state, "--graph and --json exclude each other");
+    if (a->graph && a->run.json) argp_error(state, "--graph and --json exclude each other");
     if ((a->gradients || a->collapse || a->after_given || a->out) && !a->graph)
         argp_error(state, "--gradients, --collapse, --after and --out go with --graph");
     if (a->collapse && a->graph != INSPECT_GRAPH_DOT && a->graph != INSPECT_GRAPH_SVG)
@@ -127,16 +122,13 @@ static error_t parse_graph(int key, char *text, struct argp_state *state) {
         a->out = text;
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cli_run_option(key, text, state, &a->run);
     }
 }
 
 static error_t parse(int key, char *text, struct argp_state *state) {
     inspect_arguments *a = state->input;
     switch (key) {
-    case KEY_BATCH:
-        a->batch = cli_int(state, "batch-size", text, 1, 1 << 20);
-        return 0;
     case KEY_TOKENS:
         a->tokens = cli_int(state, "captions-tokens", text, 2, 1 << 20);
         return 0;
@@ -152,19 +144,6 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_TOWER:
         choose_tower(state, text, a);
         return 0;
-    case KEY_THREADS:
-        a->threads = (int)cli_int(state, "threads", text, 1, 1024);
-        return 0;
-    case KEY_PRECISION:
-        a->precision = cli_precision(state, text);
-        return 0;
-    case KEY_PASSES:
-        a->off = cli_passes(state, text);
-        a->passes_given = 1;
-        return 0;
-    case KEY_JSON:
-        a->json = 1;
-        return 0;
     case ARGP_KEY_ARG:
         if (a->model) argp_error(state, "one argument too many: \"%s\"", text);
         a->model = text;
@@ -175,6 +154,9 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case ARGP_KEY_SUCCESS:
         check_together(state, a);
         return 0;
+    case CLI_KEY_PASSES:
+        a->passes_given = 1;
+        return cli_run_option(key, text, state, &a->run);
     default:
         return parse_graph(key, text, state);
     }
@@ -230,7 +212,8 @@ static cg_status choose_sizes(const inspect_arguments *a, inspected *m) {
                         "--captions-tokens: found %" PRId64 ", the context length is %" PRId64,
                         m->tokens, most);
     int64_t read = m->tokens - (cg_clip_text_drops_specials(&m->desc) ? 2 : 0);
-    m->build = cg_clip_batch(&m->desc, a->batch, a->batch, a->batch * read);
+    m->build =
+        cg_clip_batch(&m->desc, a->run.batch_size, a->run.batch_size, a->run.batch_size * read);
     m->build.training = m->build.loss = 1;
     return CG_OK;
 }
@@ -244,14 +227,14 @@ cg_status inspect_build(const inspect_arguments *a, cg_passes_off off, cg_pass_s
     cg_graph_free(m->graph);
     m->graph = NULL;
     cg_program how = {
-        .gradients = a->gradients, .precision = a->precision, .off = off, .saved = saved};
+        .gradients = a->gradients, .precision = a->run.precision, .off = off, .saved = saved};
     return cg_program_build(m->params, &m->desc, &b, &how, &m->graph);
 }
 
 /* Layers and graph are of the model as described, unless passes are asked for. */
 static cg_status build_graph(const inspect_arguments *a, inspected *m) {
-    cg_passes_off off = a->passes_given ? a->off : CG_PASSES_NONE;
-    if (a->after_given) off = a->off | (a->after < 0 ? 0 : CG_PASSES_NONE << a->after);
+    cg_passes_off off = a->passes_given ? a->run.off : CG_PASSES_NONE;
+    if (a->after_given) off = a->run.off | (a->after < 0 ? 0 : CG_PASSES_NONE << a->after);
     CG_TRY(cg_params_create(&m->params));
     return inspect_build(a, off, NULL, m);
 }
@@ -263,8 +246,8 @@ const char *inspect_program(const inspect_arguments *a) {
 
 static cg_status plan_all(const inspect_arguments *a, inspected *m) {
     cg_program step = {
-        .gradients = 1, .precision = a->precision, .off = a->off, .saved = m->saved[0]};
-    cg_program use = {.precision = a->precision, .off = a->off, .saved = m->saved[1]};
+        .gradients = 1, .precision = a->run.precision, .off = a->run.off, .saved = m->saved[0]};
+    cg_program use = {.precision = a->run.precision, .off = a->run.off, .saved = m->saved[1]};
     cg_clip_build images = {.images = m->build.images};
     cg_clip_build texts = m->build;
     texts.images = texts.training = texts.loss = 0;
@@ -276,22 +259,22 @@ static cg_status plan_all(const inspect_arguments *a, inspected *m) {
 /* ---------------------------------------------------------------------------------------------- */
 
 static cg_status inspect(const inspect_arguments *a, inspected *m) {
-    if (a->precision == CG_PRECISION_BF16) CG_TRY(cg_context_check_bf16());
+    if (a->run.precision == CG_PRECISION_BF16) CG_TRY(cg_context_check_bf16());
     CG_TRY(load_description(a->model, m));
     CG_TRY(choose_sizes(a, m));
     CG_TRY(build_graph(a, m));
     if (a->graph) return inspect_print_graph(a, m);
     CG_TRY(cg_graph_layers(m->graph, a->layers ? 0 : 2, &m->layer, &m->n_layers));
     cg_account_count(m->params, &m->count);
-    CG_TRY(cg_context_create(a->threads, &m->ctx));
+    CG_TRY(cg_context_create(a->run.threads, &m->ctx));
     CG_TRY(plan_all(a, m));
-    if (a->json) return inspect_print_json(a, m);
+    if (a->run.json) return inspect_print_json(a, m);
     inspect_print_text(a, m);
     return CG_OK;
 }
 
 int cli_inspect(int argc, char **argv) {
-    inspect_arguments a = {.batch = 64, .images = 1, .texts = 1};
+    inspect_arguments a = {.run.batch_size = 64, .images = 1, .texts = 1};
     inspected m = {0};
     cli_parse(&parser, argc, argv, &a);
     cg_status s = inspect(&a, &m);

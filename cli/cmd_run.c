@@ -11,18 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum {
-    KEY_INPUT = 1,
-    KEY_OUTPUT,
-    KEY_RANDOM,
-    KEY_REPEAT,
-    KEY_LITERAL,
-    KEY_GRAPH,
-    KEY_THREADS,
-    KEY_PRECISION,
-    KEY_PASSES,
-    KEY_PROFILE
-};
+enum { KEY_INPUT = 1, KEY_OUTPUT, KEY_RANDOM, KEY_REPEAT, KEY_LITERAL, KEY_GRAPH };
 enum { MOST = CLI_ARRAYS, PATH_ROOM = 4096 };
 
 typedef struct arguments {
@@ -30,10 +19,9 @@ typedef struct arguments {
     char *input[MOST], *size[MOST]; /* NAME=FILE, NAME=D,D */
     char *file[MOST];               /* of outputs, NAME=FILE */
     char *folder;                   /* of all outputs */
-    int n_input, n_size, n_file, random, graph, threads;
+    int n_input, n_size, n_file, random, graph, literal;
     int64_t repeat;
-    cg_onnx_how how;
-    cli_profile profile;
+    cli_run run; /* threads, precision, passes, profile */
 } arguments;
 
 static const struct argp_option options[] = {
@@ -46,15 +34,15 @@ static const struct argp_option options[] = {
     {"random", KEY_RANDOM, "NAME=D,D,...", OPTION_ARG_OPTIONAL,
      "run on random numbers; sizes that the file leaves open are 1, or as given; repeatable", 0},
     {"repeat", KEY_REPEAT, "N", 0, "run N times more and print the times", 0},
-    {"threads", KEY_THREADS, "N", 0, "threads (default: one per processor)", 0},
-    {"precision", KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
-    {"passes", KEY_PASSES, "LIST", 0, CLI_PASSES_DOC, 0},
+    {"threads", CLI_KEY_THREADS, "N", 0, "threads (default: one per processor)", 0},
+    {"precision", CLI_KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
+    {"passes", CLI_KEY_PASSES, "LIST", 0, CLI_PASSES_DOC, 0},
     {"literal", KEY_LITERAL, NULL, 0,
      "run each operator as it stands: attention, norms and activations that are spelt out are not "
      "recognised",
      0},
     {"graph", KEY_GRAPH, NULL, 0, "print the graph that was run, one line a node", 0},
-    {"profile", KEY_PROFILE, "FILE", OPTION_ARG_OPTIONAL, CLI_PROFILE_DOC, 0},
+    {"profile", CLI_KEY_PROFILE, "FILE", OPTION_ARG_OPTIONAL, CLI_PROFILE_DOC, 0},
     {0},
 };
 
@@ -91,24 +79,11 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case KEY_REPEAT:
         a->repeat = cli_int(state, "repeat", text, 1, 1000000);
         return 0;
-    case KEY_THREADS:
-        a->threads = (int)cli_int(state, "threads", text, 1, 1024);
-        return 0;
-    case KEY_PRECISION:
-        a->how.bf16 = cli_precision(state, text) == CG_PRECISION_BF16;
-        return 0;
-    case KEY_PASSES:
-        a->how.off = cli_passes(state, text);
-        return 0;
     case KEY_LITERAL:
-        a->how.literal = 1;
+        a->literal = 1;
         return 0;
     case KEY_GRAPH:
         a->graph = 1;
-        return 0;
-    case KEY_PROFILE:
-        if (text && !text[0]) argp_error(state, "--profile: the file's name is empty");
-        a->profile = (cli_profile){.on = 1, .trace = text};
         return 0;
     case ARGP_KEY_ARG: /* --random's, where a space stands before it */
         if (a->random && a->model && strchr(text, '=')) {
@@ -120,12 +95,12 @@ static error_t parse(int key, char *text, struct argp_state *state) {
         return 0;
     case ARGP_KEY_END:
         if (!a->model) argp_error(state, "no model: give a file, MODEL.onnx");
-        if ((a->repeat || a->folder || a->n_file || a->graph || a->profile.on) && !a->n_input &&
+        if ((a->repeat || a->folder || a->n_file || a->graph || a->run.profile.on) && !a->n_input &&
             !a->random)
             argp_error(state, "what on? give --input NAME=FILE.npy or --random");
         return 0;
     default:
-        return ARGP_ERR_UNKNOWN;
+        return cli_run_option(key, text, state, &a->run);
     }
 }
 
@@ -281,7 +256,7 @@ static cg_status run(arguments *a, cg_onnx_session *s, cli_arrays *in, double lo
     CG_TRY(cli_arrays_load(a->input, a->n_input, in));
     if (a->random) CG_TRY(cli_arrays_draw(a->size, a->n_size, f, in));
     CG_TRY(choose(a, f, out, path, &n));
-    CG_TRY(cg_exec_profile(cg_onnx_session_exec(s), a->profile.profile));
+    CG_TRY(cg_exec_profile(cg_onnx_session_exec(s), a->run.profile.profile));
     double begun = cg_now();
     cg_status status = cg_onnx_session_run(s, in->tensor, in->n, out, n);
     if (status != CG_OK) return blame(status, s, in);
@@ -299,18 +274,20 @@ int cli_run_onnx(int argc, char **argv) {
     cg_onnx_session *s = NULL;
     cli_arrays in = {0};
     cli_parse(&parser, argc, argv, &a);
-    cg_status status = cli_profile_begin(&a.profile);
+    cg_onnx_how how = {
+        .literal = a.literal, .bf16 = a.run.precision == CG_PRECISION_BF16, .off = a.run.off};
+    cg_status status = cli_profile_begin(&a.run.profile);
     double begun = cg_now();
-    if (status == CG_OK) status = cg_context_create(a.threads, &ctx);
-    if (status == CG_OK) status = blame(cg_onnx_session_create(ctx, a.model, &a.how, &s), s, &in);
+    if (status == CG_OK) status = cg_context_create(a.run.threads, &ctx);
+    if (status == CG_OK) status = blame(cg_onnx_session_create(ctx, a.model, &how, &s), s, &in);
     double loading = cg_now() - begun;
-    cg_profile_end(a.profile.profile, CLI_PROFILE_LOADING, begun);
+    cg_profile_end(a.run.profile.profile, CLI_PROFILE_LOADING, begun);
     if (status == CG_OK && !a.n_input && !a.random)
         describe(a.model, cg_onnx_session_file(s));
     else if (status == CG_OK)
         status = run(&a, s, &in, loading);
     int code = status == CG_OK ? 0 : cli_fail("run", status);
-    code = cli_profile_end_exec("run", &a.profile, s ? cg_onnx_session_exec(s) : NULL,
+    code = cli_profile_end_exec("run", &a.run.profile, s ? cg_onnx_session_exec(s) : NULL,
                                 ctx ? ctx->threads : 0, 0, code);
     cli_arrays_free(&in);
     cg_onnx_session_free(s);

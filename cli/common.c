@@ -103,59 +103,50 @@ char cli_separator(const struct argp_state *state, const char *option, const cha
     return text[0];
 }
 
-enum {
-    KEY_THREADS = 1000,
-    KEY_WORKERS,
-    KEY_BATCH,
-    KEY_JSON,
-    KEY_PROFILE,
-    KEY_PRECISION,
-    KEY_PASSES
-};
-
 static const struct argp_option run_options[] = {
-    {"batch-size", KEY_BATCH, "N", 0, "pairs worked on together (default 64)", 0},
-    {"threads", KEY_THREADS, "N", 0, "threads of the model (default: one per processor)", 0},
-    {"workers", KEY_WORKERS, "N", 0, "threads that read pictures (default: as many)", 0},
-    {"precision", KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
-    {"passes", KEY_PASSES, "LIST", 0, CLI_PASSES_DOC, 0},
-    {"json", KEY_JSON, NULL, 0, "print JSON, one object per line", 0},
-    {"profile", KEY_PROFILE, "FILE", OPTION_ARG_OPTIONAL, CLI_PROFILE_DOC, 0},
+    {"batch-size", CLI_KEY_BATCH, "N", 0, "pairs worked on together (default 64)", 0},
+    {"threads", CLI_KEY_THREADS, "N", 0, "threads of the model (default: one per processor)", 0},
+    {"workers", CLI_KEY_WORKERS, "N", 0, "threads that read pictures (default: as many)", 0},
+    {"precision", CLI_KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
+    {"passes", CLI_KEY_PASSES, "LIST", 0, CLI_PASSES_DOC, 0},
+    {"json", CLI_KEY_JSON, NULL, 0, "print JSON, one object per line", 0},
+    {"profile", CLI_KEY_PROFILE, "FILE", OPTION_ARG_OPTIONAL, CLI_PROFILE_DOC, 0},
     {0},
 };
 
-static error_t parse_run(int key, char *text, struct argp_state *state) {
-    cli_run *run = state->input;
-    if (!run) return ARGP_ERR_UNKNOWN;
+error_t cli_run_option(int key, char *text, const struct argp_state *state, cli_run *run) {
     switch (key) {
-    case KEY_BATCH:
+    case CLI_KEY_BATCH:
         run->batch_size = cli_int(state, "batch-size", text, 1, 1 << 20);
         return 0;
-    case KEY_THREADS:
+    case CLI_KEY_THREADS:
         run->threads = (int)cli_int(state, "threads", text, 1, 1024);
         return 0;
-    case KEY_WORKERS:
+    case CLI_KEY_WORKERS:
         run->workers = (int)cli_int(state, "workers", text, 1, 4096);
         return 0;
-    case KEY_JSON:
+    case CLI_KEY_JSON:
         run->json = 1;
         return 0;
-    case KEY_PRECISION:
+    case CLI_KEY_PRECISION:
         run->precision = cli_precision(state, text);
         return 0;
-    case KEY_PASSES:
+    case CLI_KEY_PASSES:
         run->off = cli_passes(state, text);
         return 0;
-    case KEY_PROFILE:
-        if (text && !text[0]) argp_error(state, "--profile: the file's name is empty");
-        run->profile = (cli_profile){.on = 1, .trace = text};
-        return 0;
-    case ARGP_KEY_END:
-        if (!run->batch_size) run->batch_size = 64;
+    case CLI_KEY_PROFILE:
+        run->profile = cli_profile_option(state, text);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
+}
+
+static error_t parse_run(int key, char *text, struct argp_state *state) {
+    cli_run *run = state->input;
+    if (!run) return ARGP_ERR_UNKNOWN;
+    if (key == ARGP_KEY_END && !run->batch_size) run->batch_size = 64;
+    return cli_run_option(key, text, state, run);
 }
 
 const struct argp cli_run_argp = {.options = run_options, .parser = parse_run};

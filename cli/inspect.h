@@ -2,7 +2,7 @@
 #ifndef CG_CLI_INSPECT_H
 #define CG_CLI_INSPECT_H
 
-#include "cli/how.h"
+#include "cli/cli.h"
 #include "graph/summary.h"
 #include "train/account.h"
 #include "train/program.h"
@@ -17,12 +17,11 @@ typedef enum inspect_format {
 
 typedef struct inspect_arguments {
     const char *model, *out; /* out NULL: to stdout */
-    int64_t batch, tokens;   /* tokens 0: the context length */
-    int inference, layers, collapse, gradients, threads, json;
+    int64_t tokens;          /* 0: the context length */
+    int inference, layers, collapse, gradients;
     int images, texts; /* towers of an inference */
     inspect_format graph;
-    cg_precision precision;
-    cg_passes_off off;
+    cli_run run; /* batch size, threads, precision, passes, json */
     int passes_given, after_given;
     int after; /* passes that run, from the list's first on; INSPECT_EACH: a graph after each */
 } inspect_arguments;

@@ -78,7 +78,7 @@ static cg_status write_step(const inspect_arguments *a, inspected *m, const char
     const cg_pass *pass = cg_pass_list(&count);
     cg_pass_saving saved[CG_MAX_PASSES] = {{0}};
     char name[64], path[4096], after[64], *text;
-    CG_TRY(inspect_build(a, a->off | CG_PASSES_NONE << n, saved, m));
+    CG_TRY(inspect_build(a, a->run.off | CG_PASSES_NONE << n, saved, m));
     int rewrites = n ? saved[n - 1].rewrites : 0;
     if (n && rewrites == 0) return CG_OK;
     name_step(n, endings[a->graph], name);
@@ -113,7 +113,7 @@ static cg_status write_one(const inspect_arguments *a, inspected *m) {
     const cg_pass *pass = cg_pass_list(&count);
     char after[64] = "as described", *text;
     if (a->after == count || (a->passes_given && !a->after_given))
-        snprintf(after, sizeof after, "after %s passes", a->off ? "these" : "all");
+        snprintf(after, sizeof after, "after %s passes", a->run.off ? "these" : "all");
     else if (a->after)
         snprintf(after, sizeof after, "after %s", pass[a->after - 1].name);
     CG_TRY(graph_as(a, m, after, &text));

@@ -7,6 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+cli_profile cli_profile_option(const struct argp_state *state, char *text) {
+    if (text && !text[0]) argp_error(state, "--profile: the file's name is empty");
+    return (cli_profile){.on = 1, .trace = text};
+}
+
 cg_status cli_profile_begin(cli_profile *p) {
     if (!p->on) return CG_OK;
     if (p->trace) {

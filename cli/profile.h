@@ -4,6 +4,8 @@
 
 #include "train/runner.h"
 
+#include <argp.h>
+
 #define CLI_PROFILE_DOC                                                                            \
     "print the time spent by operator and by layer; with FILE also write a trace of the last 16 "  \
     "runs (131072 events at most) for chrome://tracing or ui.perfetto.dev"
@@ -16,6 +18,9 @@ typedef struct cli_profile {
     const char *trace; /* FILE; NULL: none */
     cg_profile *profile;
 } cli_profile;
+
+/* What the option's text asks for (NULL: no FILE). An empty name is a usage error, which exits. */
+cli_profile cli_profile_option(const struct argp_state *state, char *text);
 
 /* Makes the profile, where one is asked for; its clock starts. Tries whether FILE can be written:
  * better known before hours of work. errors  those of cg_file_create */

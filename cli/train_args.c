@@ -237,8 +237,7 @@ static void read_option(const struct argp_state *state, const train_option *o, c
         a->off = cli_passes(state, text);
         break;
     case PROFILE:
-        if (text && !text[0]) argp_error(state, "--profile: the file's name is empty");
-        *(cli_profile *)at = (cli_profile){.on = 1, .trace = text};
+        *(cli_profile *)at = cli_profile_option(state, text);
         break;
     }
     if (o->passing) return;
