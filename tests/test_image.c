@@ -1,6 +1,6 @@
 /* labels: unit */
 /* Pictures: every kind against what Pillow and the definition say (tests/golden/image/,
- * made by tools/make_image_golden.py), damaged files, limits, saving. */
+ * made by tools/make_image_golden.py), damaged files, limits. */
 #include "data/decode.h"
 #include "data/image.h"
 #include "graph/rng.h"
@@ -10,14 +10,10 @@
 #include <stdlib.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <turbojpeg.h>
-#include <unistd.h>
 
 #define GOLDEN CG_SOURCE_DIR "/tests/golden/image/"
 
@@ -384,88 +380,6 @@ static void test_exif_blocks(void **state) {
     assert_int_equal(cg_exif_orientation(block, sizeof block), 1);
 }
 
-static void test_alloc(void **state) {
-    (void)state;
-    cg_image image = {.width = 7};
-    assert_int_equal(cg_image_alloc(0, 5, &image), CG_EINVAL);
-    assert_null(image.rgb);
-    assert_int_equal(image.width, 0);
-    assert_int_equal(cg_image_alloc(5, -1, &image), CG_EINVAL);
-    assert_message_has("5 x -1");
-    assert_int_equal(cg_image_alloc(INT_MAX, INT_MAX, &image), CG_ENOMEM);
-    assert_int_equal(cg_image_alloc(3, 2, &image), CG_OK);
-    assert_int_equal(image.width, 3);
-    assert_int_equal(image.height, 2);
-    cg_image_free(&image);
-    cg_image_free(&image);
-    cg_image_free(NULL);
-    assert_int_equal(image.width, 0);
-}
-
-static int files_in(const char *folder) {
-    DIR *dir = opendir(folder);
-    assert_non_null(dir);
-    int n = 0;
-    for (struct dirent *entry; (entry = readdir(dir));) n += entry->d_name[0] != '.';
-    closedir(dir);
-    return n;
-}
-
-static void test_save_and_load(void **state) {
-    (void)state;
-    char folder[] = "test_image_XXXXXX", path[64];
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/picture.png", folder);
-    for (int round = 0; round < 2; round++) { /* new, then over the old one */
-        cg_image image, back;
-        assert_int_equal(cg_image_alloc(31 + round, 17, &image), CG_OK);
-        size_t n = 3 * (size_t)image.width * (size_t)image.height;
-        cg_rng r = cg_rng_at(1, CG_RNG_TEST, 0, (uint64_t)round);
-        for (size_t i = 0; i < n; i++) image.rgb[i] = (uint8_t)cg_rng_u32(&r);
-        assert_int_equal(cg_image_save_png(path, &image), CG_OK);
-        assert_int_equal(cg_image_load(path, NULL, &back), CG_OK);
-        assert_int_equal(back.width, image.width);
-        assert_int_equal(back.height, image.height);
-        assert_memory_equal(back.rgb, image.rgb, n);
-        assert_int_equal(files_in(folder), 1);
-        cg_image_free(&image);
-        cg_image_free(&back);
-    }
-    unlink(path);
-    rmdir(folder);
-}
-
-static void test_file_errors(void **state) {
-    (void)state;
-    cg_image image, picture;
-    assert_int_equal(cg_image_load("no/such/file.png", NULL, &image), CG_EIO);
-    assert_message_has("no/such/file.png");
-    assert_int_equal(cg_image_load(".", NULL, &image), CG_EIO);
-    assert_null(image.rgb);
-    assert_int_equal(cg_image_load(GOLDEN "decode.txt", NULL, &image), CG_EFORMAT);
-    assert_message_has("decode.txt");
-
-    assert_int_equal(cg_image_alloc(2, 2, &picture), CG_OK);
-    memset(picture.rgb, 0, 12);
-    assert_int_equal(cg_image_save_png("no/such/folder.png", &picture), CG_ENOTFOUND);
-    assert_message_has("no/such/folder.png");
-    cg_image_free(&picture);
-    assert_int_equal(cg_image_save_png("empty.png", &picture), CG_EINVAL);
-    assert_message_has("empty.png");
-    /* A folder cannot be replaced; nothing is left beside it. */
-    char folder[] = "test_image_XXXXXX", path[64];
-    assert_non_null(mkdtemp(folder));
-    snprintf(path, sizeof path, "%s/taken", folder);
-    assert_int_equal(mkdir(path, 0700), 0);
-    assert_int_equal(cg_image_alloc(2, 2, &picture), CG_OK);
-    memset(picture.rgb, 0, 12);
-    assert_int_equal(cg_image_save_png(path, &picture), CG_EIO);
-    assert_int_equal(files_in(folder), 1);
-    cg_image_free(&picture);
-    rmdir(path);
-    rmdir(folder);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden),
@@ -480,9 +394,6 @@ int main(void) {
         cmocka_unit_test(test_jpeg_huge_header),
         cmocka_unit_test(test_harmless_extras),
         cmocka_unit_test(test_exif_blocks),
-        cmocka_unit_test(test_alloc),
-        cmocka_unit_test(test_save_and_load),
-        cmocka_unit_test(test_file_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
