@@ -1,40 +1,21 @@
 /* labels: unit */
 #include "serialize/npy.h"
+#include "tests/support/folder.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-static cg_folder *scratch;
-static char path[512];
-
-static int make_scratch(void **state) {
-    (void)state;
-    if (cg_folder_create("test_npy", &scratch) != CG_OK) return -1;
-    snprintf(path, sizeof path, "%s/a.npy", cg_folder_path(scratch));
-    return 0;
-}
-
-static int remove_scratch(void **state) {
-    (void)state;
-    cg_folder_abandon(scratch);
-    return 0;
-}
+#define PATH in_folder("a.npy")
 
 static const float floats[6] = {1, -2.5f, 3, 4, 5, 1e30f};
 static const int64_t longs[6] = {1, -2, INT64_MAX, INT64_MIN, 5, 6};
 
 static void round_trip(cg_dtype dtype, cg_shape shape, const void *data) {
-    assert_int_equal(cg_npy_save(path, dtype, &shape, data), CG_OK);
+    ok(cg_npy_save(PATH, dtype, &shape, data));
     cg_npy a;
-    assert_int_equal(cg_npy_open(path, &a), CG_OK);
+    ok(cg_npy_open(PATH, &a));
     assert_int_equal(a.dtype, dtype);
     assert_true(cg_shape_equal(&a.shape, &shape));
     assert_int_equal((uintptr_t)a.data % 64, 0);
@@ -64,9 +45,9 @@ static void writes_numpys_bytes(void **state) {
     memcpy(wanted + 10, header, sizeof header - 1);
     wanted[127] = '\n';
     memcpy(wanted + 128, three, sizeof three);
-    assert_int_equal(cg_npy_save(path, CG_I32, &CG_SHAPE(3), three), CG_OK);
+    ok(cg_npy_save(PATH, CG_I32, &CG_SHAPE(3), three));
     cg_map map;
-    assert_int_equal(cg_file_map(path, &map), CG_OK);
+    ok(cg_file_map(PATH, &map));
     assert_int_equal(map.bytes, sizeof wanted);
     assert_memory_equal(map.data, wanted, sizeof wanted);
     cg_file_unmap(&map);
@@ -75,11 +56,11 @@ static void writes_numpys_bytes(void **state) {
 static void writes_by_parts(void **state) {
     (void)state;
     cg_file *f;
-    assert_int_equal(cg_npy_create(path, CG_F32, &CG_SHAPE(3, 2), &f), CG_OK);
+    ok(cg_npy_create(PATH, CG_F32, &CG_SHAPE(3, 2), &f));
     for (int i = 0; i < 3; i++) cg_file_write(f, floats + 2 * i, 2 * sizeof *floats);
-    assert_int_equal(cg_file_commit(f), CG_OK);
+    ok(cg_file_commit(f));
     cg_npy a;
-    assert_int_equal(cg_npy_open(path, &a), CG_OK);
+    ok(cg_npy_open(PATH, &a));
     assert_memory_equal(a.data, floats, sizeof floats);
     cg_npy_close(&a);
 }
@@ -90,15 +71,15 @@ static void small_types(void **state) {
     static const uint8_t bytes[2][3] = {{0, 1, 255}, {7, 8, 9}};
     static const uint16_t halves[3] = {0x3c00, 0xc000, 0x0001};
     cg_npy a;
-    assert_int_equal(cg_npy_save(path, CG_U8, &CG_SHAPE(2, 3), bytes), CG_OK);
-    assert_int_equal(cg_npy_open(path, &a), CG_OK);
+    ok(cg_npy_save(PATH, CG_U8, &CG_SHAPE(2, 3), bytes));
+    ok(cg_npy_open(PATH, &a));
     assert_int_equal(a.dtype, CG_U8);
     assert_true(cg_shape_equal(&a.shape, &CG_SHAPE(2, 3)));
     assert_memory_equal(a.data, bytes, sizeof bytes);
     assert_non_null(strstr((const char *)a.map.data + 10, "'descr': '|u1'"));
     cg_npy_close(&a);
-    assert_int_equal(cg_npy_save(path, CG_F16, &CG_SHAPE(3), halves), CG_OK);
-    assert_int_equal(cg_npy_open(path, &a), CG_OK);
+    ok(cg_npy_save(PATH, CG_F16, &CG_SHAPE(3), halves));
+    ok(cg_npy_open(PATH, &a));
     assert_int_equal(a.dtype, CG_F16);
     assert_memory_equal(a.data, halves, sizeof halves);
     cg_npy_close(&a);
@@ -106,10 +87,10 @@ static void small_types(void **state) {
 
 static void refuses_to_write(void **state) {
     (void)state;
-    assert_int_equal(cg_npy_save(path, CG_BF16, &CG_SHAPE(3), floats), CG_EDTYPE);
+    assert_int_equal(cg_npy_save(PATH, CG_BF16, &CG_SHAPE(3), floats), CG_EDTYPE);
     assert_non_null(strstr(cg_error_message(), "bf16, wanted f32, f16, i32, i64 or u8"));
-    assert_int_equal(cg_npy_save(path, CG_F32, &CG_SHAPE(-3), floats), CG_ESHAPE);
-    assert_non_null(strstr(cg_error_message(), path));
+    assert_int_equal(cg_npy_save(PATH, CG_F32, &CG_SHAPE(-3), floats), CG_ESHAPE);
+    assert_non_null(strstr(cg_error_message(), PATH));
     if (access("/dev/full", W_OK) == 0) {
         assert_int_equal(cg_npy_save("/dev/full", CG_F32, &CG_SHAPE(6), floats), CG_EIO);
         assert_string_equal(cg_error_message(), "cannot write /dev/full: No space left on device");
@@ -127,17 +108,17 @@ static void put_file(int version, const char *header, size_t off, size_t bytes) 
     unsigned char start[12] = {0x93, 'N', 'U', 'M', 'P', 'Y', (unsigned char)version, 0};
     for (int i = 0; i < 4; i++) start[8 + i] = (unsigned char)(n >> 8 * i);
     cg_file *f;
-    assert_int_equal(cg_file_create(path, &f), CG_OK);
+    ok(cg_file_create(PATH, &f));
     cg_file_write(f, start, front);
     cg_file_write(f, header, n - padding);
     cg_file_write(f, "                ", padding);
     cg_file_write(f, zeros, bytes);
-    assert_int_equal(cg_file_commit(f), CG_OK);
+    ok(cg_file_commit(f));
 }
 
 static void expect(cg_status wanted, const char *fragment) {
     cg_npy a;
-    cg_status status = cg_npy_open(path, &a);
+    cg_status status = cg_npy_open(PATH, &a);
     if (status != wanted) print_error("%s\n", status ? cg_error_message() : "opened");
     assert_int_equal(status, wanted);
     if (status == CG_OK) {
@@ -146,7 +127,7 @@ static void expect(cg_status wanted, const char *fragment) {
     }
     if (!strstr(cg_error_message(), fragment)) print_error("%s\n", cg_error_message());
     assert_non_null(strstr(cg_error_message(), fragment));
-    assert_non_null(strstr(cg_error_message(), path));
+    assert_non_null(strstr(cg_error_message(), PATH));
 }
 
 static void checks_headers(void **state) {
@@ -201,30 +182,21 @@ static void checks_headers(void **state) {
     expect(CG_OK, NULL);
     put_file(4, WITH("'<f4'", "False", "(2,)"), 0, 8);
     expect(CG_EUNSUPPORTED, "version 4");
-    assert_int_equal(cg_file_save(path, "\x93NUMPZ\x01\x00\x00\x00{}", 12), CG_OK);
+    ok(cg_file_save(PATH, "\x93NUMPZ\x01\x00\x00\x00{}", 12));
     expect(CG_EFORMAT, "not a .npy file");
-    unlink(path);
+    unlink(PATH);
     expect(CG_ENOTFOUND, "No such file");
-}
-
-/* Without the flush to the disk of cg_file_save: for the loops below. */
-static void put_plain(const void *data, size_t bytes) {
-    unlink(path); /* an older one may be mapped */
-    FILE *f = fopen(path, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
-    fclose(f);
 }
 
 static void refuses_every_truncation(void **state) {
     (void)state;
-    assert_int_equal(cg_npy_save(path, CG_I64, &CG_SHAPE(2, 3), longs), CG_OK);
+    ok(cg_npy_save(PATH, CG_I64, &CG_SHAPE(2, 3), longs));
     cg_map map;
     cg_npy a;
-    assert_int_equal(cg_file_map(path, &map), CG_OK);
+    ok(cg_file_map(PATH, &map));
     for (size_t n = 0; n < map.bytes; n++) {
-        put_plain(map.data, n);
-        assert_int_not_equal(cg_npy_open(path, &a), CG_OK);
+        write_file("a.npy", map.data, n);
+        assert_int_not_equal(cg_npy_open(PATH, &a), CG_OK);
     }
     cg_file_unmap(&map);
 }
@@ -232,9 +204,9 @@ static void refuses_every_truncation(void **state) {
 /* Damaged files open or fail, and what opens can be read. For the sanitizers. */
 static void survives_damage(void **state) {
     (void)state;
-    assert_int_equal(cg_npy_save(path, CG_F32, &CG_SHAPE(2, 3), floats), CG_OK);
+    ok(cg_npy_save(PATH, CG_F32, &CG_SHAPE(2, 3), floats));
     cg_map map;
-    assert_int_equal(cg_file_map(path, &map), CG_OK);
+    ok(cg_file_map(PATH, &map));
     uint32_t seed = 1;
     unsigned sum = 0;
     unsigned char *bytes = malloc(map.bytes);
@@ -246,9 +218,9 @@ static void survives_damage(void **state) {
             seed = seed * 1664525u + 1013904223u;
             bytes[where % 80] ^= (unsigned char)(1u << (seed >> 29));
         }
-        put_plain(bytes, map.bytes);
+        write_file("a.npy", bytes, map.bytes);
         cg_npy a;
-        if (cg_npy_open(path, &a) != CG_OK) continue;
+        if (cg_npy_open(PATH, &a) != CG_OK) continue;
         size_t n = (size_t)cg_shape_count(&a.shape) * cg_dtype_size(a.dtype);
         for (size_t k = 0; k < n; k++) sum += ((const unsigned char *)a.data)[k];
         cg_npy_close(&a);
@@ -265,5 +237,5 @@ int main(void) {
         cmocka_unit_test(refuses_to_write),         cmocka_unit_test(checks_headers),
         cmocka_unit_test(refuses_every_truncation), cmocka_unit_test(survives_damage),
     };
-    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

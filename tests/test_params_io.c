@@ -3,34 +3,16 @@
 #include "graph/file.h"
 #include "serialize/params_io.h"
 #include "serialize/safetensors.h"
+#include "tests/support/folder.h"
 
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
-static cg_folder *scratch;
-static char path[512];
-
-static int make_scratch(void **state) {
-    (void)state;
-    if (cg_folder_create("test_params_io", &scratch) != CG_OK) return -1;
-    snprintf(path, sizeof path, "%s/file", cg_folder_path(scratch));
-    return 0;
-}
-
-static int remove_scratch(void **state) {
-    (void)state;
-    cg_folder_abandon(scratch);
-    return 0;
-}
+#define PATH in_folder("file")
 
 /* -- parameters ---------------------------------------------------------------------------- */
 
@@ -53,12 +35,12 @@ static void widens(void **state) {
     unsigned char bytes[2 * HALVES + 1]; /* at an odd address */
     float out[HALVES];
     for (int i = 0; i < HALVES; i++) memcpy(bytes + 1 + 2 * i, &halves[i].bits, 2);
-    assert_int_equal(cg_tensor_to_f32(CG_F16, bytes + 1, HALVES, out), CG_OK);
+    ok(cg_tensor_to_f32(CG_F16, bytes + 1, HALVES, out));
     for (int i = 0; i < HALVES; i++) assert_true(out[i] == halves[i].value);
     uint16_t special[4] = {0x8000, 0x7e00, 0x3f80, 0xff80};
-    assert_int_equal(cg_tensor_to_f32(CG_F16, special, 2, out), CG_OK);
+    ok(cg_tensor_to_f32(CG_F16, special, 2, out));
     assert_true(out[0] == 0 && signbit(out[0]) && isnan(out[1]));
-    assert_int_equal(cg_tensor_to_f32(CG_BF16, special, 4, out), CG_OK);
+    ok(cg_tensor_to_f32(CG_BF16, special, 4, out));
     assert_true(signbit(out[0]) && out[2] == 1 && out[3] == -INFINITY);
     assert_int_equal(cg_tensor_to_f32(CG_I64, special, 1, out), CG_EDTYPE);
 }
@@ -66,20 +48,20 @@ static void widens(void **state) {
 /* Declared, and not allocated. */
 static cg_params *declare(void) {
     cg_params *p;
-    assert_int_equal(cg_params_create(&p), CG_OK);
+    ok(cg_params_create(&p));
     cg_param_spec normal = {.init = CG_INIT_NORMAL, .scale = 1};
     cg_param_spec counter = {.state = 1, .dtype = CG_I64, .scale = 42};
-    assert_int_equal(cg_params_declare(p, "logit_scale", CG_SCALAR, normal, NULL), CG_OK);
+    ok(cg_params_declare(p, "logit_scale", CG_SCALAR, normal, NULL));
     assert_int_equal(
         cg_params_declare(p, "visual.bn1.num_batches_tracked", CG_SCALAR, counter, NULL), CG_OK);
-    assert_int_equal(cg_params_declare(p, "visual.proj", CG_SHAPE(4, 3), normal, NULL), CG_OK);
-    assert_int_equal(cg_params_declare(p, "ln_final.bias", CG_SHAPE(3), normal, NULL), CG_OK);
+    ok(cg_params_declare(p, "visual.proj", CG_SHAPE(4, 3), normal, NULL));
+    ok(cg_params_declare(p, "ln_final.bias", CG_SHAPE(3), normal, NULL));
     return p;
 }
 
 static cg_params *store(void) {
     cg_params *p = declare();
-    assert_int_equal(cg_params_alloc(p), CG_OK);
+    ok(cg_params_alloc(p));
     return p;
 }
 
@@ -88,20 +70,20 @@ static void saves_and_loads(void **state) {
     cg_params *a = store(), *b = store();
     cg_params_init(a, 1);
     const cg_meta meta = {"step", "17"};
-    assert_int_equal(cg_params_save(a, path, &meta, 1), CG_OK);
-    assert_int_equal(cg_params_load(b, path, NULL), CG_OK);
+    ok(cg_params_save(a, PATH, &meta, 1));
+    ok(cg_params_load(b, PATH, NULL));
     assert_memory_equal(cg_params_block(a), cg_params_block(b), cg_params_bytes(a));
     cg_safetensors *s;
-    assert_int_equal(cg_safetensors_open(path, &s), CG_OK);
+    ok(cg_safetensors_open(PATH, &s));
     assert_string_equal(cg_safetensors_meta_find(s, "format"), "pt");
     assert_string_equal(cg_safetensors_meta_find(s, "step"), "17");
     cg_safetensors_close(s);
     cg_params_free(a);
     cg_params_free(b);
 
-    assert_int_equal(cg_params_create(&a), CG_OK);
-    assert_int_equal(cg_params_save(a, path, NULL, 0), CG_EINVAL);
-    assert_int_equal(cg_params_load(a, path, NULL), CG_EINVAL);
+    ok(cg_params_create(&a));
+    assert_int_equal(cg_params_save(a, PATH, NULL, 0), CG_EINVAL);
+    assert_int_equal(cg_params_load(a, PATH, NULL), CG_EINVAL);
     cg_params_free(a);
 }
 
@@ -125,7 +107,7 @@ static void loads_tensors(void **state) {
     cg_params *p = store();
     cg_tensor t[LOADED];
     good_tensors(t);
-    assert_int_equal(cg_params_load_tensors(p, t, 4, NULL), CG_OK);
+    ok(cg_params_load_tensors(p, t, 4, NULL));
     assert_memory_equal(cg_params_find(p, "visual.proj")->data, row, 48);
     assert_memory_equal(cg_params_find(p, "ln_final.bias")->data, row, 12);
     assert_true(*(float *)cg_params_find(p, "logit_scale")->data == 1);
@@ -135,8 +117,8 @@ static void loads_tensors(void **state) {
     cg_params_init(p, 1);
     float kept = *(float *)cg_params_find(p, "logit_scale")->data;
     assert_int_equal(cg_params_load_tensors(p, t + 4, 1, NULL), CG_EINVAL);
-    assert_int_equal(cg_params_load_tensors(p, t + 4, 1, &loose), CG_OK);
-    assert_int_equal(cg_params_load_tensors(p, t, 1, &loose), CG_OK);
+    ok(cg_params_load_tensors(p, t + 4, 1, &loose));
+    ok(cg_params_load_tensors(p, t, 1, &loose));
     assert_memory_equal(cg_params_find(p, "visual.proj")->data, row, 48);
     assert_true(*(float *)cg_params_find(p, "logit_scale")->data == kept);
     cg_params_free(p);
@@ -218,14 +200,14 @@ static void names_the_file_and_counts_the_rest(void **state) {
         snprintf(names[i], sizeof names[i], "%c", 'a' + i);
         t[i] = (cg_tensor){names[i], CG_F32, CG_SHAPE(1), row, 4};
     }
-    assert_int_equal(cg_safetensors_save(path, t, 9, NULL, 0), CG_OK);
+    ok(cg_safetensors_save(PATH, t, 9, NULL, 0));
     const cg_params_load_options loose = {.allow_missing = 1};
-    assert_int_equal(cg_params_load(p, path, &loose), CG_EINVAL);
+    assert_int_equal(cg_params_load(p, PATH, &loose), CG_EINVAL);
     char wanted[700];
-    snprintf(wanted, sizeof wanted, "%s: 9 tensors are unexpected (a, b, c, d and 5 more)", path);
+    snprintf(wanted, sizeof wanted, "%s: 9 tensors are unexpected (a, b, c, d and 5 more)", PATH);
     assert_string_equal(cg_error_message(), wanted);
-    unlink(path);
-    assert_int_equal(cg_params_load(p, path, NULL), CG_ENOTFOUND);
+    unlink(PATH);
+    assert_int_equal(cg_params_load(p, PATH, NULL), CG_ENOTFOUND);
     cg_params_free(p);
 }
 
@@ -243,7 +225,7 @@ static int same_numbers(const cg_params *a, const cg_params *b) {
 static void shift_data(size_t n) {
     cg_map map;
     uint64_t length;
-    assert_int_equal(cg_file_map(path, &map), CG_OK);
+    ok(cg_file_map(PATH, &map));
     unsigned char *bytes = malloc(map.bytes + n);
     memcpy(&length, map.data, 8);
     size_t start = 8 + (size_t)length;
@@ -252,7 +234,7 @@ static void shift_data(size_t n) {
     memcpy(bytes + start + n, map.data + start, map.bytes - start);
     length += n;
     memcpy(bytes, &length, 8);
-    assert_int_equal(cg_file_save(path, bytes, map.bytes + n), CG_OK);
+    ok(cg_file_save(PATH, bytes, map.bytes + n));
     free(bytes);
     cg_file_unmap(&map);
 }
@@ -263,10 +245,10 @@ static void maps_the_same_bits(void **state) {
     cg_params *a = store();
     cg_params_init(a, 1);
     for (size_t shift = 0; shift < 9; shift++) {
-        assert_int_equal(cg_params_save(a, path, NULL, 0), CG_OK);
+        ok(cg_params_save(a, PATH, NULL, 0));
         if (shift) shift_data(shift);
         cg_params *b = declare();
-        assert_int_equal(cg_params_map(b, path), CG_OK);
+        ok(cg_params_map(b, PATH));
         assert_true(cg_params_ready(b));
         assert_true(same_numbers(a, b));
         assert_null(cg_params_block(b));
@@ -275,7 +257,7 @@ static void maps_the_same_bits(void **state) {
             const cg_param *q = cg_params_at(b, i);
             assert_int_equal((uintptr_t)q->data % cg_dtype_size(q->dtype), 0);
         }
-        assert_int_equal(cg_params_save(b, path, NULL, 0), CG_OK); /* over the file it maps */
+        ok(cg_params_save(b, PATH, NULL, 0)); /* over the file it maps */
         assert_true(same_numbers(a, b));
         cg_params_free(b);
     }
@@ -286,16 +268,16 @@ static void writes_to_maps_are_private(void **state) {
     (void)state;
     cg_params *a = store(), *b = declare(), *c = declare();
     cg_params_init(a, 1);
-    assert_int_equal(cg_params_save(a, path, NULL, 0), CG_OK);
-    assert_int_equal(cg_params_map(b, path), CG_OK);
+    ok(cg_params_save(a, PATH, NULL, 0));
+    ok(cg_params_map(b, PATH));
     cg_params_init(b, 2);
     assert_false(same_numbers(a, b));
-    assert_int_equal(cg_params_map(c, path), CG_OK);
+    ok(cg_params_map(c, PATH));
     assert_true(same_numbers(a, c));
-    assert_int_equal(cg_params_load(b, path, NULL), CG_OK);
+    ok(cg_params_load(b, PATH, NULL));
     assert_true(same_numbers(a, b));
-    assert_int_equal(cg_params_map(c, path), CG_EINVAL);
-    assert_int_equal(cg_params_map(a, path), CG_EINVAL);
+    assert_int_equal(cg_params_map(c, PATH), CG_EINVAL);
+    assert_int_equal(cg_params_map(a, PATH), CG_EINVAL);
     assert_int_equal(cg_params_alloc(c), CG_EINVAL);
     cg_params_free(a);
     cg_params_free(b);
@@ -307,9 +289,9 @@ static void maps_widen(void **state) {
     cg_params *p = declare(), *q = store();
     cg_tensor t[LOADED];
     good_tensors(t); /* a half, and [1] for a scalar */
-    assert_int_equal(cg_safetensors_save(path, t, LOADED - 1, NULL, 0), CG_OK);
-    assert_int_equal(cg_params_map(p, path), CG_OK);
-    assert_int_equal(cg_params_load(q, path, NULL), CG_OK);
+    ok(cg_safetensors_save(PATH, t, LOADED - 1, NULL, 0));
+    ok(cg_params_map(p, PATH));
+    ok(cg_params_load(q, PATH, NULL));
     assert_true(same_numbers(p, q));
     assert_true(((float *)cg_params_find(p, "ln_final.bias")->data)[2] == 3);
     cg_params_free(p);
@@ -320,22 +302,22 @@ static void bad_files_are_not_mapped(void **state) {
     (void)state;
     cg_params *a = store();
     cg_map map;
-    assert_int_equal(cg_params_save(a, path, NULL, 0), CG_OK);
-    assert_int_equal(cg_file_map(path, &map), CG_OK);
-    assert_int_equal(truncate(path, (off_t)map.bytes - 4), 0); /* nobody has touched the end */
+    ok(cg_params_save(a, PATH, NULL, 0));
+    ok(cg_file_map(PATH, &map));
+    assert_int_equal(truncate(PATH, (off_t)map.bytes - 4), 0); /* nobody has touched the end */
     cg_file_unmap(&map);
     cg_params *p = declare();
-    assert_int_equal(cg_params_map(p, path), CG_EFORMAT);
+    assert_int_equal(cg_params_map(p, PATH), CG_EFORMAT);
     assert_non_null(strstr(cg_error_message(), "but the file has"));
     assert_false(cg_params_ready(p));
     assert_int_equal(cg_params_map(p, "no/such/file"), CG_ENOTFOUND);
     cg_tensor t[LOADED];
     good_tensors(t);
-    assert_int_equal(cg_safetensors_save(path, t, LOADED, NULL, 0), CG_OK);
-    assert_int_equal(cg_params_map(p, path), CG_EINVAL);
+    ok(cg_safetensors_save(PATH, t, LOADED, NULL, 0));
+    assert_int_equal(cg_params_map(p, PATH), CG_EINVAL);
     assert_non_null(strstr(cg_error_message(), "1 tensor is unexpected (extra"));
-    assert_int_equal(cg_safetensors_save(path, t, LOADED - 1, NULL, 0), CG_OK);
-    assert_int_equal(cg_params_map(p, path), CG_OK); /* it is as it was */
+    ok(cg_safetensors_save(PATH, t, LOADED - 1, NULL, 0));
+    ok(cg_params_map(p, PATH)); /* it is as it was */
     cg_params_free(p);
     cg_params_free(a);
 }
@@ -352,5 +334,5 @@ int main(void) {
         cmocka_unit_test(maps_widen),
         cmocka_unit_test(bad_files_are_not_mapped),
     };
-    return cmocka_run_group_tests(tests, make_scratch, remove_scratch);
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

@@ -5,7 +5,6 @@
 #include "serialize/safetensors.h"
 #include "tests/support/folder.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,15 +235,6 @@ static void reads_the_reference(void **state) {
     cg_safetensors_close(NULL);
 }
 
-/* Without the flush to the disk of cg_file_save: for the loops below. */
-static void put_plain(const void *data, size_t bytes) {
-    unlink(PATH); /* an older one may be mapped */
-    FILE *f = fopen(PATH, "wb");
-    assert_non_null(f);
-    assert_int_equal(fwrite(data, 1, bytes, f), bytes);
-    fclose(f);
-}
-
 /* Every prefix of a good file is refused, and nothing is read past its end. */
 static void refuses_every_truncation(void **state) {
     (void)state;
@@ -252,7 +242,7 @@ static void refuses_every_truncation(void **state) {
     cg_safetensors *s;
     ok(cg_file_map(golden, &map));
     for (size_t n = 0; n < map.bytes; n++) {
-        put_plain(map.data, n);
+        write_file("file", map.data, n);
         assert_int_equal(cg_safetensors_open(PATH, &s), CG_EFORMAT);
         assert_non_null(strstr(cg_error_message(), PATH));
     }
@@ -276,7 +266,7 @@ static void survives_damage(void **state) {
             seed = seed * 1664525u + 1013904223u;
             bytes[where % map.bytes] ^= (unsigned char)(1u << (seed >> 29));
         }
-        put_plain(bytes, map.bytes);
+        write_file("file", bytes, map.bytes);
         if (cg_safetensors_open(PATH, &s) != CG_OK) continue;
         for (int i = 0; i < cg_safetensors_count(s); i++) {
             const cg_tensor *t = &cg_safetensors_tensors(s)[i];

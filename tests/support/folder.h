@@ -16,6 +16,8 @@ const char *in_folder(const char *name);
 int there(const char *name);
 int entries(const char *name); /* of a folder in it */
 
+/* In the place of an older one, which may be mapped; without cg_file_save's flush to the disk, for
+ * loops that write many. */
 void write_file(const char *name, const void *bytes, size_t size);
 void write_text(const char *name, const char *text);
 void write_array(const char *name, cg_dtype dtype, cg_shape shape, const void *data); /* .npy */
