@@ -120,8 +120,7 @@ static cg_status append(cg_graph *g, const job *j, const cg_clip_build *b) {
     }
     if (j->o->what == CG_ONNX_CLASSIFIER)
         cg_graph_output(g, "probs", classify(g, j, v.image_embedding), CG_KEEP);
-    else if (b->images)
-        cg_graph_output(g, "image_embeds", v.image_embedding, CG_KEEP);
+    if (b->images) cg_graph_output(g, "image_embeds", v.image_embedding, CG_KEEP);
     if (b->texts) cg_graph_output(g, "text_embeds", v.text_embedding, CG_KEEP);
     return cg_graph_status(g);
 }
@@ -216,7 +215,7 @@ static cg_status check_clip(const cg_params *params, const job *j) {
     CG_TRY(check(o));
     if (!cg_params_ready(params)) return cg_error(CG_EINVAL, "the parameters have no values yet");
     if (o->what == CG_ONNX_CLASSIFIER && (!o->classifier || o->labels < 1))
-        return cg_error(CG_EINVAL, "a classifier of %lld labels, wanted one or more",
+        return cg_error(CG_EINVAL, "labels for a classifier: found %lld, wanted one or more",
                         (long long)o->labels);
     if (o->preprocess && o->what == CG_ONNX_TEXT)
         return cg_error(CG_EINVAL, "preprocessing of pictures, for a text tower");
@@ -230,7 +229,8 @@ cg_status cg_onnx_export_clip(cg_context *ctx, const char *path, cg_params *para
                               const cg_clip_desc *d, const cg_onnx_options *options) {
     const job j = {d, options};
     CG_TRY(check_clip(params, &j));
-    cg_onnx_export x = {.ctx = ctx};
+    cg_onnx_export x = {.ctx = ctx,
+                        .inner = options->what == CG_ONNX_CLASSIFIER ? "image_embeds" : NULL};
     cg_status s = build_all(&x, params, &j);
     if (s == CG_OK) s = run(&x, path, options, bind_clip, &j);
     for (int i = 0; i < CG_ONNX_SYMBOLS; i++) cg_graph_free(x.symbol[i].graph);

@@ -11,6 +11,9 @@
  *   logits_per_image, logits_per_text    f32 [images, texts], [texts, images]: both towers
  *   probs                                f32 [batch, labels]: classifier
  *
+ * Two values inside have the name that they would have outside: pixel_values, of pictures that are
+ * prepared inside, and a classifier's image_embeds.
+ *
  * Batches are dynamic, named "batch", or with both towers "images" and "texts"; so is "tokens", up
  * to the model's context_length, where padding cannot reach an embedding (cg_clip_text_packs); for
  * other towers captions must be padded to context_length.

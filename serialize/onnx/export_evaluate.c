@@ -4,6 +4,8 @@
 #include "serialize/onnx/export_private.h"
 #include "serialize/onnx/strides.h"
 
+#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,7 +67,7 @@ cg_status cg_onnx_evaluate(cg_context *ctx, const cg_graph *g, const cg_value *v
 
 /* --- as the file has it ----------------------------------------------------------------------- */
 
-/* Round to nearest, ties to even; what is too large becomes infinite, NaN stays NaN. */
+/* Round to nearest, ties to even; what is not finite stays so. */
 static uint16_t half(float f) {
     uint32_t u, sign, round;
     memcpy(&u, &f, sizeof u);
@@ -89,6 +91,25 @@ static uint16_t bfloat(float f) {
     memcpy(&u, &f, sizeof u);
     if ((u & 0x7fffffff) > 0x7f800000) return (uint16_t)(u >> 16 | 0x40);
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
+}
+
+/* A finite number that half has not: it would be stored as infinity. */
+static cg_status check_range(const cg_onnx_initializer *i, const char *name, const float *x) {
+    const float least = i->stored == CG_F16 ? 65520.0f : 0x1.ffp127f; /* that becomes infinite */
+    int64_t count = (int64_t)(i->bytes / cg_dtype_size(i->stored)), at = 0;
+    while (at < count && (!isfinite(x[at]) || fabsf(x[at]) < least)) at++;
+    if (at == count) return CG_OK;
+    char place[CG_ONNX_RANK * 24] = "";
+    float value = x[at];
+    for (int k = i->t->n_from; k-- > 0; at /= i->t->from[k]) {
+        char behind[sizeof place];
+        memcpy(behind, place, sizeof behind);
+        snprintf(place, sizeof place, "%lld%s%s", (long long)(at % i->t->from[k]),
+                 *behind ? ", " : "", behind);
+    }
+    return cg_error(CG_EFORMAT, "%s: element [%s] is %g, which %s cannot hold: it ends at %g", name,
+                    place, (double)value, cg_dtype_name(i->stored),
+                    i->stored == CG_F16 ? 65504.0 : 0x1.fep127);
 }
 
 /* The file's elements, and where they stand in the numbers. */
@@ -141,6 +162,9 @@ static cg_status transpose(const cg_onnx_initializer *i, const void *from, cg_on
 
 static cg_status produce(const cg_onnx_initializer *i, const void *from, cg_onnx_write_fn write,
                          void *arg) {
+    const cg_value *v = i->t->value;
+    if (i->t->dtype == CG_F32 && i->stored != CG_F32)
+        CG_TRY(check_range(i, v && v->kind == CG_VALUE_PARAM ? v->name : i->name, from));
     if (!i->t->permuted && i->stored == i->t->dtype) return write(arg, from, i->bytes);
     if (i->t->permuted && i->rank == 2) return transpose(i, from, write, arg);
     int64_t buffer[PIECE], left = (int64_t)(i->bytes / cg_dtype_size(i->stored));

@@ -154,10 +154,11 @@ cg_status cg_onnx_export_outputs(cg_onnx_export *x) {
             if (strcmp(t[k]->name, from) == 0) from = x->output[k]->name;
         for (int a = 0; a < t[i]->rank; a++) size[a] = t[i]->dim[a].size;
         CG_TRY(name_output(x, from, name));
+        if (x->inner && strcmp(name, x->inner) == 0) continue;
         CgOnnx__ValueInfoProto *v =
             value_info(x, name, cg_onnx_data_type(g->output[i].value->dtype), t[i]->rank, size);
         if (!v) return x->status;
         x->output[x->n_output++] = v;
     }
-    return CG_OK;
+    return x->prepared ? name_output(x, x->prepared->name, "pixel_values") : CG_OK;
 }

@@ -175,5 +175,6 @@ cg_onnx_ref *cg_onnx_preprocessed(cg_onnx_export *x, const cg_value *image,
                                {size, 2, CG_ONNX_WHOLE}};
     t->rank = t->n = 4;
     for (int i = 0; i < 4; i++) t->dim[i] = dim[i];
+    x->prepared = t;
     return t;
 }

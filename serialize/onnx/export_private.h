@@ -96,6 +96,9 @@ typedef struct cg_onnx_export {
     size_t n_node, cap_node;
     CgOnnx__ValueInfoProto *input[8], *output[8];
     size_t n_input, n_output;
+    const cg_onnx_ref *prepared; /* pictures, that are prepared inside; or NULL */
+    const char *inner;           /* the graph's output that has a name in the file and is none of
+                                    its outputs; or NULL */
     cg_onnx_initializer *first, **last;
     cg_status status;
     char message[1024];

@@ -81,6 +81,9 @@ cg_status cg_onnx_check(cg_onnx_file *f);
  * than their count. errors  CG_EFORMAT: a cycle */
 cg_status cg_onnx_sort(cg_onnx_file *f, const cg_onnx_names *maker);
 
+/* expose.c: a value inside becomes the last output. errors  CG_ENOTFOUND: no node makes it */
+cg_status cg_onnx_expose(cg_onnx_file *f, const char *name);
+
 /* --- ports.c: what it says of itself ---------------------------------------------------------- */
 
 cg_status cg_onnx_describe(cg_onnx_file *f);

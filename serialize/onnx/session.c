@@ -135,6 +135,10 @@ static cg_status use(cg_onnx_session *s, uint64_t wanted) {
 static cg_status begin(cg_onnx_session *s, const char *path) {
     if (s->how.bf16) CG_TRY(cg_context_check_bf16());
     CG_TRY(cg_onnx_open(path, &s->file));
+    for (int i = 0; i < s->how.n_inner; i++) {
+        cg_status found = cg_onnx_expose(s->file, s->how.inner[i]);
+        if (found != CG_OK) return cg_error_in(found, "%s", path);
+    }
     s->n_input = cg_onnx_inputs(s->file, &s->input);
     s->n_output = cg_onnx_outputs(s->file, &s->output);
     if (s->n_output > MOST_OUT)

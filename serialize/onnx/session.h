@@ -26,6 +26,8 @@ typedef struct cg_onnx_how {
     int bf16;          /* matrix products of bf16 numbers, summed in f32 */
     int literal;       /* nothing is recognised: each operator as it stands */
     cg_passes_off off; /* passes left out */
+    const char *const *inner; /* values inside, by name, that are outputs, too */
+    int n_inner;
 } cg_onnx_how;
 
 /* Opens the file and makes its weights ready. ctx is borrowed; how NULL: all zero.
