@@ -57,8 +57,8 @@ static const struct argp_option options[] = {
     {"external-data", KEY_EXTERNAL, NULL, 0,
      "weights in a file of their own, NAME.onnx.data (so anyway where there are 2 GiB of them)", 0},
     {"tolerance", KEY_TOLERANCE, "X", 0,
-     "what an element of an embedding may differ by from the model's (weights in f32: 1e-5, with "
-     "--preprocess 2e-4; f16: 2e-3; bf16: 2e-2)",
+     "what an element of an embedding may differ by from the model's (weights in f32: 1e-5; f16: "
+     "2e-3; bf16: 2e-2)",
      0},
     {"verify-with", KEY_VERIFY, "onnxruntime", 0,
      "hold the file against the model by this runtime, too (a package of python3)", 0},
@@ -218,18 +218,27 @@ static const struct argp parser = {
 
 /* --- what was written ------------------------------------------------------------------------- */
 
-static void print_result(const char *runtime, const cg_parity_result *r) {
-    printf("held against the model by %s: %" PRId64 " pictures, %" PRId64 " captions, %d runs\n",
-           runtime, r->pictures, r->captions, r->cases);
-    for (int i = 0; i < r->n; i++) {
-        const cg_parity_figure *f = &r->figure[i];
-        printf("  %-17s differs by %.2g at most", f->output, f->file.most);
-        if (f->kind == CG_PARITY_LOGITS) printf(" of the temperature");
-        if (f->kind == CG_PARITY_PROBABILITIES) printf(" of the temperature, as logarithms");
-        printf("; %" PRId64 " of %" PRId64 " have the same best match", f->agree, f->rows);
-        if (f->kind == CG_PARITY_EMBEDDINGS) printf("; cosine %.7f at least", f->file.min_cosine);
-        putchar('\n');
+static void print_figure(const cg_parity_figure *f) {
+    static const char *const unit[] = {[CG_PARITY_PIXELS] = " of 255",
+                                       [CG_PARITY_EMBEDDINGS] = "",
+                                       [CG_PARITY_LOGITS] = " of the temperature",
+                                       [CG_PARITY_PROBABILITIES] =
+                                           " of the temperature, as logarithms"};
+    printf("  %-17s differs by %.2g at most%s", f->output, f->most, unit[f->kind]);
+    if (f->kind == CG_PARITY_PIXELS) {
+        printf("; %" PRId64 " of %" PRId64 " are apart\n", f->apart, f->elements);
+        return;
     }
+    printf("; %" PRId64 " of %" PRId64 " have the same best match", f->agree, f->rows);
+    if (f->agree < f->rows) printf(", else the model's is better by %.2g at most", f->lead);
+    if (f->kind == CG_PARITY_EMBEDDINGS) printf("; cosine %.7f at least", f->min_cosine);
+    putchar('\n');
+}
+
+static void print_result(const char *runtime, const cg_parity_result *r) {
+    printf("held against the model %s: %" PRId64 " pictures, %" PRId64 " captions, %d runs\n",
+           runtime, r->pictures, r->captions, r->cases);
+    for (int i = 0; i < r->n; i++) print_figure(&r->figure[i]);
 }
 
 static void print_accuracy(const cg_accuracy *a) {
@@ -253,8 +262,16 @@ static void print_certificate(const arguments *a, const cg_certificate *c) {
            1e-6 * (double)(c->bytes + c->data_bytes));
     if (c->data_bytes) printf(" with its data");
     printf("; what it needs stands beside it\n");
-    print_result("our runtime", &c->parity);
-    if (c->checked_by[0]) print_result(c->checked_by, &c->checked);
+    char other[80];
+    printf("held against the checkpoint: %" PRId64 " numbers are the same", c->compared);
+    if (c->weights != CG_F32)
+        printf("; but for matrices, rounded to %s, it is this file in f32:",
+               cg_dtype_name(c->weights));
+    putchar('\n');
+    print_result("operator by operator", &c->literal);
+    print_result("by our runtime", &c->parity);
+    snprintf(other, sizeof other, "by %s", c->checked_by);
+    if (c->checked_by[0]) print_result(other, &c->checked);
     print_accuracy(&c->accuracy);
     if (c->truncated)
         fprintf(stderr,

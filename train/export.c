@@ -11,20 +11,17 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
-enum { MOST_PICTURES = 64 };
-
-double cg_export_tolerance(const cg_export_options *o) {
-    if (o->weights == CG_F32) return cg_parity_exact(o->inside);
-    return o->weights == CG_F16 ? 2e-3 : 2e-2;
+double cg_export_tolerance(cg_dtype weights) {
+    return weights == CG_F32 ? 1e-5 : weights == CG_F16 ? 2e-3 : 2e-2;
 }
 
 /* --- what may be asked for -------------------------------------------------------------------- */
 
-static const char *name_of(const cg_export_options *o) {
+const char *cg_export_name(const cg_export_options *o) {
     return o->name ? o->name : "model";
 }
 
-static cg_status path_in(const char *folder, const char *name, const char *end,
+cg_status cg_export_path(const char *folder, const char *name, const char *end,
                          char path[CG_EXPORT_PATH]) {
     int n = snprintf(path, CG_EXPORT_PATH, "%s/%s%s", folder, name, end);
     if (n > 0 && n < CG_EXPORT_PATH) return CG_OK;
@@ -54,7 +51,7 @@ static int is_ours(void *arg, const char *found) {
 
 /* A folder is replaced as a whole: it must hold an export of this name and nothing else. */
 static cg_status check_folder(const char *folder, const cg_export_options *o) {
-    contents c = {.name = name_of(o)};
+    contents c = {.name = cg_export_name(o)};
     CG_TRY(cg_folder_check(folder, is_ours, &c));
     if (c.n == 0 || c.model) return CG_OK;
     return cg_error(CG_EINVAL,
@@ -94,7 +91,7 @@ static cg_status check_texts(const cg_export_options *o) {
 }
 
 static cg_status check(const cg_model *m, const char *folder, const cg_export_options *o) {
-    const char *name = name_of(o);
+    const char *name = cg_export_name(o);
     int texts = o->data || o->what == CG_ONNX_TEXT || o->what == CG_ONNX_BOTH ||
                 o->what == CG_ONNX_CLASSIFIER;
     if (!name[0] || name[0] == '.' || strchr(name, '/') || strlen(name) > 200)
@@ -103,7 +100,7 @@ static cg_status check(const cg_model *m, const char *folder, const cg_export_op
     if (strcmp(name, "tokenizer") == 0 || strcmp(name, "open_clip_config") == 0)
         return cg_error(CG_EINVAL, "the name \"%s\" is that of another file of an export", name);
     if (o->what == CG_ONNX_CLASSIFIER && o->labels < 2)
-        return cg_error(CG_EINVAL, "a classifier of %" PRId64 " labels, wanted two or more",
+        return cg_error(CG_EINVAL, "labels for a classifier: found %" PRId64 ", wanted two or more",
                         o->labels);
     if (o->what != CG_ONNX_CLASSIFIER && (o->labels || o->templates.n))
         return cg_error(CG_EINVAL, "labels and templates are for a classifier");
@@ -127,7 +124,7 @@ static cg_status hash_file(const char *path, char text[20]) {
 static cg_status write_tokenizer(cg_exporting *e) {
     char path[CG_EXPORT_PATH];
     if (e->o->what != CG_ONNX_TEXT && e->o->what != CG_ONNX_BOTH) return CG_OK;
-    CG_TRY(path_in(e->folder, "tokenizer", ".json", path));
+    CG_TRY(cg_export_path(e->folder, "tokenizer", ".json", path));
     CG_TRY(cg_tokenizer_save(e->model->tokenizer, path));
     return hash_file(path, e->tokenizer_hash);
 }
@@ -136,7 +133,7 @@ static cg_status write_labels(const cg_exporting *e) {
     char path[CG_EXPORT_PATH];
     cg_file *f;
     if (!e->o->labels) return CG_OK;
-    CG_TRY(path_in(e->folder, "labels", ".txt", path));
+    CG_TRY(cg_export_path(e->folder, "labels", ".txt", path));
     CG_TRY(cg_file_create(path, &f));
     for (int64_t i = 0; i < e->o->labels; i++) cg_file_printf(f, "%s\n", e->o->label[i]);
     return cg_file_commit(f);
@@ -144,7 +141,7 @@ static cg_status write_labels(const cg_exporting *e) {
 
 static cg_status write_text(const cg_exporting *e, const char *name, const char *text) {
     char path[CG_EXPORT_PATH];
-    CG_TRY(path_in(e->folder, name, ".json", path));
+    CG_TRY(cg_export_path(e->folder, name, ".json", path));
     return cg_file_save(path, text, strlen(text));
 }
 
@@ -161,14 +158,15 @@ static size_t bytes_of(const char *path) {
     return stat(path, &st) == 0 ? (size_t)st.st_size : 0;
 }
 
-static cg_status write_model(cg_exporting *e) {
+cg_status cg_export_write(const cg_exporting *e, const char *path, cg_dtype weights,
+                          cg_params *params) {
     const cg_export_options *o = e->o;
     cg_meta meta[CG_EXPORT_META];
     int n = 0;
     cg_status s = cg_export_meta(e, meta, &n);
     cg_onnx_options options = {.what = o->what,
                                .opset = e->out->opset,
-                               .weights = o->weights,
+                               .weights = weights,
                                .as_described = o->as_described,
                                .external = o->external,
                                .meta = meta,
@@ -177,74 +175,15 @@ static cg_status write_model(cg_exporting *e) {
                                .classifier = e->label,
                                .labels = o->labels};
     if (s == CG_OK)
-        s = cg_onnx_export_clip(e->model->ctx, e->path, cg_runner_params(e->model->runner),
-                                cg_runner_desc(e->model->runner), &options);
+        s = cg_onnx_export_clip(e->model->ctx, path, params, cg_runner_desc(e->model->runner),
+                                &options);
     for (int i = 0; i < n; i++) free((char *)(uintptr_t)meta[i].value);
     return s;
 }
 
-/* --- the certificate -------------------------------------------------------------------------- */
-
-/* As it is meant to be run; and operator by operator, so that little of it is ours. */
-static cg_status compare(cg_exporting *e, cg_parity *p) {
-    static const cg_onnx_how literally = {.literal = 1, .off = CG_PASSES_NONE};
-    cg_certificate *c = e->out;
-    CG_TRY(cg_parity_run(e->model->ctx, e->path, NULL, p));
-    CG_TRY(cg_parity_compare(p, &c->parity));
-    CG_TRY(cg_parity_check(&c->parity, c->tolerance));
-    CG_TRY(cg_parity_run(e->model->ctx, e->path, &literally, p));
-    CG_TRY(cg_parity_compare(p, &c->literal));
-    cg_status s = cg_parity_check(&c->literal, c->tolerance);
-    if (s != CG_OK) return cg_error_in(s, "each operator as it stands");
-    if (!e->o->check) return CG_OK;
-    CG_TRY(e->o->check(e->o->arg, e->path, p, c->checked_by));
-    CG_TRY(cg_parity_compare(p, &c->checked));
-    s = cg_parity_check(&c->checked, c->tolerance);
-    return s == CG_OK ? s : cg_error_in(s, "by %s", c->checked_by);
-}
-
-/* The model's side: runners, and labels that the first of them embeds. */
-typedef struct model_side {
-    cg_runner *reference, *rounded;
-    float *label;
-} model_side;
-
-static cg_status open_side(const cg_exporting *e, model_side *m) {
-    const cg_export_options *o = e->o;
-    const cg_model *model = e->model;
-    const cg_clip_desc *d = cg_runner_desc(model->runner);
-    CG_TRY(cg_parity_reference(model->ctx, d, model->folder, CG_F32, &m->reference));
-    if (o->weights != CG_F32)
-        CG_TRY(cg_parity_reference(model->ctx, d, model->folder, o->weights, &m->rounded));
-    if (!o->labels) return CG_OK;
-    return cg_match_labels(m->reference, model->tokenizer, o->label, o->labels, &o->templates,
-                           &m->label, NULL);
-}
-
-static cg_status certify(cg_exporting *e) {
-    const cg_export_options *o = e->o;
-    model_side m = {0};
-    cg_parity *p = NULL;
-    cg_status s = open_side(e, &m);
-    cg_parity_options options = {.what = o->what,
-                                 .preprocess = &e->model->preprocess,
-                                 .inside = o->inside,
-                                 .label = m.label,
-                                 .labels = o->labels,
-                                 .pictures = o->pictures,
-                                 .most = o->most ? o->most : MOST_PICTURES};
-    if (s == CG_OK) s = cg_parity_create(m.reference, m.rounded, e->model->tokenizer, &options, &p);
-    if (s == CG_OK) s = compare(e, p);
-    cg_parity_free(p);
-    free(m.label);
-    cg_runner_free(m.rounded);
-    cg_runner_free(m.reference);
-    return s == CG_OK ? s : cg_error_in(s, "%s.onnx is not written", name_of(o));
-}
-
 /* The figures go behind what they are of. */
 static cg_status sign(const cg_exporting *e) {
-    json_t *j = cg_parity_json(&e->out->parity, e->out->tolerance);
+    json_t *j = cg_parity_json(&e->out->parity);
     char *text = j ? json_dumps(j, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     json_decref(j);
     if (!text) return cg_error(CG_ENOMEM, "no memory for the certificate");
@@ -259,22 +198,22 @@ static cg_status sign(const cg_exporting *e) {
 static cg_status write_all(cg_exporting *e) {
     const cg_export_options *o = e->o;
     char data[CG_EXPORT_PATH];
-    CG_TRY(path_in(e->folder, name_of(o), ".onnx", e->path));
-    CG_TRY(path_in(e->folder, name_of(o), ".onnx.data", data));
+    CG_TRY(cg_export_path(e->folder, cg_export_name(o), ".onnx", e->path));
+    CG_TRY(cg_export_path(e->folder, cg_export_name(o), ".onnx.data", data));
     if (o->labels)
         CG_TRY(cg_match_labels(e->model->runner, e->model->tokenizer, o->label, o->labels,
                                &o->templates, &e->label, &e->out->truncated));
     CG_TRY(write_tokenizer(e));
     CG_TRY(write_labels(e));
-    CG_TRY(write_model(e));
-    CG_TRY(certify(e));
+    CG_TRY(cg_export_write(e, e->path, o->weights, cg_runner_params(e->model->runner)));
+    CG_TRY(cg_export_certify(e));
     if (o->data) CG_TRY(cg_export_score(e));
     CG_TRY(sign(e));
     e->out->bytes = bytes_of(e->path);
     e->out->data_bytes = bytes_of(data);
     CG_TRY(write_config(e));
     CG_TRY(cg_export_certificate(e, &e->out->json));
-    return write_text(e, name_of(o), e->out->json);
+    return write_text(e, cg_export_name(o), e->out->json);
 }
 
 cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
@@ -288,7 +227,8 @@ cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
                             .optimized = !o->as_described,
                             .external = o->external,
                             .inside = o->inside,
-                            .tolerance = o->tolerance > 0 ? o->tolerance : cg_export_tolerance(o)};
+                            .tolerance =
+                                o->tolerance > 0 ? o->tolerance : cg_export_tolerance(o->weights)};
     CG_TRY(check(m, folder, o));
     CG_TRY(cg_folder_create(folder, &f));
     cg_exporting e = {.model = m, .o = o, .folder = cg_folder_path(f), .out = out};

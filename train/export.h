@@ -7,11 +7,14 @@
  *   tokenizer.json              where texts are read
  *   labels.txt                  classifier: a label a line, as columns of `probs`
  *
- * The file is read back by our own session, and run beside the model (train/parity.h); above the
- * tolerance there is no folder. Its metadata, all text, begin with "clipgraph.": version, what,
- * model_cfg, preprocess_cfg, image_size, context_length, pad_id, embed_dim, vision_activation,
+ * The file is read back: its tensors are held against the checkpoint's (serialize/onnx/stored.h),
+ * it is run beside the model (train/parity.h), and labels are taken from labels.txt. One with
+ * weights in half must be one in f32 that stands all that, with each matrix rounded. Else there is
+ * no folder. Its metadata, all text, begin with "clipgraph.": version, what, model_cfg,
+ * preprocess_cfg, image_size, context_length, pad_id, embed_dim, vision_activation,
  * text_activation, normalized (embeddings are unit rows), weights, temperature, bias, labels,
- * templates, tokenizer_xxh64 (of tokenizer.json) and parity, the figures as JSON. */
+ * templates, tokenizer_xxh64 (of tokenizer.json) and parity, the figures of our runtime as JSON;
+ * those of other runs are in the certificate alone. */
 #ifndef CG_TRAIN_EXPORT_H
 #define CG_TRAIN_EXPORT_H
 
@@ -69,8 +72,10 @@ typedef struct cg_certificate {
     int optimized, external, inside;
     double tolerance;
     size_t bytes, data_bytes; /* of the file, and of the one with its weights */
+    int64_t compared;         /* numbers in it that are the checkpoint's, or those rounded */
     cg_parity_result parity;  /* by our session */
-    cg_parity_result literal; /* by our session, each operator as it stands, without passes */
+    cg_parity_result literal; /* in f32, by our session, each operator as it stands, with a look
+                                 inside */
     char checked_by[64];      /* the other runtime; "" : none */
     cg_parity_result checked; /* by that */
     cg_accuracy accuracy;     /* on data */
@@ -78,13 +83,14 @@ typedef struct cg_certificate {
     char *json;               /* NAME.json; freed by cg_certificate_free */
 } cg_certificate;
 
-/* What embeddings may differ by, an element: with f32 weights cg_parity_exact, with f16 2e-3, with
- * bf16 2e-2; and there no more than rounding explains (cg_parity_limit). */
-double cg_export_tolerance(const cg_export_options *o);
+/* What an element of an embedding may differ by: with f32 weights 1e-5, with f16 2e-3, with bf16
+ * 2e-2; where the file resizes pictures a little more (cg_parity_compare). */
+double cg_export_tolerance(cg_dtype weights);
 
 /* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name; CG_EFORMAT: the
- *         file differs from the model by more than the tolerance (cg_parity_check), or loses more
- * of its accuracy or recall than it may; those of cg_onnx_export_clip and of the check */
+ *         file stores what the checkpoint does not, or a number that half cannot hold; differs from
+ *         the model by more than the tolerance (cg_parity_check); or loses more of its accuracy or
+ *         recall than it may; those of cg_onnx_export_clip and of the check */
 cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
                     cg_certificate *out);
 void cg_certificate_free(cg_certificate *c); /* an all-zero or freed one is allowed */

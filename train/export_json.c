@@ -47,34 +47,26 @@ static json_t *real(double x) {
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-static void add_distance(json_t *j, const cg_parity_figure *f, const cg_parity_distance *d) {
-    json_object_set_new(j, "max_difference", real(d->most));
-    json_object_set_new(j, "rms_difference", real(d->rms));
-    if (f->kind == CG_PARITY_EMBEDDINGS) json_object_set_new(j, "min_cosine", real(d->min_cosine));
-}
-
-static json_t *figure_json(const cg_parity_result *r, const cg_parity_figure *f, double tolerance) {
-    cg_parity_distance limit = cg_parity_limit(r, f, tolerance);
-    json_t *j = json_object();
-    add_distance(j, f, &f->file);
-    json_object_set_new(j, "limit", real(limit.most));
-    json_object_set_new(j, "at", json_string(f->where));
+static json_t *figure_json(const cg_parity_figure *f) {
+    json_t *j = json_pack("{s:o, s:o, s:s, s:o}", "max_difference", real(f->most), "limit",
+                          real(f->limit), "at", f->where, "rms_difference", real(f->rms));
+    if (f->kind == CG_PARITY_EMBEDDINGS) json_object_set_new(j, "min_cosine", real(f->min_cosine));
+    if (f->kind == CG_PARITY_PIXELS) {
+        json_object_set_new(j, "elements", json_integer(f->elements));
+        json_object_set_new(j, "apart", json_integer(f->apart));
+        return j;
+    }
     json_object_set_new(j, "rows", json_integer(f->rows));
     json_object_set_new(j, "same_best_match", json_integer(f->agree));
-    if (!r->rounded) return j;
-    json_t *rounding = json_object(), *limits = json_object();
-    add_distance(rounding, f, &f->rounding);
-    add_distance(limits, f, &limit);
-    json_object_set_new(j, "rounding", rounding);
-    json_object_set_new(j, "limits", limits);
+    json_object_set_new(j, "lead_of_other_matches", real(f->lead));
     return j;
 }
 
-json_t *cg_parity_json(const cg_parity_result *r, double tolerance) {
-    json_t *j = json_pack("{s:o, s:i, s:I, s:I}", "tolerance", real(tolerance), "runs", r->cases,
+json_t *cg_parity_json(const cg_parity_result *r) {
+    json_t *j = json_pack("{s:o, s:i, s:I, s:I}", "tolerance", real(r->tolerance), "runs", r->cases,
                           "pictures", (json_int_t)r->pictures, "captions", (json_int_t)r->captions);
     for (int i = 0; i < r->n; i++)
-        json_object_set_new(j, r->figure[i].output, figure_json(r, &r->figure[i], tolerance));
+        json_object_set_new(j, r->figure[i].output, figure_json(&r->figure[i]));
     return j;
 }
 
@@ -155,8 +147,8 @@ cg_status cg_export_config(const cg_exporting *e, char **text) {
     return *text ? CG_OK : CG_EFORMAT;
 }
 
-static json_t *run_json(const cg_parity_result *r, double tolerance, const char *runtime) {
-    json_t *j = cg_parity_json(r, tolerance);
+static json_t *run_json(const cg_parity_result *r, const char *runtime) {
+    json_t *j = cg_parity_json(r);
     json_object_set_new(j, "runtime", json_string(runtime));
     return j;
 }
@@ -175,9 +167,9 @@ cg_status cg_export_certificate(const cg_exporting *e, char **text) {
     const cg_export_options *o = e->o;
     const cg_certificate *c = e->out;
     const cg_clip_desc *d = cg_runner_desc(e->model->runner);
-    json_t *parity = run_json(&c->parity, c->tolerance, "clipgraph " CLIPGRAPH_VERSION);
-    json_t *literal = run_json(&c->literal, c->tolerance,
-                               "clipgraph " CLIPGRAPH_VERSION ", each operator as it stands");
+    json_t *parity = run_json(&c->parity, "clipgraph " CLIPGRAPH_VERSION);
+    json_t *literal =
+        run_json(&c->literal, "clipgraph " CLIPGRAPH_VERSION ", each operator as it stands");
     json_t *j = json_pack(
         "{s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:b, s:f, s:o}",
         "clipgraph", CLIPGRAPH_VERSION, "what", cg_export_word(o->what), "checkpoint",
@@ -188,14 +180,14 @@ cg_status cg_export_certificate(const cg_exporting *e, char **text) {
         (json_int_t)d->text.context_length, "normalized", 1, "temperature",
         cg_runner_temperature(e->model->runner), "parity", parity);
     int failed = json_object_set_new(j, "parity_literal", literal);
+    failed |= json_object_set_new(j, "numbers_compared", json_integer(c->compared));
     if (e->tokenizer_hash[0])
         failed |= json_object_set_new(j, "tokenizer_xxh64", json_string(e->tokenizer_hash));
     if (o->labels) failed |= json_object_set_new(j, "labels", strings(o->label, o->labels));
     if (o->labels)
         failed |= json_object_set_new(j, "templates", strings(o->templates.text, o->templates.n));
     if (c->checked_by[0])
-        failed |=
-            json_object_set_new(j, "checked", run_json(&c->checked, c->tolerance, c->checked_by));
+        failed |= json_object_set_new(j, "checked", run_json(&c->checked, c->checked_by));
     if (c->accuracy.n) failed |= json_object_set_new(j, "accuracy", accuracy_json(&c->accuracy));
     *text = dump(failed ? NULL : j, JSON_INDENT(2));
     if (failed) json_decref(j);

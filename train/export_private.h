@@ -22,6 +22,18 @@ typedef struct cg_exporting {
 /* export_json.c. The file's metadata: values are allocated, the caller frees them. */
 cg_status cg_export_meta(const cg_exporting *e, cg_meta meta[CG_EXPORT_META], int *n);
 
+/* export.c. The file's name; the path of a file of the folder; and a file with the model's
+ * parameters, as the options say but for how weights are stored. */
+const char *cg_export_name(const cg_export_options *o);
+cg_status cg_export_path(const char *folder, const char *name, const char *end,
+                         char path[CG_EXPORT_PATH]);
+cg_status cg_export_write(const cg_exporting *e, const char *path, cg_dtype weights,
+                          cg_params *params);
+
+/* export_certify.c. Fills the certificate's figures. errors  CG_EFORMAT: the file is not what the
+ * model is */
+cg_status cg_export_certify(cg_exporting *e);
+
 /* export_score.c. Measures model and file on the data. errors  CG_EFORMAT: the file loses too much,
  * or there is no picture, or no caption that is a label */
 cg_status cg_export_score(cg_exporting *e);
@@ -37,7 +49,7 @@ cg_status cg_export_run_captions(const cg_exporting *e, cg_onnx_session *session
                                  const char *const *caption, int64_t n, float *to);
 
 /* The figures of a parity check, as in the certificate and in the metadata. */
-json_t *cg_parity_json(const cg_parity_result *r, double tolerance);
+json_t *cg_parity_json(const cg_parity_result *r);
 
 /* The certificate; allocated. */
 cg_status cg_export_certificate(const cg_exporting *e, char **text);

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Of pictures or captions: those from `first` on; captions are padded to `tokens`. */
@@ -90,13 +91,18 @@ void cg_parity_planes(const float *from, int64_t area, float *to) {
 }
 
 /* f32 [n, 3, size, size] */
-static cg_status add_pixel_values(cg_parity *p, cg_parity_case *t, batch b) {
+static const float *prepared(cg_parity *p, batch b) {
     int64_t side = p->o.preprocess->size, area = side * side;
     const float *from = p->pictures.pixels + b.first * area * 3;
     float *to = cg_parity_alloc(p, b.n * area * 3, sizeof *to);
     for (int64_t i = 0; to && i < b.n; i++)
         cg_parity_planes(from + i * area * 3, area, to + i * area * 3);
-    return add_input(t, "pixel_values", CG_F32, CG_SHAPE(b.n, 3, side, side), to);
+    return to;
+}
+
+static cg_status add_pixel_values(cg_parity *p, cg_parity_case *t, batch b) {
+    int64_t side = p->o.preprocess->size;
+    return add_input(t, "pixel_values", CG_F32, CG_SHAPE(b.n, 3, side, side), prepared(p, b));
 }
 
 static cg_status add_ids(cg_parity *p, cg_parity_case *t, batch b) {
@@ -118,63 +124,91 @@ static cg_status add_ids(cg_parity *p, cg_parity_case *t, batch b) {
 
 /* --- outputs ---------------------------------------------------------------------------------- */
 
-static cg_status add_output(cg_parity *p, cg_parity_case *t, const char *name, cg_parity_kind kind,
-                            int64_t rows, int64_t width, const float *wanted,
-                            const float *rounded) {
-    float *found = cg_parity_alloc(p, rows * width, sizeof *found);
-    t->out[t->n_out++] = (cg_parity_output){name, kind, rows, width, wanted, rounded, found};
-    return found && wanted ? CG_OK : CG_ENOMEM;
+static const float *from_row(const cg_parity *p, const float *row, int64_t first) {
+    return row + first * p->desc.embed_dim;
 }
 
-/* [rows, columns] = temperature · row · columnᵀ + bias */
-static float *logits(cg_parity *p, const float *row, int64_t rows, const float *column,
-                     int64_t columns) {
+static cg_status probabilities(const cg_parity *p, const cg_parity_output *o, const float *image,
+                               float *out) {
     int64_t width = p->desc.embed_dim;
-    float *out = cg_parity_alloc(p, rows * columns, sizeof *out);
-    for (int64_t i = 0; out && i < rows; i++)
-        for (int64_t k = 0; k < columns; k++)
-            out[i * columns + k] =
+    double *one = malloc((size_t)o->width * sizeof *one);
+    if (!one) return cg_error(CG_ENOMEM, "no memory for probabilities");
+    for (int64_t i = 0; i < o->rows; i++) {
+        cg_match_probabilities(image + i * width, p->o.label, o->width, width, p->temperature, one);
+        for (int64_t k = 0; k < o->width; k++) out[i * o->width + k] = (float)one[k];
+    }
+    free(one);
+    return CG_OK;
+}
+
+cg_status cg_parity_scores(const cg_parity *p, const cg_parity_output *o, const float *image,
+                           const float *text, float *out) {
+    if (o->kind == CG_PARITY_PROBABILITIES) return probabilities(p, o, image, out);
+    int64_t width = p->desc.embed_dim;
+    int pictures = strcmp(o->name, "logits_per_image") == 0;
+    const float *row = pictures ? image : text, *column = pictures ? text : image;
+    for (int64_t i = 0; i < o->rows; i++)
+        for (int64_t k = 0; k < o->width; k++)
+            out[i * o->width + k] =
                 (float)(p->temperature * cg_parity_dot(row + i * width, column + k * width, width) +
                         p->bias);
-    return out;
+    return CG_OK;
 }
 
-static const float *from_row(const cg_parity *p, const float *row, int64_t first) {
-    return row ? row + first * p->desc.embed_dim : NULL;
+static cg_status add_output(cg_parity *p, cg_parity_case *t, cg_parity_output o) {
+    o.found = cg_parity_alloc(p, o.rows * o.width, sizeof *o.found);
+    t->out[t->n_out++] = o;
+    return o.found && o.wanted ? CG_OK : CG_ENOMEM;
 }
 
-static cg_status add_logits(cg_parity *p, cg_parity_case *t, batch images, batch texts) {
-    const cg_parity_pictures *all = &p->pictures;
-    const float *image = from_row(p, all->row, images.first);
-    const float *text = from_row(p, p->captions.row, texts.first);
-    const float *image2 = from_row(p, all->rounded, images.first);
-    const float *text2 = from_row(p, p->captions.rounded, texts.first);
-    int64_t n = images.n, k = texts.n;
-    CG_TRY(add_output(p, t, "logits_per_image", CG_PARITY_LOGITS, n, k,
-                      logits(p, image, n, text, k),
-                      image2 ? logits(p, image2, n, text2, k) : NULL));
-    return add_output(p, t, "logits_per_text", CG_PARITY_LOGITS, k, n, logits(p, text, k, image, n),
-                      image2 ? logits(p, text2, k, image2, n) : NULL);
-}
-
-/* [n, labels]. In a file labels' embeddings are f32 whatever the weights are. */
-static float *probabilities(cg_parity *p, const float *row, int64_t n) {
-    int64_t width = p->desc.embed_dim, labels = p->o.labels;
-    float *out = cg_parity_alloc(p, n * labels, sizeof *out);
-    double *one = cg_parity_alloc(p, labels, sizeof *one);
-    if (!out || !one) return NULL;
-    for (int64_t i = 0; i < n; i++) {
-        cg_match_probabilities(row + i * width, p->o.label, labels, width, p->temperature, one);
-        for (int64_t k = 0; k < labels; k++) out[i * labels + k] = (float)one[k];
+static cg_status add_scores(cg_parity *p, cg_parity_case *t, const char *name, cg_parity_kind kind,
+                            batch images, batch texts) {
+    int64_t labels = p->o.labels;
+    cg_parity_output o = {name, kind, images.n, labels ? labels : texts.n, NULL, NULL};
+    if (strcmp(name, "logits_per_text") == 0) {
+        o.rows = texts.n;
+        o.width = images.n;
     }
-    return out;
+    float *wanted = cg_parity_alloc(p, o.rows * o.width, sizeof *wanted);
+    if (!wanted) return CG_ENOMEM;
+    CG_TRY(cg_parity_scores(p, &o, from_row(p, p->pictures.row, images.first),
+                            from_row(p, p->captions.row, texts.first), wanted));
+    o.wanted = wanted;
+    return add_output(p, t, o);
 }
 
-static cg_status add_probabilities(cg_parity *p, cg_parity_case *t, batch b) {
-    const float *row = from_row(p, p->pictures.row, b.first);
-    const float *rounded = from_row(p, p->pictures.rounded, b.first);
-    return add_output(p, t, "probs", CG_PARITY_PROBABILITIES, b.n, p->o.labels,
-                      probabilities(p, row, b.n), rounded ? probabilities(p, rounded, b.n) : NULL);
+static cg_status add_embeddings(cg_parity *p, cg_parity_case *t, const char *name, const float *row,
+                                batch b) {
+    int64_t width = p->desc.embed_dim;
+    return add_output(p, t,
+                      (cg_parity_output){name, CG_PARITY_EMBEDDINGS, b.n, width,
+                                         from_row(p, row, b.first), NULL});
+}
+
+/* What the file gives. */
+static cg_status add_outputs(cg_parity *p, cg_parity_case *t, batch images, batch texts) {
+    if (p->o.what == CG_ONNX_CLASSIFIER)
+        return add_scores(p, t, "probs", CG_PARITY_PROBABILITIES, images, texts);
+    if (images.n) CG_TRY(add_embeddings(p, t, "image_embeds", p->pictures.row, images));
+    if (texts.n) CG_TRY(add_embeddings(p, t, "text_embeds", p->captions.row, texts));
+    if (!images.n || !texts.n) return CG_OK;
+    CG_TRY(add_scores(p, t, "logits_per_image", CG_PARITY_LOGITS, images, texts));
+    return add_scores(p, t, "logits_per_text", CG_PARITY_LOGITS, images, texts);
+}
+
+/* What is inside it. */
+static cg_status add_inner(cg_parity *p, cg_parity_case *t, batch images) {
+    int64_t side = p->o.preprocess->size;
+    int n = t->n_out;
+    if (p->o.what == CG_ONNX_CLASSIFIER)
+        CG_TRY(add_embeddings(p, t, "image_embeds", p->pictures.row, images));
+    if (p->o.inside)
+        CG_TRY(add_output(p, t,
+                          (cg_parity_output){"pixel_values", CG_PARITY_PIXELS, images.n,
+                                             3 * side * side, prepared(p, images), NULL}));
+    t->n_inner = t->n_out - n;
+    t->n_out = n;
+    return CG_OK;
 }
 
 /* --- all together ----------------------------------------------------------------------------- */
@@ -196,20 +230,14 @@ static void name_case(const cg_parity *p, batch images, batch texts, cg_parity_c
 
 static cg_status add_case(cg_parity *p, batch images, batch texts) {
     cg_parity_case *t = &p->test[p->n_test++];
-    int64_t width = p->desc.embed_dim;
+    const cg_image *image = &p->pictures.image[images.first];
+    int size = p->o.preprocess->size;
     name_case(p, images, texts, t);
+    t->resized = images.n && p->o.inside && (image->width != size || image->height != size);
     if (images.n) CG_TRY((p->o.inside ? add_pixels : add_pixel_values)(p, t, images));
     if (texts.n) CG_TRY(add_ids(p, t, texts));
-    if (p->o.what == CG_ONNX_CLASSIFIER) return add_probabilities(p, t, images);
-    if (images.n)
-        CG_TRY(add_output(p, t, "image_embeds", CG_PARITY_EMBEDDINGS, images.n, width,
-                          from_row(p, p->pictures.row, images.first),
-                          from_row(p, p->pictures.rounded, images.first)));
-    if (texts.n)
-        CG_TRY(add_output(p, t, "text_embeds", CG_PARITY_EMBEDDINGS, texts.n, width,
-                          from_row(p, p->captions.row, texts.first),
-                          from_row(p, p->captions.rounded, texts.first)));
-    return images.n && texts.n ? add_logits(p, t, images, texts) : CG_OK;
+    CG_TRY(add_outputs(p, t, images, texts));
+    return images.n ? add_inner(p, t, images) : CG_OK;
 }
 
 /* With both towers, the batches of one side and of the other go together, the fewer again. */

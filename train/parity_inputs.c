@@ -61,20 +61,19 @@ static void load_given(cg_parity *p, int64_t most) {
 }
 
 /* A few at a time. */
-static cg_status embed_pictures(cg_parity *p, cg_runner *r, float **row) {
-    const cg_parity_pictures *all = &p->pictures;
+static cg_status embed_pictures(cg_parity *p, cg_runner *r) {
+    cg_parity_pictures *all = &p->pictures;
     int64_t side = p->o.preprocess->size, numbers = 3 * side * side, width = p->desc.embed_dim;
-    if (!r) return CG_OK;
-    *row = cg_parity_alloc(p, all->n * width, sizeof **row);
-    if (!*row) return CG_ENOMEM;
+    all->row = cg_parity_alloc(p, all->n * width, sizeof *all->row);
+    if (!all->row) return CG_ENOMEM;
     for (int64_t i = 0; i < all->n; i += EMBEDDED) {
         int64_t n = all->n - i < EMBEDDED ? all->n - i : EMBEDDED;
-        CG_TRY(cg_runner_embed_images(r, all->pixels + i * numbers, n, *row + i * width));
+        CG_TRY(cg_runner_embed_images(r, all->pixels + i * numbers, n, all->row + i * width));
     }
     return CG_OK;
 }
 
-cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference, cg_runner *rounded) {
+cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference) {
     cg_parity_pictures *all = &p->pictures;
     int64_t side = p->o.preprocess->size, numbers = 3 * side * side;
     int64_t given = p->o.pictures ? p->o.pictures->size : 0;
@@ -87,8 +86,7 @@ cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference, cg_runner 
     if (!all->pixels) return CG_ENOMEM;
     for (int64_t i = 0; i < all->n; i++)
         CG_TRY(cg_preprocess_image(&all->image[i], p->o.preprocess, all->pixels + i * numbers));
-    CG_TRY(embed_pictures(p, reference, &all->row));
-    return embed_pictures(p, rounded, &all->rounded);
+    return embed_pictures(p, reference);
 }
 
 /* --- captions --------------------------------------------------------------------------------- */
@@ -142,15 +140,13 @@ static cg_status write_captions(writer *w, const cg_tokenizer *t) {
     return CG_OK;
 }
 
-static cg_status embed_captions(cg_parity *p, cg_runner *r, float **row) {
-    const cg_parity_captions *c = &p->captions;
-    if (!r) return CG_OK;
-    *row = cg_parity_alloc(p, c->n * p->desc.embed_dim, sizeof **row);
-    return *row ? cg_runner_embed_texts(r, c->token, c->offset, c->n, *row) : CG_ENOMEM;
+static cg_status embed_captions(cg_parity *p, cg_runner *r) {
+    cg_parity_captions *c = &p->captions;
+    c->row = cg_parity_alloc(p, c->n * p->desc.embed_dim, sizeof *c->row);
+    return c->row ? cg_runner_embed_texts(r, c->token, c->offset, c->n, c->row) : CG_ENOMEM;
 }
 
-cg_status cg_parity_make_captions(cg_parity *p, cg_runner *reference, cg_runner *rounded,
-                                  const cg_tokenizer *t) {
+cg_status cg_parity_make_captions(cg_parity *p, cg_runner *reference, const cg_tokenizer *t) {
     const cg_text_desc *d = &p->desc.text;
     int64_t context = d->context_length;
     writer w = {.to = &p->captions,
@@ -165,6 +161,5 @@ cg_status cg_parity_make_captions(cg_parity *p, cg_runner *reference, cg_runner 
     p->captions.offset = cg_parity_alloc(p, CAPTIONS + 1, sizeof(int32_t));
     if (!p->captions.token || !p->captions.offset) return CG_ENOMEM;
     CG_TRY(write_captions(&w, t));
-    CG_TRY(embed_captions(p, reference, &p->captions.row));
-    return embed_captions(p, rounded, &p->captions.rounded);
+    return embed_captions(p, reference);
 }

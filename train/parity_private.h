@@ -9,16 +9,15 @@
 typedef struct cg_parity_pictures {
     int64_t n, own; /* the first `own` are drawn, the others given */
     cg_image *image;
-    float *pixels;  /* [n, size, size, 3] */
-    float *row;     /* [n, embed_dim] */
-    float *rounded; /* the same by the rounded model; NULL: there is none */
+    float *pixels; /* [n, size, size, 3] */
+    float *row;    /* [n, embed_dim] */
 } cg_parity_pictures;
 
 /* Captions one after another, as a tokenizer gives them, and embedded. */
 typedef struct cg_parity_captions {
     int64_t n;
     int32_t *token, *offset; /* offset[n + 1] */
-    float *row, *rounded;
+    float *row;
 } cg_parity_captions;
 
 struct cg_parity {
@@ -40,12 +39,15 @@ void cg_parity_planes(const float *from, int64_t area, float *to);
 
 double cg_parity_dot(const float *a, const float *b, int64_t n);
 
-/* parity_inputs.c: makes the pictures and captions and embeds them. rounded may be NULL. */
-cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference, cg_runner *rounded);
-cg_status cg_parity_make_captions(cg_parity *p, cg_runner *reference, cg_runner *rounded,
-                                  const cg_tokenizer *t);
+/* parity_inputs.c: makes the pictures and captions and embeds them. */
+cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference);
+cg_status cg_parity_make_captions(cg_parity *p, cg_runner *reference, const cg_tokenizer *t);
 
 /* parity_cases.c: the batches that they are run in. */
 cg_status cg_parity_make_cases(cg_parity *p);
+
+/* What o, logits or probabilities, is by embeddings of its pictures and texts. */
+cg_status cg_parity_scores(const cg_parity *p, const cg_parity_output *o, const float *image,
+                           const float *text, float *out);
 
 #endif
