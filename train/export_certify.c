@@ -112,7 +112,9 @@ static cg_status compare(cg_exporting *e, const side *m, cg_parity *p) {
     cg_certificate *c = e->out;
     double exact = e->o->weights == CG_F32 ? c->tolerance : cg_export_tolerance(CG_F32);
     cg_status s = run(e, m->exact, CG_PARITY_INSIDE, exact, p, &c->literal);
-    if (s != CG_OK) return cg_error_in(s, "each operator as it stands");
+    if (s != CG_OK)
+        return cg_error_in(s, "%seach operator as it stands",
+                           e->o->weights == CG_F32 ? "" : "in f32, ");
     CG_TRY(run(e, e->path, CG_PARITY_OUTSIDE, c->tolerance, p, &c->parity));
     if (!e->o->check) return CG_OK;
     CG_TRY(e->o->check(e->o->arg, e->path, p, c->checked_by));

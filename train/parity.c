@@ -109,9 +109,7 @@ static int64_t score(const cg_parity *p, const cg_parity_output *o, const float 
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
-/* Single-precision products of unit rows of some thousand numbers, and their softmax. */
-static const double of_scores = 1e-6;
-/* One of our bytes may be the file's next one, and few are. */
+static const double of_scores = 1e-6; /* products of unit rows in f32, and their softmax */
 static const double of_pixels = 1 + 1e-3, of_apart = 0.01;
 static const double of_resizing = 2e-4;
 
@@ -238,7 +236,10 @@ static cg_status check_figure(const cg_parity_figure *f) {
     return CG_OK;
 }
 
+/* By stages: what is wrong first is told. */
 cg_status cg_parity_check(const cg_parity_result *r) {
-    for (int i = 0; i < r->n; i++) CG_TRY(check_figure(&r->figure[i]));
+    for (int kind = CG_PARITY_PIXELS; kind <= CG_PARITY_PROBABILITIES; kind++)
+        for (int i = 0; i < r->n; i++)
+            if ((int)r->figure[i].kind == kind) CG_TRY(check_figure(&r->figure[i]));
     return CG_OK;
 }
