@@ -112,8 +112,9 @@ static void test_halves(void **state) {
     exporter_free(&e);
 }
 
-/* A graph whose parameter is a matrix of these numbers, stored as `weights`. */
-static void store(const float *x, int64_t n, cg_dtype weights, uint16_t *out) {
+/* A graph whose parameter is a matrix of these numbers, stored as `weights`; the bits that are
+ * stored. */
+static cg_status store(const float *x, int64_t n, cg_dtype weights, uint16_t *out) {
     cg_context *ctx;
     cg_params *p;
     cg_graph *g;
@@ -124,44 +125,61 @@ static void store(const float *x, int64_t n, cg_dtype weights, uint16_t *out) {
     cg_graph_output(g, "y", cg_add(g, cg_input(g, "x", CG_F32, CG_SHAPE(2, n / 2)), w), CG_KEEP);
     ok(cg_params_alloc(p));
     memcpy(cg_params_find(p, "w")->data, x, (size_t)n * sizeof *x);
-    ok(cg_onnx_export_graph(ctx, in_folder("model.onnx"), g,
-                            &(cg_onnx_options){.weights = weights}));
-    CgOnnx__ModelProto *m = cg_test_onnx_open(in_folder("model.onnx"));
-    const CgOnnx__TensorProto *t = cg_test_onnx_initializer(m, "w");
-    assert_int_equal(t->raw_data.len, (size_t)n * 2);
-    memcpy(out, t->raw_data.data, (size_t)n * 2);
-    cg_test_onnx_close(m);
+    cg_status s = cg_onnx_export_graph(ctx, in_folder("model.onnx"), g,
+                                       &(cg_onnx_options){.weights = weights});
+    if (s == CG_OK) {
+        CgOnnx__ModelProto *m = cg_test_onnx_open(in_folder("model.onnx"));
+        const CgOnnx__TensorProto *t = cg_test_onnx_initializer(m, "w");
+        assert_int_equal(t->raw_data.len, (size_t)n * 2);
+        memcpy(out, t->raw_data.data, (size_t)n * 2);
+        cg_test_onnx_close(m);
+    }
     cg_graph_free(g);
     cg_params_free(p);
     cg_context_free(ctx);
+    return s;
 }
 
 static void test_rounding(void **state) {
     (void)state;
-    const float x[] = {1,          -2,           65504,        65519.9f, 65520,      INFINITY,
+    const float x[] = {1,          -2,           65504,        65519.9f, -65519.9f,  INFINITY,
                        -INFINITY,  0x1p-14f,     0x1p-24f,     0x1p-25f, 0x1.8p-25f, 0x1.002p0f,
                        0x1.006p0f, 0x1.00201p0f, 0x1.ffep-15f, -0.0f};
-    const uint16_t half[] = {0x3c00, 0xc000, 0x7bff, 0x7bff, 0x7c00, 0x7c00, 0xfc00, 0x0400,
+    const uint16_t half[] = {0x3c00, 0xc000, 0x7bff, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0x0400,
                              0x0001, 0x0000, 0x0001, 0x3c00, 0x3c02, 0x3c01, 0x0400, 0x8000};
     enum { N = sizeof x / sizeof *x };
     uint16_t found[N];
-    store(x, N, CG_F16, found);
+    ok(store(x, N, CG_F16, found));
     for (int i = 0; i < N; i++)
         if (found[i] != half[i])
             fail_msg("%a as half is %04x, wanted %04x", (double)x[i], found[i], half[i]);
-    const float y[] = {1, 0x1.01p0f, 0x1.03p0f, 0x1.0101p0f, NAN, 3.4e38f};
-    const uint16_t bf16[] = {0x3f80, 0x3f80, 0x3f82, 0x3f81, 0x7fc0, 0x7f80};
-    store(y, 6, CG_BF16, found);
+    const float y[] = {1, 0x1.01p0f, 0x1.03p0f, 0x1.0101p0f, NAN, 3.389e38f};
+    const uint16_t bf16[] = {0x3f80, 0x3f80, 0x3f82, 0x3f81, 0x7fc0, 0x7f7f};
+    ok(store(y, 6, CG_BF16, found));
     for (int i = 0; i < 6; i++)
         if (found[i] != bf16[i])
             fail_msg("%a as bf16 is %04x, wanted %04x", (double)y[i], found[i], bf16[i]);
+}
+
+/* A finite number does not become infinite. */
+static void test_range(void **state) {
+    (void)state;
+    const float x[] = {1, 2, 3, 4, -65520, 5}, y[] = {3.4e38f, 1, 2, 3};
+    uint16_t found[6];
+    write_text("model.onnx", "an older one");
+    refused(store(x, 6, CG_F16, found), CG_EFORMAT,
+            "w: element [1, 1] is -65520, which f16 cannot hold: it ends at 65504");
+    refused(store(y, 4, CG_BF16, found), CG_EFORMAT, "w: element [0, 0] is 3.4e+38, which bf16");
+    char text[64];
+    read_file("model.onnx", text, sizeof text);
+    assert_string_equal(text, "an older one");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parameters), cmocka_unit_test(test_folded),
         cmocka_unit_test(test_external),   cmocka_unit_test(test_halves),
-        cmocka_unit_test(test_rounding),
+        cmocka_unit_test(test_rounding),   cmocka_unit_test(test_range),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
