@@ -80,6 +80,7 @@
 #include "serialize/onnx/metadata.h"
 #include "serialize/onnx/read.h"
 #include "serialize/onnx/session.h"
+#include "serialize/onnx/stored.h"
 #include "serialize/params_io.h"
 #include "serialize/safetensors.h"
 #include "serialize/tensor.h"

@@ -143,7 +143,7 @@ static void test_options(void **state) {
                {{.opset = 17, .preprocess = &pre}, "opset 17, wanted 18 to 20"},
                {{.preprocess = &pre}, "224 pixels a side"},
                {{.weights = CG_I64}, "weights as i64"},
-               {{.what = CG_ONNX_CLASSIFIER}, "a classifier of 0 labels"}};
+               {{.what = CG_ONNX_CLASSIFIER}, "labels for a classifier: found 0"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         refused(cg_onnx_export_clip(e.ctx, in_folder("x.onnx"), e.p, &e.d, &bad[i].o), CG_EINVAL,
                 bad[i].message);

@@ -113,9 +113,14 @@ static const double of_scores = 1e-6; /* products of unit rows in f32, and their
 static const double of_pixels = 1 + 1e-3, of_apart = 0.01;
 static const double of_resizing = 2e-4;
 
+/* Outputs that a run has filled. */
+static int count_of(const cg_parity_case *t, cg_parity_view view) {
+    return t->n_out + (view == CG_PARITY_INSIDE ? t->n_inner : 0);
+}
+
 static const cg_parity_output *find(const cg_parity_case *t, cg_parity_view view,
                                     const char *name) {
-    int n = t->n_out + (view == CG_PARITY_INSIDE ? t->n_inner : 0);
+    int n = count_of(t, view);
     for (int i = 0; i < n; i++)
         if (strcmp(t->out[i].name, name) == 0) return &t->out[i];
     return NULL;
@@ -200,6 +205,14 @@ static cg_status compare_output(const cg_parity *p, const cg_parity_case *t,
     return s;
 }
 
+static cg_status compare_kind(const cg_parity *p, const cg_parity_case *t, cg_parity_kind kind,
+                              cg_parity_view view, double *scores[2], cg_parity_result *r) {
+    int n = count_of(t, view);
+    for (int k = 0; k < n; k++)
+        if (t->out[k].kind == kind) CG_TRY(compare_output(p, t, &t->out[k], view, scores, r));
+    return CG_OK;
+}
+
 cg_status cg_parity_compare(const cg_parity *p, cg_parity_view view, double tolerance,
                             cg_parity_result *out) {
     int64_t room = p->captions.n + p->pictures.n + p->o.labels;
@@ -210,12 +223,9 @@ cg_status cg_parity_compare(const cg_parity *p, cg_parity_view view, double tole
     if (p->o.what != CG_ONNX_TEXT) out->pictures = p->pictures.n;
     if (p->o.what == CG_ONNX_TEXT || p->o.what == CG_ONNX_BOTH) out->captions = p->captions.n;
     cg_status s = CG_OK;
-    for (int i = 0; i < p->n_test; i++) {
-        const cg_parity_case *t = &p->test[i];
-        int n = t->n_out + (view == CG_PARITY_INSIDE ? t->n_inner : 0);
-        for (int k = 0; k < n && s == CG_OK; k++)
-            s = compare_output(p, t, &t->out[k], view, scores, out);
-    }
+    for (int kind = CG_PARITY_PIXELS; kind <= CG_PARITY_PROBABILITIES; kind++)
+        for (int i = 0; i < p->n_test && s == CG_OK; i++)
+            s = compare_kind(p, &p->test[i], (cg_parity_kind)kind, view, scores, out);
     free(memory);
     for (int i = 0; i < out->n; i++)
         out->figure[i].rms = sqrt(out->figure[i].rms / (double)out->figure[i].elements);
@@ -236,10 +246,7 @@ static cg_status check_figure(const cg_parity_figure *f) {
     return CG_OK;
 }
 
-/* By stages: what is wrong first is told. */
 cg_status cg_parity_check(const cg_parity_result *r) {
-    for (int kind = CG_PARITY_PIXELS; kind <= CG_PARITY_PROBABILITIES; kind++)
-        for (int i = 0; i < r->n; i++)
-            if ((int)r->figure[i].kind == kind) CG_TRY(check_figure(&r->figure[i]));
+    for (int i = 0; i < r->n; i++) CG_TRY(check_figure(&r->figure[i]));
     return CG_OK;
 }

@@ -119,7 +119,7 @@ typedef struct cg_parity_figure {
 } cg_parity_figure;
 
 typedef struct cg_parity_result {
-    cg_parity_figure figure[CG_PARITY_OUT];
+    cg_parity_figure figure[CG_PARITY_OUT]; /* by kind */
     int n;
     int cases;
     int64_t pictures, captions; /* different ones */
