@@ -216,6 +216,18 @@ static cg_status write_all(cg_exporting *e) {
     return write_text(e, cg_export_name(o), e->out->json);
 }
 
+/* The message names the folder that would have been: the temporary one, PATH.tmp-…, is gone. */
+static cg_status tell(const cg_exporting *e, cg_status s) {
+    char text[1024], *at = text;
+    size_t n = strlen(e->folder), more = strlen(strrchr(e->folder, '.'));
+    snprintf(text, sizeof text, "%s", cg_error_message());
+    while ((at = strstr(at, e->folder))) {
+        at += n - more;
+        memmove(at, at + more, strlen(at + more) + 1);
+    }
+    return cg_error(s, "%s", text);
+}
+
 cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
                     cg_certificate *out) {
     cg_folder *f;
@@ -235,6 +247,7 @@ cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
     cg_status s = write_all(&e);
     free(e.label);
     if (s == CG_OK) return cg_folder_publish(f);
+    s = tell(&e, s);
     cg_folder_abandon(f);
     cg_certificate_free(out);
     return s;

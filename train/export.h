@@ -35,7 +35,8 @@ typedef struct cg_export_options {
     int external;             /* weights in a file of their own */
     int inside;               /* pictures are prepared inside the file */
     const char *name;         /* of the file; NULL: "model" */
-    double tolerance;         /* 0: cg_export_tolerance */
+    double tolerance;         /* of its outputs; 0: cg_export_tolerance. The same file in f32, of
+                                 which one in half is certified, is held to 1e-5 in any case */
     const char *const *label; /* classifier: [labels] */
     int64_t labels;
     cg_templates templates;     /* the sentences that labels stand in */

@@ -144,16 +144,6 @@ static cg_status certify(cg_exporting *e, side *m) {
     return s == CG_OK ? remove_exact(e, m) : s;
 }
 
-/* The folder is a temporary one, of which nobody knows: names in it are enough. */
-static cg_status say(const cg_exporting *e, cg_status s) {
-    char text[1024], *at;
-    size_t n = strlen(e->folder) + 1;
-    snprintf(text, sizeof text, "%s", cg_error_message());
-    for (at = text; (at = strstr(at, e->folder)) && at[n - 1] == '/';)
-        memmove(at, at + n, strlen(at + n) + 1);
-    return cg_error(s, "%s.onnx is not written: %s", cg_export_name(e->o), text);
-}
-
 cg_status cg_export_certify(cg_exporting *e) {
     side m = {0};
     cg_status s = certify(e, &m);
@@ -162,5 +152,5 @@ cg_status cg_export_certify(cg_exporting *e) {
     free(m.label);
     cg_file_unmap(&m.text);
     cg_runner_free(m.reference);
-    return s == CG_OK ? s : say(e, s);
+    return s == CG_OK ? s : cg_error_in(s, "%s.onnx is not written", cg_export_name(e->o));
 }

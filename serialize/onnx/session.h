@@ -23,9 +23,9 @@ typedef struct cg_onnx_session cg_onnx_session;
 
 /* How graphs are made; all zero: f32, everything recognised, all passes. */
 typedef struct cg_onnx_how {
-    int bf16;          /* matrix products of bf16 numbers, summed in f32 */
-    int literal;       /* nothing is recognised: each operator as it stands */
-    cg_passes_off off; /* passes left out */
+    int bf16;                 /* matrix products of bf16 numbers, summed in f32 */
+    int literal;              /* nothing is recognised: each operator as it stands */
+    cg_passes_off off;        /* passes left out */
     const char *const *inner; /* values inside, by name, that are outputs, too */
     int n_inner;
 } cg_onnx_how;
