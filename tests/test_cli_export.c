@@ -104,8 +104,9 @@ static void other_runtimes(void **state) {
         const char *script, *says;
     } pythons[] = {{"echo missing No module named onnxruntime", "pip install onnxruntime"},
                    {"exit 3", "python3: ended with code 3"},
+                   {"echo numpy is not what it was", "python3 says \"numpy is not what it was\""},
                    {"echo onnxruntime 9", "0.out.0: No such file"}};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         write_program("python3", pythons[i].script);
         assert_int_equal(run_in("PATH=.:/bin", "export " MODEL "--what image --out x --verify-with "
                                                "onnxruntime"),

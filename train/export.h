@@ -81,7 +81,8 @@ typedef struct cg_certificate {
  * bf16 2e-2; and there no more than rounding explains (cg_parity_limit). */
 double cg_export_tolerance(const cg_export_options *o);
 
-/* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name; CG_EFORMAT: the
+/* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name, which has a
+ *         certificate, or anything else; CG_EFORMAT: the
  *         file differs from the model by more than the tolerance (cg_parity_check), or loses more
  * of its accuracy or recall than it may; those of cg_onnx_export_clip and of the check */
 cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
