@@ -4,7 +4,8 @@
  *   NAME.onnx, NAME.onnx.data   the file (serialize/onnx/export.h), and its weights where external
  *   NAME.json                   the certificate
  *   open_clip_config.json       the model's description and how its pictures are prepared
- *   tokenizer.json              where texts are read
+ *   tokenizer.json              where texts are read; cuts them to the context length, and leaves
+ *                               HTML entities, which our own unescapes, to its reader
  *   labels.txt                  classifier: a label a line, as columns of `probs`
  *
  * The file is read back by our own session, and run beside the model (train/parity.h); above the
