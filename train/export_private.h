@@ -26,6 +26,9 @@ cg_status cg_export_meta(const cg_exporting *e, cg_meta meta[CG_EXPORT_META], in
  * or there is no picture, or no caption that is a label */
 cg_status cg_export_score(cg_exporting *e);
 
+/* export.c. Between steps: CG_EINTERRUPTED where the caller wants no more. */
+cg_status cg_export_go_on(const cg_exporting *e);
+
 /* The figures of a parity check, as in the certificate and in the metadata. */
 json_t *cg_parity_json(const cg_parity_result *r, double tolerance);
 
