@@ -94,7 +94,7 @@ static int fits(const pile *p, const cg_image *image, int64_t batch) {
 
 static cg_status put(pile *p, const cg_image *image) {
     int64_t bytes = bytes_of(image);
-    if ((p->n + 1) * bytes > p->room) {
+    if (!p->rgb || (p->n + 1) * bytes > p->room) {
         int64_t room = 2 * (p->n + 1) * bytes;
         uint8_t *rgb = realloc(p->rgb, (size_t)room);
         if (!rgb) return no_memory();
