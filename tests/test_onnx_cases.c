@@ -25,6 +25,7 @@ static const char *const cases[] = {
     "branch_integers", "gather_computed", "cast_bool",      "mod_fmod",       "max_rank",
     "pow_rank",        "norm_held",       "empty_results",  "slice_empty",    "reversed",
     "resize_linear_0", "resize_linear_1", "resize_cubic_0", "resize_cubic_1", "gather_positions",
+    "cast_narrow",
 };
 enum { CASES = sizeof cases / sizeof *cases, MOST = 4 };
 

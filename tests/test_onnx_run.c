@@ -10,6 +10,7 @@
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <setjmp.h>
@@ -285,6 +286,39 @@ static void test_many_shapes(void **state) {
     model_close(&m);
 }
 
+/* Batches whose masks, [batch, 1, 12, 12], and whose ids are more numbers than may be computed with
+ * before a run: of as many texts as need be, since others are like them. */
+static void test_large_batches(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t copies; /* of three texts */
+    } list[] = {{"hf-masked-14", 10000}, {"hf-masked-17", 30000}};
+    for (int i = 0; i < 2; i++) {
+        model m = model_open(list[i].name, (cg_onnx_how){0});
+        cg_tensor in[MOST], out = {0};
+        float wanted[36];
+        int n = inputs_of(&m, 3, in);
+        memcpy(wanted, wanted_of(&m, 3, "embeds")->data, sizeof wanted);
+        for (int k = 0; k < n; k++) {
+            char *many = malloc((size_t)list[i].copies * in[k].bytes);
+            assert_non_null(many);
+            for (int64_t c = 0; c < list[i].copies; c++)
+                memcpy(many + (size_t)c * in[k].bytes, in[k].data, in[k].bytes);
+            in[k].data = many;
+            in[k].bytes *= (size_t)list[i].copies;
+            in[k].shape.dim[0] *= list[i].copies;
+        }
+        ok(cg_onnx_session_run(m.session, in, n, &out, 1));
+        const cg_graph *g = cg_onnx_session_graph(m.session);
+        assert_int_equal(count(g, &cg_op_softmax), 0); /* the masks were recognised */
+        for (int64_t c = 0; c < list[i].copies; c++)
+            assert_true(largest_difference((const float *)out.data + 36 * c, wanted, 36) <= 1e-5);
+        for (int k = 0; k < n; k++) free((void *)(uintptr_t)in[k].data);
+        model_close(&m);
+    }
+}
+
 static void test_description(void **state) {
     (void)state;
     model m = model_open("hf-masked-17", (cg_onnx_how){0});
@@ -344,7 +378,7 @@ int main(void) {
         cmocka_unit_test(test_recognised),  cmocka_unit_test(test_rows_move_up),
         cmocka_unit_test(test_one_tower),   cmocka_unit_test(test_inputs),
         cmocka_unit_test(test_many_shapes), cmocka_unit_test(test_description),
-        cmocka_unit_test(test_bf16),
+        cmocka_unit_test(test_bf16),        cmocka_unit_test(test_large_batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

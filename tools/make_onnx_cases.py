@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 OUT = Path(__file__).resolve().parent.parent / "tests/golden/onnx_cases"
 N = helper.make_node
 TYPES = {np.dtype("f4"): T.FLOAT, np.dtype("i8"): T.INT64}
+NARROW = {"i32": T.INT32, "i8": T.INT8, "u8": T.UINT8}
 rng = np.random.default_rng(0)
 tensors = {}
 
@@ -142,6 +143,27 @@ def integers():
          {"i": i64([[0, -1, 2], [3, 0, -5]])}, {"two": i64(2)})
 
 
+def narrow():
+    """Whole numbers, and floats, as narrower whole numbers, and back; sums that overflow."""
+    whole = i64([0, 1, -1, 127, 128, 129, 255, 256, 257, -128, -129, 300, -300, 2**31 - 1, 2**31,
+                 2**31 + 5, 2**32 + 7, -2**31 - 1, 2**40 + 3])
+    floats = f32([0.9, -0.9, 127.9, 128, -128.9, -129, 200.7, 255.9, 256, 257.5, -1.5, 300, -300,
+                  65541, 3e9, -3e9, np.inf, -np.inf, np.nan])
+    rows = []
+    nodes = [N("Add", ["w", "k"], ["i"]), N("Cast", ["i"], ["same"], to=T.INT32),
+             N("Add", ["same", "same"], ["twice"])]
+    for name, to in NARROW.items():
+        for source in "i", "c":
+            row = f"{source}_{name}"
+            nodes += [N("Cast", [source], [row], to=to), N("Cast", [row], [f"{row}_y"], to=T.FLOAT)]
+            rows.append(f"{row}_y")
+    nodes += [N("Cast", ["c"], ["c_i64"], to=T.INT64), N("Cast", ["c_i64"], ["c_i64_y"], to=T.FLOAT),
+              N("Cast", ["twice"], ["twice_y"], to=T.FLOAT)]
+    rows += ["c_i64_y", "twice_y"]
+    case("cast_narrow", nodes + [N("Concat", rows, ["y"], axis=0)], {"k": i64([0])},
+         {"w": whole, "c": floats})
+
+
 def numbers():
     x = normal(2, 3)
     case("max_rank", [N("Max", ["x", "c"], ["y"])], {"x": x}, {"c": np.zeros((1, 1, 1), "f4")})
@@ -192,6 +214,6 @@ def refused():
 
 
 OUT.mkdir(exist_ok=True)
-for f in (masks, attention, integers, numbers, refused):
+for f in (masks, attention, integers, numbers, refused, narrow):
     f()
 save_file(tensors, OUT / "cases.safetensors")

@@ -40,6 +40,7 @@ typedef struct cg_export_options {
     const cg_dataset *pictures; /* compared, too; or NULL */
     int64_t most;               /* of them; 0: 64 */
     const cg_dataset *data; /* accuracy or recall is measured on it, by model and file; or NULL */
+    int64_t batch;          /* of those data, pictures and captions at a time; 0: 64 */
     double most_loss;       /* what they may lose by the file, 0.005 for half a point */
     cg_export_check check;  /* by another runtime, too; or NULL */
     int (*stop)(void *arg); /* asked between steps: nonzero gives up; or NULL */

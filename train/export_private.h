@@ -29,6 +29,16 @@ cg_status cg_export_score(cg_exporting *e);
 /* export.c. Between steps: CG_EINTERRUPTED where the caller wants no more. */
 cg_status cg_export_go_on(const cg_exporting *e);
 
+/* export_run.c. What the file makes of pictures of the data, by index, and of captions: rows of an
+ * output, [n, width], as many at a time as cg_export_batch says; pictures that are prepared inside
+ * the file, as many as follow one another in one size. */
+int64_t cg_export_batch(const cg_exporting *e);
+cg_status cg_export_run_pictures(const cg_exporting *e, cg_onnx_session *session,
+                                 const int64_t *index, int64_t n, const char *output, int64_t width,
+                                 float *to);
+cg_status cg_export_run_captions(const cg_exporting *e, cg_onnx_session *session,
+                                 const char *const *caption, int64_t n, float *to);
+
 /* The figures of a parity check, as in the certificate and in the metadata. */
 json_t *cg_parity_json(const cg_parity_result *r, double tolerance);
 

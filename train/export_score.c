@@ -2,14 +2,11 @@
 #include "train/export_private.h"
 
 #include "data/classes.h"
-#include "train/parity_private.h"
 #include "train/zero_shot.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { BATCH = 32 };
 
 typedef struct scorer {
     const cg_exporting *e;
@@ -19,7 +16,6 @@ typedef struct scorer {
     cg_embeddings image;     /* by the model */
     float *file_image;       /* by the file, of the same pictures; classifier: [n, labels] */
     float *text, *file_text; /* distinct captions */
-    float *pixels, *planes;  /* one picture, [side, side, 3] and [3, side, side] */
     cg_accuracy *out;
 } scorer;
 
@@ -27,79 +23,17 @@ static cg_status no_memory(void) {
     return cg_error(CG_ENOMEM, "no memory to measure an exported file");
 }
 
-/* --- by the file ------------------------------------------------------------------------------ */
-
-/* One row of an output. */
-static cg_status run(scorer *s, const cg_tensor *in, int n_in, const char *name, int64_t width,
-                     float *to) {
-    cg_tensor out = {.name = name};
-    CG_TRY(cg_onnx_session_run(s->session, in, n_in, &out, 1));
-    if (out.bytes != (size_t)width * sizeof *to)
-        return cg_error(CG_EFORMAT, "%s: has %zu bytes, wanted %" PRId64 " numbers", name,
-                        out.bytes, width);
-    memcpy(to, out.data, out.bytes);
-    return CG_OK;
-}
-
-static cg_status run_picture(scorer *s, const cg_image *image, const char *name, int64_t width,
-                             float *to) {
-    const cg_preprocess *p = &s->e->model->preprocess;
-    int64_t side = p->size, numbers = 3 * side * side;
-    if (s->e->o->inside) {
-        cg_tensor in = {"pixels", CG_U8, CG_SHAPE(1, image->height, image->width, 3), image->rgb,
-                        (size_t)image->width * (size_t)image->height * 3};
-        return run(s, &in, 1, name, width, to);
-    }
-    CG_TRY(cg_preprocess_image(image, p, s->pixels));
-    cg_parity_planes(s->pixels, side * side, s->planes);
-    cg_tensor in = {"pixel_values", CG_F32, CG_SHAPE(1, 3, side, side), s->planes,
-                    (size_t)numbers * sizeof *s->planes};
-    return run(s, &in, 1, name, width, to);
-}
-
-/* The pictures that the model has embedded, one after another. */
 static cg_status run_pictures(scorer *s, const char *name, int64_t width) {
-    size_t numbers =
-        3 * (size_t)s->e->model->preprocess.size * (size_t)s->e->model->preprocess.size;
-    s->pixels = malloc(numbers * sizeof *s->pixels);
-    s->planes = malloc(numbers * sizeof *s->planes);
     s->file_image = malloc((size_t)(s->image.n * width) * sizeof *s->file_image + 1);
-    if (!s->pixels || !s->planes || !s->file_image) return no_memory();
-    for (int64_t i = 0; i < s->image.n; i++) {
-        cg_image image = {0};
-        CG_TRY(s->data->ops->image(s->data, s->image.index[i], &image));
-        cg_status status = run_picture(s, &image, name, width, s->file_image + i * width);
-        cg_image_free(&image);
-        CG_TRY(status);
-    }
-    return CG_OK;
+    if (!s->file_image) return no_memory();
+    return cg_export_run_pictures(s->e, s->session, s->image.index, s->image.n, name, width,
+                                  s->file_image);
 }
 
-/* Padded as far as the model goes: one plan for all. */
 static cg_status run_captions(scorer *s, const char *const *caption, int64_t n) {
-    int64_t width = s->d->embed_dim, context = s->d->text.context_length;
-    int32_t *token = malloc((size_t)context * sizeof *token);
-    int64_t *id = malloc(2 * (size_t)context * sizeof *id), *mask = id + context;
-    s->file_text = malloc((size_t)(n * width) * sizeof *s->file_text + 1);
-    cg_status status = token && id && s->file_text ? CG_OK : no_memory();
-    for (int64_t i = 0; i < n && status == CG_OK; i++) {
-        int used = 0;
-        status = cg_tokenizer_encode(s->e->model->tokenizer, caption[i], (int)context, token, &used,
-                                     NULL);
-        if (status != CG_OK) break;
-        for (int64_t k = 0; k < context; k++) {
-            id[k] = k < used ? token[k] : s->d->text.pad_id;
-            mask[k] = k < used;
-        }
-        size_t bytes = (size_t)context * sizeof *id;
-        cg_tensor in[] = {{"input_ids", CG_I64, CG_SHAPE(1, context), id, bytes},
-                          {"attention_mask", CG_I64, CG_SHAPE(1, context), mask, bytes}};
-        status = run(s, in, cg_clip_text_reads_mask(s->d) ? 2 : 1, "text_embeds", width,
-                     s->file_text + i * width);
-    }
-    free(token);
-    free(id);
-    return status;
+    s->file_text = malloc((size_t)(n * s->d->embed_dim) * sizeof *s->file_text + 1);
+    if (!s->file_text) return no_memory();
+    return cg_export_run_captions(s->e, s->session, caption, n, s->file_text);
 }
 
 /* --- figures ---------------------------------------------------------------------------------- */
@@ -217,7 +151,7 @@ static cg_status check(const cg_accuracy *a) {
 
 static cg_status measure(scorer *s) {
     cg_model *m = s->e->model;
-    const cg_embed_options how = {.batch = s->data->size < BATCH ? s->data->size : BATCH,
+    const cg_embed_options how = {.batch = cg_export_batch(s->e),
                                   .workers = m->ctx->threads,
                                   .preprocess = m->preprocess,
                                   .tokenizer = m->tokenizer,
@@ -240,7 +174,5 @@ cg_status cg_export_score(cg_exporting *e) {
     free(s.file_image);
     free(s.text);
     free(s.file_text);
-    free(s.pixels);
-    free(s.planes);
     return status;
 }

@@ -118,7 +118,7 @@ static cg_status replay(const cg_tape *t, cg_host_room *room) {
 
 static cg_status store(const cg_computed *c) {
     for (int64_t i = 0; i < cg_item_count(c->item); i++) {
-        double x = c->item->now.x[i];
+        double x = cg_host_at(&c->item->now, i);
         if (c->dtype == CG_F32)
             ((float *)c->data)[i] = (float)x;
         else if (x >= 0 && x <= INT32_MAX)

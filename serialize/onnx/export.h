@@ -16,7 +16,10 @@
  * other towers captions must be padded to context_length.
  *
  * Files are whole or not there. Tensors above 1 KiB stand in PATH.data where that is asked for, or
- * where the file would be 2 GiB, which no reader takes. */
+ * where the file would be 2 GiB, which no reader takes. Where a file of that name is there, as an
+ * older export's, they stand in PATH.1.data, or the next such name, which the model says: the older
+ * pair is in place, and fits together, until the model is replaced, in one step. Then PATH.data and
+ * others of these names are removed, those that an interrupted export has left, too. */
 #ifndef CG_ONNX_EXPORT_H
 #define CG_ONNX_EXPORT_H
 
@@ -41,7 +44,7 @@ typedef struct cg_onnx_options {
     cg_dtype weights; /* CG_F32, CG_F16 or CG_BF16: how matrices are stored; all is computed in f32
                          and vectors (norms, biases) stay so */
     int as_described; /* no passes, and parameters as they are: batch norms stay */
-    int external;     /* weights in PATH.data */
+    int external;     /* weights in PATH.data, or PATH.1.data, … */
     const cg_meta *meta;
     int n_meta;
     const cg_preprocess *preprocess; /* pictures are prepared inside; NULL: outside */

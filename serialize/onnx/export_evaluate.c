@@ -2,6 +2,7 @@
  * one at a time, when the file is written. */
 #include "graph/exec.h"
 #include "serialize/onnx/export_private.h"
+#include "serialize/onnx/strides.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -90,29 +91,15 @@ static uint16_t bfloat(float f) {
     return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
-/* Where element k of the file's order stands in the numbers. */
-typedef struct walk {
-    int n;
-    int64_t dim[CG_ONNX_RANK], stride[CG_ONNX_RANK], at[CG_ONNX_RANK], offset;
-} walk;
-
-static walk walk_of(const cg_onnx_initializer *i) {
-    walk w = {.n = i->rank};
-    for (int k = 0; k < w.n; k++) {
+/* The file's elements, and where they stand in the numbers. */
+static cg_strides walk_of(const cg_onnx_initializer *i) {
+    cg_strides w = {.rank = i->rank, .n = 1};
+    for (int k = 0; k < w.rank; k++) {
         w.dim[k] = i->dim[k];
-        w.stride[k] = 1;
-        for (int d = i->t->order[k] + 1; d < i->t->n_from; d++) w.stride[k] *= i->t->from[d];
+        w.stride[0][k] = 1;
+        for (int d = i->t->order[k] + 1; d < i->t->n_from; d++) w.stride[0][k] *= i->t->from[d];
     }
     return w;
-}
-
-static void step(walk *w) {
-    for (int k = w->n - 1; k >= 0; k--) {
-        w->offset += w->stride[k];
-        if (++w->at[k] < w->dim[k]) return;
-        w->offset -= w->at[k] * w->stride[k];
-        w->at[k] = 0;
-    }
 }
 
 enum { PIECE = 4096 };
@@ -157,12 +144,12 @@ static cg_status produce(const cg_onnx_initializer *i, const void *from, cg_onnx
     if (!i->t->permuted && i->stored == i->t->dtype) return write(arg, from, i->bytes);
     if (i->t->permuted && i->rank == 2) return transpose(i, from, write, arg);
     int64_t buffer[PIECE], left = (int64_t)(i->bytes / cg_dtype_size(i->stored));
-    walk w = walk_of(i);
+    cg_strides w = walk_of(i);
     while (left > 0) {
         int64_t n = left < PIECE ? left : PIECE;
         for (int64_t k = 0; k < n; k++) {
-            convert(i, from, w.offset, buffer, k);
-            step(&w);
+            convert(i, from, w.offset[0], buffer, k);
+            cg_strides_step(&w);
         }
         CG_TRY(write(arg, buffer, (size_t)n * cg_dtype_size(i->stored)));
         left -= n;

@@ -4,6 +4,7 @@
 
 #include "graph/arena.h"
 #include "graph/context.h"
+#include "graph/file.h"
 #include "graph/onnx.h"
 #include "ops/ops.h"
 #include "serialize/onnx/export.h"
@@ -207,6 +208,24 @@ cg_onnx_ref *cg_onnx_input(cg_onnx_export *x, const char *name, int type, int ra
 /* Every node of the graph, through its op's mapping; then its outputs, under their names. */
 cg_status cg_onnx_walk(cg_onnx_export *x);
 cg_status cg_onnx_export_outputs(cg_onnx_export *x);
+
+/* --- export_pair.c ---------------------------------------------------------------------------- */
+
+enum { CG_ONNX_PATH = 4096 };
+
+/* A model's file and the one with its weights, under way. */
+typedef struct cg_onnx_pair {
+    const char *path;             /* of the model */
+    char data_path[CG_ONNX_PATH]; /* of its weights, which is nobody's yet; "" : they are inside */
+    cg_file *file, *data;
+} cg_onnx_pair;
+
+cg_status cg_onnx_pair_name(const char *path, cg_onnx_pair *out); /* chooses data_path */
+cg_status cg_onnx_pair_create(cg_onnx_pair *p);
+
+/* Puts both in place and removes the weights of older models; after an error, s or its own, neither
+ * is there. Closes both in either case. */
+cg_status cg_onnx_pair_commit(cg_onnx_pair *p, cg_status s);
 
 /* --- export_write.c --------------------------------------------------------------------------- */
 

@@ -1,7 +1,6 @@
 /* The file, written as it goes: weights never stand in memory a second time. A message's fields may
  * come in any order, and those of its parts may be spread; so what is small is packed, and behind
  * it stand the initializers one by one. */
-#include "graph/file.h"
 #include "graph/version.h"
 #include "serialize/onnx/export_private.h"
 
@@ -21,7 +20,7 @@ static const size_t largest = 0x7fff0000; /* bytes of a message; readers' limit 
 
 typedef struct writer {
     cg_onnx_export *x;
-    cg_file *file, *data;
+    cg_onnx_pair pair;
     const char *location; /* of external data; NULL: all is inside */
     size_t data_bytes, file_bytes;
     int anywhere; /* tensors inside are not aligned */
@@ -150,19 +149,19 @@ static cg_status write_initializer(writer *w, const cg_onnx_initializer *i) {
     describe(w, i, w->data_bytes + pad, &h);
     align(w, i, w->file_bytes, &h);
     size_t length = length_of(w, i, &h), before = field(FIELD_INITIALIZER, length, tag);
-    cg_file_write(w->file, tag, before);
+    cg_file_write(w->pair.file, tag, before);
     w->file_bytes += before + length;
     CG_TRY(pack(&h.t.base, &packed, &bytes));
-    cg_status s = cg_file_write(w->file, packed, bytes);
+    cg_status s = cg_file_write(w->pair.file, packed, bytes);
     free(packed);
     CG_TRY(s);
     if (!external) {
-        cg_file_write(w->file, tag, field(FIELD_RAW_DATA, i->bytes, tag));
-        return cg_onnx_produce(w->x, i, write_bytes, w->file);
+        cg_file_write(w->pair.file, tag, field(FIELD_RAW_DATA, i->bytes, tag));
+        return cg_onnx_produce(w->x, i, write_bytes, w->pair.file);
     }
-    cg_file_write(w->data, zero, pad);
+    cg_file_write(w->pair.data, zero, pad);
     w->data_bytes += pad + i->bytes;
-    return cg_onnx_produce(w->x, i, write_bytes, w->data);
+    return cg_onnx_produce(w->x, i, write_bytes, w->pair.data);
 }
 
 /* --- the model -------------------------------------------------------------------------------- */
@@ -220,9 +219,9 @@ static cg_status write_model(writer *w, const model *m) {
             inside = graph_bytes + total(w, bytes + before + graph_bytes);
             n = field(FIELD_GRAPH, inside, tag);
         }
-        cg_file_write(w->file, packed, bytes);
-        cg_file_write(w->file, tag, before);
-        s = cg_file_write(w->file, graph, graph_bytes);
+        cg_file_write(w->pair.file, packed, bytes);
+        cg_file_write(w->pair.file, tag, before);
+        s = cg_file_write(w->pair.file, graph, graph_bytes);
         w->file_bytes = bytes + before + graph_bytes;
     }
     free(graph);
@@ -238,35 +237,20 @@ static const char *file_name(const char *path) {
     return slash ? slash + 1 : path;
 }
 
-/* Data first: a model that is there finds its own. */
-static cg_status commit(writer *w, cg_status s) {
-    if (s != CG_OK) {
-        cg_file_abandon(w->data);
-        cg_file_abandon(w->file);
-        return s;
-    }
-    s = cg_file_commit(w->data);
-    if (s == CG_OK) return cg_file_commit(w->file);
-    cg_file_abandon(w->file);
-    return s;
-}
-
 cg_status cg_onnx_write(cg_onnx_export *x, const char *path, int external, const cg_meta *meta,
                         int n_meta) {
-    writer w = {.x = x};
+    writer w = {.x = x, .pair = {.path = path}};
     model m;
     CG_TRY(fill(x, meta, n_meta, &m));
     size_t small = protobuf_c_message_get_packed_size(&m.m.base) +
                    protobuf_c_message_get_packed_size(&m.g.base);
     if (external || small + total(&w, 0) > largest) {
-        const char *data = cg_onnx_format(x, "%s.data", path);
-        if (!data) return x->status;
-        w.location = file_name(data);
+        CG_TRY(cg_onnx_pair_name(path, &w.pair));
+        w.location = file_name(w.pair.data_path);
         if (small + total(&w, 0) > largest)
             return cg_error(CG_EUNSUPPORTED, "%s: the graph alone has %zu bytes", path, small);
-        CG_TRY(cg_file_create(data, &w.data));
     }
-    cg_status s = cg_file_create(path, &w.file);
+    cg_status s = cg_onnx_pair_create(&w.pair);
     if (s == CG_OK) s = write_model(&w, &m);
-    return commit(&w, s);
+    return cg_onnx_pair_commit(&w.pair, s);
 }

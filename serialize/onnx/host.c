@@ -3,18 +3,25 @@
 #include <math.h>
 #include <string.h>
 
-cg_status cg_host_new(cg_host_room *a, int type, cg_shape shape, cg_host *out) {
+cg_status cg_host_too_large(const cg_shape *shape) {
+    char text[CG_SHAPE_TEXT];
+    return cg_error(CG_EUNSUPPORTED,
+                    "computes %s before the run, wanted at most %d elements in all",
+                    cg_shape_print(shape, text), CG_HOST_ROOM);
+}
+
+cg_status cg_host_new_rows(cg_host_room *a, int type, cg_shape shape, int64_t held, cg_host *out) {
     CG_TRY(cg_shape_check(&shape, CG_I64));
-    int64_t n = cg_shape_count(&shape);
-    if (n > CG_HOST_MOST || a->used + n > CG_HOST_ROOM) {
-        char text[CG_SHAPE_TEXT];
-        return cg_error(CG_EUNSUPPORTED,
-                        "computes %s before the run, wanted at most %d elements, and %d together",
-                        cg_shape_print(&shape, text), CG_HOST_MOST, CG_HOST_ROOM);
-    }
+    int64_t all = cg_shape_count(&shape), n = all <= CG_HOST_SMALL || held > all ? all : held;
+    if (n > CG_HOST_ROOM - a->used) return cg_host_too_large(&shape);
+    *out = (cg_host){type, shape, cg_arena_alloc(&a->arena, (size_t)(n + 1) * sizeof(double)), n};
+    if (!out->x) return cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n);
     a->used += n;
-    *out = (cg_host){type, shape, cg_arena_alloc(&a->arena, (size_t)(n + 1) * sizeof(double))};
-    return out->x ? CG_OK : cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n);
+    return CG_OK;
+}
+
+cg_status cg_host_new(cg_host_room *a, int type, cg_shape shape, cg_host *out) {
+    return cg_host_new_rows(a, type, shape, INT64_MAX, out);
 }
 
 cg_status cg_host_of(cg_host_room *a, const cg_onnx_tensor *t, cg_host *out) {
@@ -32,22 +39,104 @@ int64_t cg_host_int(double x) {
     return x >= 0x1p63 ? INT64_MAX : (int64_t)x;
 }
 
-void cg_host_strides(const cg_shape *x, const cg_shape *out, int64_t stride[CG_MAX_RANK]) {
-    int64_t step = 1;
-    for (int i = 0; i < CG_MAX_RANK; i++) stride[i] = 0;
-    for (int i = x->rank - 1, o = out->rank - 1; i >= 0 && o >= 0; i--, o--) {
-        stride[o] = x->dim[i] == 1 ? 0 : step;
-        step *= x->dim[i];
+/* --- what is held once ------------------------------------------------------------------------ */
+
+/* Holds n elements or more of h. */
+static cg_status hold(cg_host_room *a, const cg_host *h, int64_t n, cg_host *out) {
+    *out = *h;
+    if (h->held >= n) return CG_OK;
+    CG_TRY(cg_host_new_rows(a, h->type, h->shape, n, out));
+    for (int64_t i = 0; i < out->held; i += h->held) {
+        int64_t piece = out->held - i < h->held ? out->held - i : h->held;
+        memcpy(out->x + i, h->x, (size_t)piece * sizeof *h->x);
     }
+    return CG_OK;
 }
 
-void cg_host_step(cg_host_walk *w) {
-    for (int d = w->shape.rank - 1; d >= 0; d--) {
-        w->offset += w->stride[d];
-        if (++w->at[d] < w->shape.dim[d]) return;
-        w->offset -= w->stride[d] * w->shape.dim[d];
-        w->at[d] = 0;
+cg_status cg_host_whole(cg_host_room *a, const cg_host *h, cg_host *out) {
+    return hold(a, h, cg_host_count(h), out);
+}
+
+/* Do the held elements come again after n? */
+static int repeats(const cg_host *h, int64_t n) {
+    return n > 0 && n <= h->held &&
+           memcmp(h->x, h->x + n, (size_t)(h->held - n) * sizeof *h->x) == 0;
+}
+
+int cg_host_is_one_row(const cg_host *h) {
+    if (h->shape.rank == 0 || h->shape.dim[0] < 1) return 0;
+    int64_t row = cg_host_count(h) / h->shape.dim[0];
+    if (row == 0) return 0;
+    return row % h->held == 0 || (h->held % row == 0 && repeats(h, row));
+}
+
+/* The first axis that has several rows; or the rank. */
+static int first_axis(const cg_shape *s) {
+    int d = 0;
+    while (d < s->rank && s->dim[d] == 1) d++;
+    return d;
+}
+
+void cg_host_shorten(cg_host *h) {
+    int64_t n = cg_host_count(h), axis = first_axis(&h->shape);
+    if (n <= CG_HOST_SMALL || axis == h->shape.rank) return;
+    int64_t row = n / h->shape.dim[axis];
+    if (repeats(h, row))
+        h->held = row;
+    else if (h->shape.dim[axis] > CG_HOST_ROWS && repeats(h, row * CG_HOST_ROWS))
+        h->held = row * CG_HOST_ROWS;
+}
+
+/* How many rows of the result's axis an operand has until they come again; 0: who knows. */
+static int64_t rows_of(const cg_host *h, const cg_shape *out, int axis) {
+    int64_t n = cg_host_count(h);
+    int own = axis - (out->rank - h->shape.rank);
+    if (own < 0 || h->shape.dim[own] == 1) return h->held == n;
+    int64_t row = n / out->dim[axis];
+    if (row % h->held == 0) return 1;
+    return h->held % row == 0 ? h->held / row : 0;
+}
+
+cg_status cg_host_broadcast(cg_host_room *a, const cg_host **in, int n, cg_host *whole,
+                            cg_shape *out, int64_t *held, cg_strides *w) {
+    for (int k = 0; k < n; k++) CG_TRY(cg_shape_broadcast(out, &in[k]->shape, out));
+    CG_TRY(cg_shape_check(out, CG_I64));
+    int64_t count = cg_shape_count(out), most = 1;
+    int axis = first_axis(out), by_rows = count > CG_HOST_SMALL;
+    int64_t rows[CG_STRIDES_OPERANDS] = {0};
+    for (int k = 0; k < n && by_rows; k++) {
+        rows[k] = rows_of(in[k], out, axis);
+        if (rows[k] > most) most = rows[k];
     }
+    for (int k = 0; k < n && by_rows; k++) by_rows = rows[k] == 1 || rows[k] == most;
+    *w = cg_strides_over(out, n);
+    for (int k = 0; k < n; k++) {
+        cg_strides_broadcast(&in[k]->shape, out, w->stride[k]);
+        int64_t n_held = cg_host_count(in[k]);
+        if (by_rows && rows[k] == 1) {
+            if (w->stride[k][axis]) n_held /= out->dim[axis];
+            w->stride[k][axis] = 0;
+        } else if (by_rows) {
+            n_held = in[k]->held;
+        }
+        CG_TRY(hold(a, in[k], n_held, &whole[k]));
+        in[k] = &whole[k];
+    }
+    *held = by_rows ? count / out->dim[axis] * most : count;
+    return CG_OK;
+}
+
+cg_status cg_host_job_whole(const cg_host_job *j, cg_host_job *out) {
+    const cg_host **in = cg_arena_alloc(&j->arena->arena, (size_t)(j->n_in + 1) * sizeof *in);
+    cg_host *whole = cg_arena_alloc(&j->arena->arena, (size_t)(j->n_in + 1) * sizeof *whole);
+    if (!in || !whole) return cg_error(CG_ENOMEM, "no memory for a node");
+    for (int k = 0; k < j->n_in; k++) {
+        in[k] = j->in[k] ? &whole[k] : NULL;
+        if (j->in[k]) CG_TRY(cg_host_whole(j->arena, j->in[k], &whole[k]));
+    }
+    *out = *j;
+    out->in = in;
+    return CG_OK;
 }
 
 /* --- attributes ------------------------------------------------------------------------------- */
@@ -238,6 +327,23 @@ cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_
 
 /* --- running ---------------------------------------------------------------------------------- */
 
+/* Whole numbers of a narrow type are what their low bits say, as in C. */
+static double wrapped(int type, double x) {
+    uint64_t bits = (uint64_t)cg_host_int(x);
+    if (type == CG_ONNX_TYPE(INT32)) return (int32_t)(uint32_t)bits;
+    if (type == CG_ONNX_TYPE(INT8)) return (int8_t)(uint8_t)bits;
+    return type == CG_ONNX_TYPE(UINT8) ? (uint8_t)bits : x;
+}
+
+/* Results as numbers of their type. */
+static void settle(cg_host *h) {
+    int is_float = cg_onnx_type_is_float(h->type), wide = CG_ONNX_TYPE(INT64);
+    if (is_float) wide = CG_ONNX_TYPE(DOUBLE);
+    for (int64_t i = 0; i < h->held && h->type != wide; i++)
+        h->x[i] = is_float ? (double)(float)h->x[i] : wrapped(h->type, h->x[i]);
+    cg_host_shorten(h);
+}
+
 cg_status cg_host_run(cg_host_room *a, const CgOnnx__NodeProto *n, const cg_host *const *in,
                       int n_in, cg_host *out, int n_out, int *known) {
     cg_host_job j = {a, n, in, n_in, out, n_out};
@@ -245,10 +351,7 @@ cg_status cg_host_run(cg_host_room *a, const CgOnnx__NodeProto *n, const cg_host
     CG_TRY(cg_host_math(&j, known));
     if (!*known) CG_TRY(cg_host_move(&j, known));
     if (!*known) CG_TRY(cg_host_reduce(&j, known));
-    if (!*known) return CG_OK;
-    if (!cg_onnx_type_is_float(out[0].type) || out[0].type == CG_ONNX_TYPE(DOUBLE)) return CG_OK;
-    for (int k = 0; k < n_out; k++)
-        for (int64_t i = 0; out[k].x && i < cg_host_count(&out[k]); i++)
-            out[k].x[i] = (double)(float)out[k].x[i];
+    for (int k = 0; k < n_out && *known; k++)
+        if (out[k].x) settle(&out[k]);
     return CG_OK;
 }

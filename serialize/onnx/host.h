@@ -6,17 +6,25 @@
 #define CG_ONNX_HOST_H
 
 #include "serialize/onnx/file.h"
+#include "serialize/onnx/strides.h"
 
+/* What comes again and again is held once: a mask that is the same for all of a batch, as one row
+ * of it. Element i is x[i % held]. */
 typedef struct cg_host {
     int type; /* CG_ONNX__TENSOR_PROTO__DATA_TYPE__… */
     cg_shape shape;
-    double *x; /* in an arena */
+    double *x;    /* [held] in an arena */
+    int64_t held; /* as many as the shape has, or fewer */
 } cg_host;
 
 #define CG_ONNX_TYPE(name) CG_ONNX__TENSOR_PROTO__DATA_TYPE__##name
 
-/* Elements that a tensor on the host may have, and all of an import together. */
-enum { CG_HOST_MOST = 1 << 24, CG_HOST_ROOM = 1 << 27 };
+enum {
+    CG_HOST_ROOM = 1 << 27, /* elements that all tensors of an import, or of a run, may hold */
+    CG_HOST_SMALL = 256,    /* tensors of no more, as lists of sizes are, are held whole */
+    CG_HOST_ROWS = 13       /* rows of the first axis after which made-up ones come again: a prime,
+                               which no size of a model is by chance */
+};
 
 /* Memory for tensors; all zero: empty. */
 typedef struct cg_host_room {
@@ -24,12 +32,36 @@ typedef struct cg_host_room {
     int64_t used; /* elements */
 } cg_host_room;
 
-/* A tensor without numbers yet. errors  CG_EUNSUPPORTED: too large; CG_ENOMEM */
+/* A tensor without numbers yet, of which all are held, or the first `held` unless it is small.
+ * errors  CG_EUNSUPPORTED: too large; CG_ENOMEM */
 cg_status cg_host_new(cg_host_room *a, int type, cg_shape shape, cg_host *out);
+cg_status cg_host_new_rows(cg_host_room *a, int type, cg_shape shape, int64_t held, cg_host *out);
 cg_status cg_host_of(cg_host_room *a, const cg_onnx_tensor *t, cg_host *out);
+
+/* The error of what has no room. */
+cg_status cg_host_too_large(const cg_shape *shape);
 
 int64_t cg_host_count(const cg_host *h);
 int64_t cg_host_int(double x); /* nearest within int64_t */
+
+static inline double cg_host_at(const cg_host *h, int64_t i) {
+    return h->x[i < h->held ? i : i % h->held];
+}
+
+/* The same, with all of its elements held. */
+cg_status cg_host_whole(cg_host_room *a, const cg_host *h, cg_host *out);
+
+/* Are the numbers the same for each row of the first axis? */
+int cg_host_is_one_row(const cg_host *h);
+
+/* Holds no more than one row of the first axis, or CG_HOST_ROWS, where the others are the same. */
+void cg_host_shorten(cg_host *h);
+
+/* A walk over n operands that broadcast to *out, which on entry is scalar, or what they are to be
+ * expanded to: over its first *held elements, after which the same come again. Operands of which
+ * that cannot be told are made whole in whole[]; in[] then is that. */
+cg_status cg_host_broadcast(cg_host_room *a, const cg_host **in, int n, cg_host *whole,
+                            cg_shape *out, int64_t *held, cg_strides *w);
 
 /* --- attributes of nodes ---------------------------------------------------------------------- */
 
@@ -84,14 +116,7 @@ cg_status cg_host_math(const cg_host_job *j, int *known);
 cg_status cg_host_move(const cg_host_job *j, int *known);
 cg_status cg_host_reduce(const cg_host_job *j, int *known);
 
-/* Strides of an operand that broadcasts to `out`: 0 where it is repeated. */
-void cg_host_strides(const cg_shape *x, const cg_shape *out, int64_t stride[CG_MAX_RANK]);
-
-/* A walk over `shape`, element by element: `offset` is that of an operand with such strides. */
-typedef struct cg_host_walk {
-    cg_shape shape;
-    int64_t at[CG_MAX_RANK], stride[CG_MAX_RANK], offset;
-} cg_host_walk;
-void cg_host_step(cg_host_walk *w);
+/* The same job with all elements of its operands held. */
+cg_status cg_host_job_whole(const cg_host_job *j, cg_host_job *out);
 
 #endif

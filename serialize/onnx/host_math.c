@@ -60,37 +60,19 @@ static const struct {
                 {"Or", either, BOOLEAN},
                 {"Xor", one_of, BOOLEAN}};
 
-/* Offsets of up to three operands, element by element of the result. */
-typedef struct walk {
-    cg_shape shape;
-    int64_t at[CG_MAX_RANK], stride[3][CG_MAX_RANK], offset[3];
-} walk;
-
-static void step(walk *w) {
-    for (int d = w->shape.rank - 1; d >= 0; d--) {
-        for (int k = 0; k < 3; k++) w->offset[k] += w->stride[k][d];
-        if (++w->at[d] < w->shape.dim[d]) return;
-        for (int k = 0; k < 3; k++) w->offset[k] -= w->stride[k][d] * w->shape.dim[d];
-        w->at[d] = 0;
-    }
-}
-
-static cg_status begin(const cg_host *const *in, int n, walk *w) {
-    *w = (walk){.shape = in[0]->shape};
-    for (int k = 1; k < n; k++) CG_TRY(cg_shape_broadcast(&w->shape, &in[k]->shape, &w->shape));
-    for (int k = 0; k < n; k++) cg_host_strides(&in[k]->shape, &w->shape, w->stride[k]);
-    return CG_OK;
-}
-
 static cg_status run_binary(const cg_host_job *j, const cg_host *a, const cg_host *b, binary_fn f,
                             result kind, cg_host *out) {
-    walk w;
-    CG_TRY(begin((const cg_host *[]){a, b}, 2, &w));
+    const cg_host *in[] = {a, b};
+    cg_host whole[2];
+    cg_shape shape = CG_SCALAR;
+    int64_t held;
+    cg_strides w;
+    CG_TRY(cg_host_broadcast(j->arena, in, 2, whole, &shape, &held, &w));
     int type = kind == BOOLEAN ? CG_ONNX_TYPE(BOOL) : a->type;
     if (f == quotient && !cg_onnx_type_is_float(type)) f = whole_quotient;
-    CG_TRY(cg_host_new(j->arena, type, w.shape, out));
-    for (int64_t i = 0; i < cg_host_count(out); i++, step(&w))
-        out->x[i] = f(a->x[w.offset[0]], b->x[w.offset[1]]);
+    CG_TRY(cg_host_new_rows(j->arena, type, shape, held, out));
+    for (int64_t i = 0; i < held; i++, cg_strides_step(&w))
+        out->x[i] = f(in[0]->x[w.offset[0]], in[1]->x[w.offset[1]]);
     return CG_OK;
 }
 
@@ -139,9 +121,19 @@ static const struct {
 
 static cg_status run_unary(const cg_host_job *j, unary_fn f, int type) {
     if (j->n_in < 1 || !j->in[0]) return cg_error(CG_EFORMAT, "has no operand");
-    CG_TRY(cg_host_new(j->arena, type, j->in[0]->shape, j->out));
-    for (int64_t i = 0; i < cg_host_count(j->out); i++) j->out->x[i] = f(j->in[0]->x[i]);
+    CG_TRY(cg_host_new_rows(j->arena, type, j->in[0]->shape, j->in[0]->held, j->out));
+    for (int64_t i = 0; i < j->out->held; i++) j->out->x[i] = f(j->in[0]->x[i]);
     return CG_OK;
+}
+
+/* A float without its fraction. What no integer is, or one too large, is undefined; here it is what
+ * x86 makes of it, narrower types by way of i32. */
+static double to_i64(double x) {
+    return x >= -0x1p63 && x < 0x1p63 ? trunc(x) : -0x1p63;
+}
+
+static double to_i32(double x) {
+    return x > -0x1p31 - 1 && x < 0x1p31 ? trunc(x) : -0x1p31;
 }
 
 static cg_status run_cast(const cg_host_job *j) {
@@ -150,30 +142,36 @@ static cg_status run_cast(const cg_host_job *j) {
         return cg_error(CG_EUNSUPPORTED, "casts to element type %d, which is not read", to);
     if (to == CG_ONNX_TYPE(BOOL)) {
         CG_TRY(run_unary(j, opposite, to));
-        for (int64_t i = 0; i < cg_host_count(j->out); i++) j->out->x[i] = !j->out->x[i];
+        for (int64_t i = 0; i < j->out->held; i++) j->out->x[i] = !j->out->x[i];
         return CG_OK;
     }
-    return run_unary(j, cg_onnx_type_is_float(to) ? same : trunc, to);
+    if (cg_onnx_type_is_float(to)) return run_unary(j, same, to);
+    if (j->n_in > 0 && j->in[0] && !cg_onnx_type_is_float(j->in[0]->type))
+        return run_unary(j, same, to); /* which wraps */
+    return run_unary(j, to == CG_ONNX_TYPE(INT64) ? to_i64 : to_i32, to);
 }
 
 /* --- of three --------------------------------------------------------------------------------- */
 
 static cg_status run_where(const cg_host_job *j) {
-    walk w;
     if (j->n_in != 3 || !j->in[0] || !j->in[1] || !j->in[2])
         return cg_error(CG_EFORMAT, "has %d operands, wanted 3", j->n_in);
-    CG_TRY(begin(j->in, 3, &w));
-    CG_TRY(cg_host_new(j->arena, j->in[1]->type, w.shape, j->out));
-    for (int64_t i = 0; i < cg_host_count(j->out); i++, step(&w))
-        j->out->x[i] =
-            j->in[0]->x[w.offset[0]] != 0 ? j->in[1]->x[w.offset[1]] : j->in[2]->x[w.offset[2]];
+    const cg_host *in[] = {j->in[0], j->in[1], j->in[2]};
+    cg_host whole[3];
+    cg_shape shape = CG_SCALAR;
+    int64_t held;
+    cg_strides w;
+    CG_TRY(cg_host_broadcast(j->arena, in, 3, whole, &shape, &held, &w));
+    CG_TRY(cg_host_new_rows(j->arena, in[1]->type, shape, held, j->out));
+    for (int64_t i = 0; i < held; i++, cg_strides_step(&w))
+        j->out->x[i] = in[0]->x[w.offset[0]] != 0 ? in[1]->x[w.offset[1]] : in[2]->x[w.offset[2]];
     return CG_OK;
 }
 
 static cg_status run_clip(const cg_host_job *j) {
     const cg_host *low = j->n_in > 1 ? j->in[1] : NULL, *high = j->n_in > 2 ? j->in[2] : NULL;
     CG_TRY(run_unary(j, same, j->in[0] ? j->in[0]->type : 0));
-    for (int64_t i = 0; i < cg_host_count(j->out); i++) {
+    for (int64_t i = 0; i < j->out->held; i++) {
         double *x = &j->out->x[i];
         if (low && cg_host_count(low) && *x < low->x[0]) *x = low->x[0];
         if (high && cg_host_count(high) && *x > high->x[0]) *x = high->x[0];

@@ -8,15 +8,12 @@ static const cg_host *operand(const cg_host_job *j, int i) {
     return i < j->n_in ? j->in[i] : NULL;
 }
 
-static void dense(const cg_shape *x, int64_t stride[CG_MAX_RANK]) {
-    int64_t n = 1;
-    for (int i = x->rank - 1; i >= 0; n *= x->dim[i--]) stride[i] = n;
-}
-
-static cg_status copy(const cg_host_job *j, cg_host_walk w, cg_host *out) {
-    CG_TRY(cg_host_new(j->arena, j->in[0]->type, w.shape, out));
-    for (int64_t i = 0; i < cg_host_count(out); i++, cg_host_step(&w))
-        out->x[i] = j->in[0]->x[w.offset];
+static cg_status copy(const cg_host_job *j, cg_strides w, cg_host *out) {
+    cg_shape shape = {.rank = w.rank};
+    memcpy(shape.dim, w.dim, sizeof shape.dim);
+    CG_TRY(cg_host_new(j->arena, j->in[0]->type, shape, out));
+    for (int64_t i = 0; i < out->held; i++, cg_strides_step(&w))
+        out->x[i] = j->in[0]->x[w.offset[0]];
     return CG_OK;
 }
 
@@ -25,7 +22,7 @@ static cg_status copy(const cg_host_job *j, cg_host_walk w, cg_host *out) {
 static cg_status run_view(const cg_host_job *j) {
     cg_shape shape;
     CG_TRY(cg_onnx_new_shape(j->node, &j->in[0]->shape, operand(j, 1), &shape));
-    j->out[0] = (cg_host){j->in[0]->type, shape, j->in[0]->x};
+    j->out[0] = (cg_host){j->in[0]->type, shape, j->in[0]->x, j->in[0]->held};
     return CG_OK;
 }
 
@@ -35,55 +32,59 @@ static cg_status run_transpose(const cg_host_job *j) {
     unsigned seen = 0;
     CG_TRY(cg_onnx_ints(j->node, "perm", NULL, list, &n));
     if (n >= 0 && n != rank) return cg_error(CG_EFORMAT, "permutes %d axes of %d", n, rank);
-    cg_host_walk w = {.shape = {.rank = rank}};
-    dense(&j->in[0]->shape, stride);
+    cg_strides w = cg_strides_over(&j->in[0]->shape, 1);
+    cg_strides_dense(&j->in[0]->shape, stride);
     for (int i = 0; i < rank; i++) {
         int64_t axis = n < 0 ? rank - 1 - i : list[i];
         if (axis < 0 || axis >= rank || seen >> axis & 1)
             return cg_error(CG_EFORMAT, "has no permutation of axes");
         seen |= 1u << axis;
-        w.shape.dim[i] = j->in[0]->shape.dim[axis];
-        w.stride[i] = stride[axis];
+        w.dim[i] = j->in[0]->shape.dim[axis];
+        w.stride[0][i] = stride[axis];
     }
     return copy(j, w, j->out);
 }
 
 static cg_status run_expand(const cg_host_job *j) {
-    cg_host_walk w = {0};
-    int64_t list[CG_MAX_RANK];
-    CG_TRY(cg_onnx_ints(j->node, NULL, operand(j, 1), list, &w.shape.rank));
-    if (w.shape.rank < 0) return cg_error(CG_EFORMAT, "has no shape");
-    for (int i = 0; i < w.shape.rank; i++) w.shape.dim[i] = list[i];
-    CG_TRY(cg_shape_check(&w.shape, CG_I64));
-    CG_TRY(cg_shape_broadcast(&j->in[0]->shape, &w.shape, &w.shape));
-    cg_host_strides(&j->in[0]->shape, &w.shape, w.stride);
-    return copy(j, w, j->out);
+    const cg_host *x = j->in[0];
+    cg_host whole;
+    cg_shape shape;
+    cg_strides w;
+    int64_t list[CG_MAX_RANK], held;
+    CG_TRY(cg_onnx_ints(j->node, NULL, operand(j, 1), list, &shape.rank));
+    if (shape.rank < 0) return cg_error(CG_EFORMAT, "has no shape");
+    for (int i = 0; i < shape.rank; i++) shape.dim[i] = list[i];
+    CG_TRY(cg_shape_check(&shape, CG_I64));
+    CG_TRY(cg_host_broadcast(j->arena, &x, 1, &whole, &shape, &held, &w));
+    CG_TRY(cg_host_new_rows(j->arena, x->type, shape, held, j->out));
+    for (int64_t i = 0; i < held; i++, cg_strides_step(&w)) j->out->x[i] = x->x[w.offset[0]];
+    return CG_OK;
 }
 
 static cg_status run_slice(const cg_host_job *j) {
     cg_onnx_cut cut[CG_MAX_RANK];
     int n;
     CG_TRY(cg_onnx_cuts(&j->in[0]->shape, j->in, j->n_in, cut, &n));
-    cg_host_walk w = {.shape = j->in[0]->shape};
-    dense(&j->in[0]->shape, w.stride);
+    cg_strides w = cg_strides_over(&j->in[0]->shape, 1);
+    cg_strides_dense(&j->in[0]->shape, w.stride[0]);
     for (int i = 0; i < n; i++) {
-        w.offset += cut[i].start * w.stride[cut[i].axis];
-        w.stride[cut[i].axis] *= cut[i].step;
-        w.shape.dim[cut[i].axis] = cut[i].length;
+        w.offset[0] += cut[i].start * w.stride[0][cut[i].axis];
+        w.stride[0][cut[i].axis] *= cut[i].step;
+        w.dim[cut[i].axis] = cut[i].length;
     }
     return copy(j, w, j->out);
 }
 
 static cg_status run_split(const cg_host_job *j) {
-    int64_t length[64], stride[CG_MAX_RANK], begin = 0;
+    int64_t length[64], begin = 0;
     int axis;
     if (j->node->n_output > 64) return cg_error(CG_EUNSUPPORTED, "has more than 64 outputs");
     CG_TRY(cg_onnx_split(j->node, &j->in[0]->shape, operand(j, 1), &axis, length));
-    dense(&j->in[0]->shape, stride);
     for (int k = 0; k < j->n_out; k++) {
-        cg_host_walk w = {.shape = j->in[0]->shape, .offset = begin * stride[axis]};
-        memcpy(w.stride, stride, sizeof stride);
-        w.shape.dim[axis] = length[k];
+        cg_strides w = cg_strides_over(&j->in[0]->shape, 1);
+        cg_strides_dense(&j->in[0]->shape, w.stride[0]);
+        w.offset[0] = begin * w.stride[0][axis];
+        w.dim[axis] = length[k];
         CG_TRY(copy(j, w, &j->out[k]));
         begin += length[k];
     }
@@ -124,14 +125,14 @@ static cg_status run_tile(const cg_host_job *j) {
     if (n != x->rank) return cg_error(CG_EFORMAT, "has %d repeats for rank %d", n, x->rank);
     cg_shape shape = *x;
     for (int i = 0; i < n; i++) {
-        if (list[i] < 0 || (x->dim[i] && list[i] > CG_HOST_MOST / x->dim[i]))
+        if (list[i] < 0 || (x->dim[i] && list[i] > CG_HOST_ROOM / x->dim[i]))
             return cg_error(CG_EFORMAT, "repeats %lld times", (long long)list[i]);
         shape.dim[i] *= list[i];
     }
-    dense(x, stride);
+    cg_strides_dense(x, stride);
     CG_TRY(cg_host_new(j->arena, j->in[0]->type, shape, j->out));
-    cg_host_walk w = {.shape = shape};
-    for (int64_t i = 0; i < cg_host_count(j->out); i++, cg_host_step(&w)) {
+    cg_strides w = cg_strides_over(&shape, 0);
+    for (int64_t i = 0; i < j->out->held; i++, cg_strides_step(&w)) {
         int64_t from = 0;
         for (int d = 0; d < n; d++)
             if (x->dim[d] > 1) from += w.at[d] % x->dim[d] * stride[d];
@@ -146,8 +147,8 @@ static cg_status run_trilu(const cg_host_job *j) {
     int64_t shift = k && cg_host_count(k) ? cg_host_int(k->x[0]) : 0;
     if (rank < 2) return cg_error(CG_EFORMAT, "has an operand of rank %d", rank);
     int64_t rows = x->shape.dim[rank - 2], columns = x->shape.dim[rank - 1];
-    if (shift < -CG_HOST_MOST || shift > CG_HOST_MOST)
-        shift = shift < 0 ? -CG_HOST_MOST : CG_HOST_MOST;
+    if (shift < -CG_HOST_ROOM || shift > CG_HOST_ROOM)
+        shift = shift < 0 ? -CG_HOST_ROOM : CG_HOST_ROOM;
     CG_TRY(cg_host_new(j->arena, x->type, x->shape, j->out));
     for (int64_t i = 0, count = cg_host_count(x); i < count;)
         for (int64_t r = 0; r < rows; r++)
@@ -201,15 +202,15 @@ static cg_status run_gather_elements(const cg_host_job *j) {
     for (int d = 0; d < x->shape.rank; d++)
         if (d != axis && index->shape.dim[d] > x->shape.dim[d])
             return cg_error(CG_EFORMAT, "has indices larger than its operand");
-    dense(&x->shape, stride);
+    cg_strides_dense(&x->shape, stride);
     CG_TRY(cg_host_new(j->arena, x->type, index->shape, j->out));
-    cg_host_walk w = {.shape = index->shape};
-    memcpy(w.stride, stride, sizeof stride);
-    w.stride[axis] = 0;
-    for (int64_t i = 0; i < cg_host_count(index); i++, cg_host_step(&w)) {
+    cg_strides w = cg_strides_over(&index->shape, 1);
+    memcpy(w.stride[0], stride, sizeof stride);
+    w.stride[0][axis] = 0;
+    for (int64_t i = 0; i < index->held; i++, cg_strides_step(&w)) {
         int64_t row;
         CG_TRY(index_in(index->x[i], x->shape.dim[axis], &row));
-        j->out->x[i] = x->x[w.offset + row * stride[axis]];
+        j->out->x[i] = x->x[w.offset[0] + row * stride[axis]];
     }
     return CG_OK;
 }
@@ -237,7 +238,7 @@ static cg_status run_gather_nd(const cg_host_job *j) {
     for (int d = (int)batch; d < rank - 1; d++) per_batch *= index->shape.dim[d];
     for (int d = (int)(batch + depth); d < x->shape.rank; d++)
         inner *= shape.dim[to++] = x->shape.dim[d];
-    dense(&x->shape, stride);
+    cg_strides_dense(&x->shape, stride);
     CG_TRY(cg_host_new(j->arena, x->type, shape, j->out));
     for (int64_t i = 0; i < outer * per_batch; i++) {
         int64_t from = batch ? i / per_batch * stride[batch - 1] : 0;
@@ -292,8 +293,10 @@ static cg_status run_constant_of_shape(const cg_host_job *j) {
         CG_TRY(cg_host_of(j->arena, &t, &value));
         if (t.count != 1) return cg_error(CG_EFORMAT, "has %lld values", (long long)t.count);
     }
-    CG_TRY(cg_host_new(j->arena, value.type, shape, j->out));
-    for (int64_t i = 0; i < cg_host_count(j->out); i++) j->out->x[i] = value.x ? value.x[0] : zero;
+    int64_t rows = shape.rank > 0 && shape.dim[0] > 0 ? shape.dim[0] : 1;
+    CG_TRY(cg_shape_check(&shape, CG_I64));
+    CG_TRY(cg_host_new_rows(j->arena, value.type, shape, cg_shape_count(&shape) / rows, j->out));
+    for (int64_t i = 0; i < j->out->held; i++) j->out->x[i] = value.x ? value.x[0] : zero;
     return CG_OK;
 }
 
@@ -303,7 +306,7 @@ static cg_status run_range(const cg_host_job *j) {
             return cg_error(CG_EFORMAT, "wants three numbers");
     double start = j->in[0]->x[0], end = j->in[1]->x[0], by = j->in[2]->x[0];
     double count = by != 0 ? ceil((end - start) / by) : -1;
-    if (!(count <= CG_HOST_MOST)) return cg_error(CG_EFORMAT, "has too many numbers");
+    if (!(count <= CG_HOST_ROOM)) return cg_error(CG_EFORMAT, "has too many numbers");
     int64_t n = count > 0 ? (int64_t)count : 0;
     CG_TRY(cg_host_new(j->arena, j->in[0]->type, CG_SHAPE(n), j->out));
     for (int64_t i = 0; i < n; i++) j->out->x[i] = start + (double)i * by;
@@ -331,26 +334,27 @@ static cg_status run_size(const cg_host_job *j) {
 static const struct {
     const char *name;
     int operands; /* at least */
+    int parts;    /* operands may be held in part */
     cg_status (*run)(const cg_host_job *j);
-} list[] = {{"Reshape", 2, run_view},
-            {"Flatten", 1, run_view},
-            {"Squeeze", 1, run_view},
-            {"Unsqueeze", 1, run_view},
-            {"Transpose", 1, run_transpose},
-            {"Expand", 2, run_expand},
-            {"Slice", 3, run_slice},
-            {"Split", 1, run_split},
-            {"Concat", 1, run_concat},
-            {"Tile", 2, run_tile},
-            {"Trilu", 1, run_trilu},
-            {"Gather", 2, run_gather},
-            {"GatherElements", 2, run_gather_elements},
-            {"GatherND", 2, run_gather_nd},
-            {"Constant", 0, run_constant},
-            {"ConstantOfShape", 1, run_constant_of_shape},
-            {"Range", 3, run_range},
-            {"Shape", 1, run_shape},
-            {"Size", 1, run_size}};
+} list[] = {{"Reshape", 2, 1, run_view},
+            {"Flatten", 1, 1, run_view},
+            {"Squeeze", 1, 1, run_view},
+            {"Unsqueeze", 1, 1, run_view},
+            {"Transpose", 1, 0, run_transpose},
+            {"Expand", 2, 1, run_expand},
+            {"Slice", 3, 0, run_slice},
+            {"Split", 1, 0, run_split},
+            {"Concat", 1, 0, run_concat},
+            {"Tile", 2, 0, run_tile},
+            {"Trilu", 1, 0, run_trilu},
+            {"Gather", 2, 0, run_gather},
+            {"GatherElements", 2, 0, run_gather_elements},
+            {"GatherND", 2, 0, run_gather_nd},
+            {"Constant", 0, 0, run_constant},
+            {"ConstantOfShape", 1, 1, run_constant_of_shape},
+            {"Range", 3, 0, run_range},
+            {"Shape", 1, 1, run_shape},
+            {"Size", 1, 1, run_size}};
 
 cg_status cg_host_move(const cg_host_job *j, int *known) {
     *known = 0;
@@ -360,7 +364,9 @@ cg_status cg_host_move(const cg_host_job *j, int *known) {
         if (j->n_in < list[i].operands || (list[i].operands && !j->in[0]))
             return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in,
                             list[i].operands);
-        return list[i].run(j);
+        cg_host_job whole = *j;
+        if (!list[i].parts) CG_TRY(cg_host_job_whole(j, &whole));
+        return list[i].run(&whole);
     }
     return CG_OK;
 }

@@ -29,7 +29,7 @@ static void take(kind k, double *sum, double x) {
 
 static cg_status run_reduce(const cg_host_job *j, kind k) {
     const cg_host *x = j->in[0];
-    int64_t list[CG_MAX_RANK], stride[CG_MAX_RANK] = {0}, at[CG_MAX_RANK] = {0}, step = 1;
+    int64_t list[CG_MAX_RANK];
     int n, keep = cg_onnx_int(j->node, "keepdims", 1) != 0;
     unsigned bits = 0;
     CG_TRY(cg_onnx_ints(j->node, "axes", j->n_in > 1 ? j->in[1] : NULL, list, &n));
@@ -44,23 +44,13 @@ static cg_status run_reduce(const cg_host_job *j, kind k) {
         if (bits >> d & 1) kept.dim[d] = 1;
         if (keep || !(bits >> d & 1)) shape.dim[shape.rank++] = kept.dim[d];
     }
-    for (int d = CG_MAX_RANK - 1; d >= 0; d--) {
-        if (d >= kept.rank) continue;
-        stride[d] = bits >> d & 1 ? 0 : step;
-        step *= kept.dim[d];
-    }
+    cg_strides w = cg_strides_over(&x->shape, 1);
+    cg_strides_broadcast(&kept, &x->shape, w.stride[0]);
     CG_TRY(cg_host_new(j->arena, x->type, shape, j->out));
-    int64_t count = cg_host_count(j->out), all = cg_host_count(x), to = 0;
+    int64_t count = cg_host_count(j->out), all = cg_host_count(x);
     for (int64_t i = 0; i < count; i++) j->out->x[i] = begin_of(k);
-    for (int64_t i = 0; i < all; i++) {
-        take(k, &j->out->x[to], x->x[i]);
-        for (int d = kept.rank - 1; d >= 0; d--) {
-            to += stride[d];
-            if (++at[d] < x->shape.dim[d]) break;
-            to -= stride[d] * x->shape.dim[d];
-            at[d] = 0;
-        }
-    }
+    for (int64_t i = 0; i < all; i++, cg_strides_step(&w))
+        take(k, &j->out->x[w.offset[0]], x->x[i]);
     for (int64_t i = 0; i < count; i++) {
         if (k == MEAN) j->out->x[i] /= (double)all / (double)count;
         if (k == LENGTH) j->out->x[i] = sqrt(j->out->x[i]);
@@ -131,6 +121,8 @@ cg_status cg_host_reduce(const cg_host_job *j, int *known) {
     *known = i < n || arg_max || running;
     if (!*known) return CG_OK;
     if (j->n_in < 1 || !j->in[0]) return cg_error(CG_EFORMAT, "has no operand");
-    if (arg_max) return run_arg_max(j);
-    return running ? run_running_sum(j) : run_reduce(j, reductions[i].kind);
+    cg_host_job whole;
+    CG_TRY(cg_host_job_whole(j, &whole));
+    if (arg_max) return run_arg_max(&whole);
+    return running ? run_running_sum(&whole) : run_reduce(&whole, reductions[i].kind);
 }

@@ -69,7 +69,7 @@ static cg_status define_inputs(cg_importer *m) {
     m->n_probe = CG_PROBES;
     for (int i = 0; i < n; i++)
         if (list[i].dtype != CG_F32 && m->shape[i].rank >= 0 &&
-            cg_shape_count(&m->shape[i]) > CG_LARGE)
+            cg_probe_size(&m->shape[i]) > CG_LARGE)
             m->n_probe = CG_FEW_PROBES;
     for (int i = 0; i < n; i++) {
         const cg_shape *shape = &m->shape[i];
@@ -82,7 +82,7 @@ static cg_status define_inputs(cg_importer *m) {
         CG_TRY(cg_graph_status(m->g));
         x.view = cg_view_of(shape);
         int is_picture = list[i].dtype == CG_U8 && !list[i].is_bool;
-        if (!is_float && !is_picture && i < 30 && cg_shape_count(shape) <= CG_MOST_PROBED)
+        if (!is_float && !is_picture && i < 30 && cg_probe_size(shape) <= CG_MOST_PROBED)
             CG_TRY(cg_probe_input(m, i, &x));
         CG_TRY(define(m, list[i].name, &x));
     }
@@ -111,7 +111,9 @@ static int is_one_of(const char *name, const char *const *list) {
 static int only_views(const cg_job *j) {
     static const char *const list[] = {"Transpose", "Reshape", "Squeeze",  "Unsqueeze",
                                        "Flatten",   "Cast",    "Identity", NULL};
-    return j->n_in > 0 && j->in[0] && j->in[0]->weight && is_one_of(j->node->op_type, list);
+    if (j->n_in < 1 || !j->in[0] || !j->in[0]->weight) return 0;
+    int to = (int)cg_onnx_int(j->node, "to", CG_ONNX_TYPE(FLOAT)); /* of Cast */
+    return is_one_of(j->node->op_type, list) && cg_onnx_type_is_float(to);
 }
 
 /* Evaluates a node whose inputs are known, or whose result depends on shapes alone. */
@@ -124,9 +126,9 @@ static cg_status fold(cg_job *j, int *done) {
     for (int i = 0; i < j->n_in; i++) {
         if (!j->in[i]) continue;
         if (is_one_of(j->node->op_type, shapes)) {
-            shape = (cg_host){j->in[i]->type, j->in[i]->shape, NULL};
+            shape = (cg_host){.type = j->in[i]->type, .shape = j->in[i]->shape};
             in[i] = &shape;
-        } else if (j->in[i]->probed || !(in[i] = cg_item_host(j, j->in[i]))) {
+        } else if (j->in[i]->probed || !(in[i] = cg_item_known(j, j->in[i]))) {
             return CG_OK;
         }
     }
@@ -155,7 +157,7 @@ static const cg_item *too_large(const cg_job *j) {
     for (int i = 0; i < j->n_in; i++) {
         const cg_item *x = j->in[i];
         if (x && x->v && x->v->kind == CG_VALUE_INPUT && !x->probed && !cg_item_is_float(x) &&
-            cg_item_count(x) > CG_MOST_PROBED)
+            cg_probe_size(&x->shape) > CG_MOST_PROBED)
             return x;
     }
     return NULL;
@@ -171,7 +173,7 @@ static cg_status run_op(cg_job *j) {
     cg_status s = op ? op->run(j) : cg_error(CG_EUNSUPPORTED, "this operator is not supported");
     if (s == CG_OK || s == CG_ENOMEM || !x) return s;
     return cg_error(CG_EUNSUPPORTED, "computes with %lld integers of a run, wanted at most %d",
-                    (long long)cg_item_count(x), CG_MOST_PROBED);
+                    (long long)cg_probe_size(&x->shape), CG_MOST_PROBED);
 }
 
 /* What follows from integers of a run: probed, and a value besides where it can be one. */

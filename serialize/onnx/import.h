@@ -12,7 +12,8 @@
  *                       first id that equals a number which the file compares with.
  * What else follows from integers is computed before each run, and is an input of the graph.
  *
- * An input of more than 2^20 integers may only select rows.
+ * Of a batch 13 rows are made up, which come again. An input of more than 2^20 made-up integers may
+ * only select rows, and all that is computed before a run may hold 2^27 numbers.
  *
  * Numbers of all float types become f32. */
 #ifndef CG_ONNX_IMPORT_H

@@ -19,13 +19,18 @@ static int replaces_nan(cg_job *j) {
     return j->in[0]->is_nan && cg_item_number(j, j->in[1], &c) && x->v == j->in[0]->v;
 }
 
+/* A tensor of floats that holds as much as h. */
+static cg_status like(cg_job *j, const cg_host *h, cg_host *out) {
+    return cg_host_new_rows(&j->m->room, CG_ONNX_TYPE(FLOAT), h->shape, h->held, out);
+}
+
 /* What chooses, as 1 and 0: known, or computed before each run. */
 static cg_status choice_of(cg_job *j, cg_item *choice, cg_item *out) {
     *out = (cg_item){.type = CG_ONNX_TYPE(FLOAT), .shape = choice->shape};
-    const cg_host *known = choice->v ? NULL : cg_item_host(j, choice);
+    const cg_host *known = choice->v ? NULL : cg_item_known(j, choice);
     if (known) {
-        CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), out->shape, &out->host));
-        for (int64_t i = 0; i < cg_item_count(out); i++) out->host.x[i] = known->x[i] != 0;
+        CG_TRY(like(j, known, &out->host));
+        for (int64_t i = 0; i < out->host.held; i++) out->host.x[i] = known->x[i] != 0;
         return CG_OK;
     }
     if (!choice->probed || choice->type != CG_ONNX_TYPE(BOOL))
@@ -43,8 +48,8 @@ static cg_status hidden_where(cg_job *j, const cg_item *m, int k, cg_item *out) 
         out->v = cg_log(j->g, v);
         return cg_graph_status(j->g);
     }
-    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), m->shape, &out->host));
-    for (int64_t i = 0; i < cg_item_count(m); i++)
+    CG_TRY(like(j, &m->host, &out->host));
+    for (int64_t i = 0; i < m->host.held; i++)
         out->host.x[i] = (m->host.x[i] != 0) == (k == 0) ? 0 : -INFINITY;
     return CG_OK;
 }
@@ -56,8 +61,8 @@ static cg_status opposite(cg_job *j, const cg_item *m, cg_item *out) {
         out->v = cg_add(j->g, cg_neg(j->g, m->v), cg_constant_f32(j->g, 1));
         return cg_graph_status(j->g);
     }
-    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), m->shape, &out->host));
-    for (int64_t i = 0; i < cg_item_count(m); i++) out->host.x[i] = 1 - m->host.x[i];
+    CG_TRY(like(j, &m->host, &out->host));
+    for (int64_t i = 0; i < m->host.held; i++) out->host.x[i] = 1 - m->host.x[i];
     return CG_OK;
 }
 

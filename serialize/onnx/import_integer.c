@@ -23,11 +23,18 @@ static double made_up(const cg_importer *m, int number, int probe, int64_t i) {
     return (double)((r >> 16) % (kind == SMALL ? 7 : 40000));
 }
 
+int64_t cg_probe_size(const cg_shape *shape) {
+    int64_t n = cg_shape_count(shape);
+    if (shape->rank < 2 || shape->dim[0] <= CG_HOST_ROWS || n <= CG_HOST_SMALL) return n;
+    return n / shape->dim[0] * CG_HOST_ROWS;
+}
+
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x) {
+    int64_t held = cg_probe_size(&x->shape);
     x->probed = 1 << number;
     for (int p = 0; p < m->n_probe; p++) {
-        CG_TRY(cg_host_new(&m->room, x->type, x->shape, &x->probe[p]));
-        for (int64_t i = 0; i < cg_item_count(x); i++) x->probe[p].x[i] = made_up(m, number, p, i);
+        CG_TRY(cg_host_new_rows(&m->room, x->type, x->shape, held, &x->probe[p]));
+        for (int64_t i = 0; i < held; i++) x->probe[p].x[i] = made_up(m, number, p, i);
     }
     return CG_OK;
 }
@@ -41,7 +48,7 @@ cg_status cg_probe_node(cg_job *j, int *done) {
     for (int i = 0; i < j->n_in && all; i++) {
         if (!j->in[i]) continue;
         any |= j->in[i]->probed;
-        all = j->in[i]->probed || cg_item_host(j, j->in[i]);
+        all = j->in[i]->probed || cg_item_known(j, j->in[i]);
     }
     if (!any || !all || j->n_out > 8 || j->n_out < 1) return CG_OK;
     for (int p = 0; p < j->m->n_probe; p++) {
@@ -120,7 +127,7 @@ static cg_status rows_selected(cg_job *j, const cg_host *numbers, int p, cg_host
 }
 
 static int64_t end_of(const cg_host *ids, int64_t text, int64_t tokens, int64_t eos) {
-    const double *id = ids->x + text * tokens;
+    const double *id = ids->x + text * tokens % ids->held;
     int64_t at = 0;
     if (eos < 0) {
         for (int64_t k = 1; k < tokens; k++)
@@ -138,7 +145,8 @@ static int selects_end(const cg_job *j, const cg_host *selected, const cg_item *
     int64_t texts = from->shape.dim[0], tokens = from->shape.dim[1];
     for (int p = 0; p < j->m->n_probe; p++)
         for (int64_t i = 0; i < texts * width; i++)
-            if (selected[p].x[i] != (double)end_of(&from->probe[p], i / width, tokens, eos))
+            if (cg_host_at(&selected[p], i) !=
+                (double)end_of(&from->probe[p], i / width, tokens, eos))
                 return 0;
     return 1;
 }

@@ -11,11 +11,16 @@ int cg_item_is_float(const cg_item *x) {
     return cg_onnx_type_is_float(x->type);
 }
 
-const cg_host *cg_item_host(cg_job *j, cg_item *x) {
+const cg_host *cg_item_known(cg_job *j, cg_item *x) {
     if (!x) return NULL;
     if (!x->host.x && x->weight && x->weight->count <= CG_FOLD_MOST)
         if (cg_host_of(&j->m->room, x->weight, &x->host) != CG_OK) x->host.x = NULL;
     return x->host.x ? &x->host : NULL;
+}
+
+const cg_host *cg_item_host(cg_job *j, cg_item *x) {
+    const cg_host *h = cg_item_known(j, x);
+    return h && cg_host_whole(&j->m->room, h, &x->host) == CG_OK ? h : NULL;
 }
 
 int cg_item_number(cg_job *j, cg_item *x, double *out) {
@@ -29,10 +34,11 @@ int cg_item_number(cg_job *j, cg_item *x, double *out) {
 
 static cg_value *constant(cg_job *j, const cg_host *h) {
     int64_t n = cg_host_count(h);
+    if (n > CG_HOST_ROOM) return cg_graph_fail(j->g, cg_host_too_large(&h->shape));
     float *x = malloc((size_t)(n + 1) * sizeof *x);
     if (!x)
         return cg_graph_fail(j->g, cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n));
-    for (int64_t i = 0; i < n; i++) x[i] = (float)h->x[i];
+    for (int64_t i = 0; i < n; i++) x[i] = (float)cg_host_at(h, i);
     cg_value *v = cg_constant(j->g, CG_F32, h->shape, x);
     free(x);
     return v;

@@ -42,17 +42,18 @@ static int holds(const rule *r, double x) {
 typedef struct mask {
     const cg_item *item, *from; /* from: i64 [batch, keys] */
     int is_choice, seen_if, probes;
+    int64_t differ; /* elements after which what is to be looked at comes again */
 } mask;
 
 static int sees(const mask *m, int p, int64_t i) {
-    double x = m->item->probe[p].x[i];
+    double x = cg_host_at(&m->item->probe[p], i);
     return m->is_choice ? (x != 0) == m->seen_if : x > -1e4;
 }
 
 static double number(const mask *m, int p, int64_t i) {
     int64_t keys = m->from->shape.dim[1], batch = m->from->shape.dim[0];
     int64_t n = batch > 1 ? i / (cg_item_count(m->item) / batch) : 0;
-    return m->from->probe[p].x[n * keys + i % keys];
+    return cg_host_at(&m->from->probe[p], n * keys + i % keys);
 }
 
 /* Is element i hidden always? Else it is seen just where the rule holds; what is seen adds 0. */
@@ -70,7 +71,7 @@ static int fits_element(const mask *m, const rule *r, int64_t i, int64_t *hides)
         ever |= key;
         if (hidden) continue;
         if (sees(m, p, i) != key) return 0;
-        if (key && !m->is_choice && m->item->probe[p].x[i] != 0) return 0;
+        if (key && !m->is_choice && cg_host_at(&m->item->probe[p], i) != 0) return 0;
         *hides += !key;
     }
     return ever;
@@ -78,9 +79,18 @@ static int fits_element(const mask *m, const rule *r, int64_t i, int64_t *hides)
 
 static int fits(const mask *m, const rule *r) {
     int64_t hides = 0;
-    for (int64_t i = 0; i < cg_item_count(m->item); i++)
+    for (int64_t i = 0; i < m->differ; i++)
         if (!fits_element(m, r, i, &hides)) return 0;
     return hides > 0;
+}
+
+/* Elements of the first rows, those that the probes hold of item and input; or all. */
+static int64_t differing(const mask *m) {
+    int64_t all = cg_item_count(m->item), batch = m->from->shape.dim[0];
+    int64_t rows = m->from->probe[0].held / m->from->shape.dim[1], n = all / batch * rows;
+    for (int p = 0; p < m->probes; p++)
+        if (n % m->item->probe[p].held) return all;
+    return n;
 }
 
 static int find_rule(const cg_importer *m, const mask *k, rule *r) {
@@ -113,8 +123,9 @@ static cg_status add_mask(cg_job *j, cg_item *scores, const mask *m, const rule 
     cg_item from = *m->from;
     int64_t batch = from.shape.dim[0], keys = from.shape.dim[1], hidden = 0;
     cg_item always = {.type = CG_ONNX_TYPE(FLOAT), .shape = m->item->shape}, key = {0}, sum;
-    CG_TRY(cg_host_new(&j->m->room, CG_ONNX_TYPE(FLOAT), always.shape, &always.host));
-    for (int64_t i = 0; i < cg_item_count(&always); i++) {
+    CG_TRY(
+        cg_host_new_rows(&j->m->room, CG_ONNX_TYPE(FLOAT), always.shape, m->differ, &always.host));
+    for (int64_t i = 0; i < always.host.held; i++) {
         always.host.x[i] = is_hidden(m, i) ? -INFINITY : 0;
         hidden += always.host.x[i] != 0;
     }
@@ -135,20 +146,19 @@ static cg_status add_mask(cg_job *j, cg_item *scores, const mask *m, const rule 
         j->out[0] = sum;
         return CG_OK;
     }
-    /* the part that is hidden always is the same for all of a batch, as a rule: once is enough */
-    int64_t part = cg_item_count(&always) / batch, same = batch > 1 && always.shape.dim[0] == batch;
-    for (int64_t i = part; i < cg_item_count(&always) && same; i++)
-        same = always.host.x[i] == always.host.x[i % part];
-    if (same) always.host.shape.dim[0] = always.shape.dim[0] = 1;
     return cg_import_binary(j, cg_add, &sum, &always, &j->out[0]);
 }
+
+enum { MOST_COMPARED = 1 << 24 }; /* elements, under every rule */
 
 static cg_status try_mask(cg_job *j, cg_item *scores, mask m, int *done) {
     rule r;
     m.probes = j->m->n_probe;
     m.from = cg_item_source(j, m.item);
     if (!m.from || m.from->shape.rank != 2 || scores->shape.rank < 3) return CG_OK;
-    if (!cg_import_meets_softmax(j, scores->shape.rank) || !find_rule(j->m, &m, &r)) return CG_OK;
+    if (!cg_import_meets_softmax(j, scores->shape.rank)) return CG_OK;
+    m.differ = differing(&m);
+    if (m.differ > MOST_COMPARED || !find_rule(j->m, &m, &r)) return CG_OK;
     *done = 1;
     return add_mask(j, scores, &m, &r);
 }

@@ -10,7 +10,7 @@ enum {
     CG_PROBES = 6,     /* made-up values of integer inputs: number 0 is all 1, number 1 all 0 */
     CG_FEW_PROBES = 3, /* where inputs are so large that one of them has all kinds of numbers */
     CG_LARGE = 1 << 14,
-    CG_MOST_PROBED = 1 << 20, /* integers of an input that a run may compute with */
+    CG_MOST_PROBED = 1 << 20, /* made-up integers of an input that a run may compute with */
     CG_SEVERAL = CG_ONNX_MOST_NODES,
     CG_FOLD_MOST = 65536 /* elements of a weight that may be computed with before the run */
 };
@@ -86,8 +86,12 @@ typedef struct cg_job {
 int64_t cg_item_count(const cg_item *x);
 int cg_item_is_float(const cg_item *x);
 
-/* Its numbers, those of a small weight too; NULL: they are not known before the run. */
+/* Its numbers, those of a small weight too, all of them held; NULL: they are not known before the
+ * run. */
 const cg_host *cg_item_host(cg_job *j, cg_item *x);
+
+/* The same as they are held. */
+const cg_host *cg_item_known(cg_job *j, cg_item *x);
 
 /* The one number of x. Returns 0 where it has several, or they are not known. */
 int cg_item_number(cg_job *j, cg_item *x, double *out);
@@ -150,6 +154,10 @@ typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
 cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg_item *out);
 
 /* --- integers of a run (import_integer.c) ----------------------------------------------------- */
+
+/* Made-up numbers that an input of this shape has: of a batch those of its first rows, which come
+ * again. */
+int64_t cg_probe_size(const cg_shape *shape);
 
 /* Fills an input's probes. */
 cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);

@@ -32,9 +32,9 @@ typedef struct found {
 /* --- masks ------------------------------------------------------------------------------------ */
 
 /* Offsets into an operand of `add`, element by element of its result. */
-static cg_host_walk begin(const cg_shape *operand, const cg_shape *out) {
-    cg_host_walk w = {.shape = *out};
-    cg_host_strides(operand, out, w.stride);
+static cg_strides begin(const cg_shape *operand, const cg_shape *out) {
+    cg_strides w = cg_strides_over(out, 1);
+    cg_strides_broadcast(operand, out, w.stride[0]);
     return w;
 }
 
@@ -44,13 +44,13 @@ static cg_host_walk begin(const cg_shape *operand, const cg_shape *out) {
 static int is_known_mask(const cg_node *add, const cg_value *mask, float behind, found *f) {
     const float *x = cg_numbers(mask);
     const sizes *s = &f->s;
-    cg_host_walk w = begin(&mask->shape, &add->out[0]->shape);
+    cg_strides w = begin(&mask->shape, &add->out[0]->shape);
     int causal = 0, all = 1, nothing = 1;
     for (int64_t b = 0; x && b < s->batch; b++)
         for (int64_t i = 0; i < s->q; i++)
-            for (int64_t j = 0; j < s->k; j++, cg_host_step(&w)) {
-                int hides = x[w.offset] * behind <= -1e4f, beyond = j > i + s->k - s->q;
-                if (!hides && x[w.offset] != 0) return 0;
+            for (int64_t j = 0; j < s->k; j++, cg_strides_step(&w)) {
+                int hides = x[w.offset[0]] * behind <= -1e4f, beyond = j > i + s->k - s->q;
+                if (!hides && x[w.offset[0]] != 0) return 0;
                 all &= hides == beyond;
                 nothing &= !hides;
                 causal |= hides;
@@ -68,11 +68,11 @@ static cg_value *hidden_keys(const cg_node *add, cg_value *mask, float behind, c
     if (!m || !cg_with_number(scale, &c) || c * behind < 1e9f || one != -1) return NULL;
     if (cg_shape_count(&mask->shape) != s->sequences * s->k) return NULL;
     if (cg_shape_count(&m->shape) != s->sequences * s->k) return NULL;
-    cg_host_walk w = begin(&mask->shape, &add->out[0]->shape);
+    cg_strides w = begin(&mask->shape, &add->out[0]->shape);
     for (int64_t b = 0; b < s->batch; b++)
         for (int64_t i = 0; i < s->q; i++)
-            for (int64_t j = 0; j < s->k; j++, cg_host_step(&w))
-                if (w.offset != b / s->heads * s->k + j) return NULL;
+            for (int64_t j = 0; j < s->k; j++, cg_strides_step(&w))
+                if (w.offset[0] != b / s->heads * s->k + j) return NULL;
     return m;
 }
 
