@@ -33,18 +33,7 @@ typedef struct eval_args {
 
 /* --- options -------------------------------------------------------------------------------- */
 
-enum {
-    CHECKPOINT = 500,
-    VAL_DATA,
-    DATASET_TYPE,
-    IMAGE_KEY,
-    CAPTION_KEY,
-    SEPARATOR,
-    BASELINE,
-    TRAIN_DATA,
-    CLASSES,
-    NAME
-};
+enum { CHECKPOINT = 500, VAL_DATA, BASELINE, TRAIN_DATA, NAME };
 
 static const struct argp_option options[] = {
     {NULL, 0, NULL, 0, "What is measured:", 1},
@@ -54,16 +43,6 @@ static const struct argp_option options[] = {
      "a table of pictures and captions, a folder with a folder of pictures for each class, or IDX "
      "pictures (MNIST and its like); given several times, each is a column",
      1},
-    {"dataset-type", DATASET_TYPE, CLI_DATA_TYPES, 0,
-     "what DATA is (auto: found out), or synthetic: scenes that training never draws", 1},
-    {"classes", CLASSES, "FILE", 0,
-     "the names of the classes, one per line; for a folder also FOLDER<tab>NAME (default: the "
-     "folders' names, underscores read as spaces; IDX: numbers)",
-     1},
-    {"csv-img-key", IMAGE_KEY, "NAME", 0, "column of the pictures' paths (filepath)", 1},
-    {"csv-caption-key", CAPTION_KEY, "NAME", 0, "column of the captions (title)", 1},
-    {"csv-separator", SEPARATOR, "C", 0,
-     "a character, tab or comma (what the header line has: a tab, else a comma)", 1},
     {"name", NAME, "LABEL", 0, "what to call the model in the output", 1},
     {NULL, 0, NULL, 0, "What it is held against:", 3},
     {"baseline", BASELINE, "pixels", 0,
@@ -106,8 +85,6 @@ static void check(const struct argp_state *state, eval_args *a) {
     if (!a->pixels && a->train_data)
         argp_error(state, "--train-data is for --baseline pixels; the data to measure on is "
                           "--val-data");
-    if (a->data.type == CLI_DATA_SYNTHETIC && a->data.classes)
-        argp_error(state, "--classes: drawn scenes have no classes");
     if (a->pixels && a->data.type == CLI_DATA_SYNTHETIC)
         argp_error(state,
                    "--baseline pixels is not for drawn scenes: no training picture has the caption "
@@ -124,29 +101,13 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &a->run;
         state->child_inputs[1] = &a->templates;
+        state->child_inputs[2] = &a->data;
         return 0;
     case CHECKPOINT:
         a->checkpoint = text;
         return 0;
     case VAL_DATA:
         add_set(state, a, text);
-        return 0;
-    case DATASET_TYPE:
-        a->data.type = (cli_data_type)cli_data_type_named(text);
-        if ((int)a->data.type < 0)
-            argp_error(state, "--dataset-type: found \"%s\", wanted %s", text, CLI_DATA_TYPES);
-        return 0;
-    case CLASSES:
-        a->data.classes = text;
-        return 0;
-    case IMAGE_KEY:
-        a->data.table.image_column = text;
-        return 0;
-    case CAPTION_KEY:
-        a->data.table.caption_column = text;
-        return 0;
-    case SEPARATOR:
-        a->data.table.separator = cli_separator(state, "csv-separator", text);
         return 0;
     case BASELINE:
         if (strcmp(text, "pixels") != 0)
@@ -383,6 +344,7 @@ int cli_eval(int argc, char **argv) {
     static const struct argp_child children[] = {
         {&cli_run_argp, 0, "Running:", 4},
         {&cli_templates_argp, 0, "The sentences around captions and class names:", 2},
+        {&cli_data_argp, 0, NULL, 0},
         {0}};
     static const struct argp argp = {options, parse, NULL, doc, children, NULL, NULL};
     eval_args a = {0};

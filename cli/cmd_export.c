@@ -3,6 +3,7 @@
 #include "cli/data.h"
 #include "cli/inputs.h"
 #include "cli/onnxruntime.h"
+#include "cli/stop.h"
 #include "train/export.h"
 
 #include <inttypes.h>
@@ -30,6 +31,7 @@ enum {
 
 typedef struct arguments {
     const char *checkpoint, *out, *labels, *labels_file, *data;
+    cli_data how;   /* the data are to be read */
     char *pictures; /* in argv */
     cli_templates templates;
     cg_export_options o;
@@ -65,7 +67,8 @@ static const struct argp_option options[] = {
     {"pictures", KEY_PICTURES, "FILE|FOLDER", 0, "compare up to 64 of these pictures, too", 0},
     {"val-data", KEY_DATA, "DATA", 0,
      "measure model and file on it: recall, or with labels accuracy; a table of pictures and "
-     "captions, a folder with a folder of pictures for each class, or IDX pictures",
+     "captions, a folder with a folder of pictures for each class, or IDX pictures; or give "
+     "--dataset-type synthetic",
      0},
     {"most-loss", KEY_LOSS, "POINTS", 0,
      "how many points of recall or accuracy the file may lose (0.5)", 0},
@@ -108,7 +111,12 @@ static void check_together(const struct argp_state *state, const arguments *a) {
         argp_error(state, "labels and templates go with --what classifier");
     if (a->o.what == CG_ONNX_TEXT && (a->o.inside || a->pictures))
         argp_error(state, "--preprocess and --pictures: the text tower reads no pictures");
-    if (a->loss_given && !a->data) argp_error(state, "--most-loss: on what? --val-data DATA");
+    int synthetic = a->how.type == CLI_DATA_SYNTHETIC;
+    const char *given = synthetic ? NULL : cli_data_given(&a->how);
+    if (a->data && synthetic)
+        argp_error(state, "--val-data and --dataset-type synthetic exclude each other");
+    if (a->loss_given) given = "--most-loss";
+    if (given && !a->data && !synthetic) argp_error(state, "%s: on what? --val-data DATA", given);
     if (a->o.inside && a->o.opset == 17)
         argp_error(state, "--preprocess needs --opset 18 or later: Resize cannot smooth before");
 }
@@ -181,6 +189,7 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     switch (key) {
     case ARGP_KEY_INIT:
         state->child_inputs[0] = &a->templates;
+        state->child_inputs[1] = &a->how;
         return 0;
     case KEY_CHECKPOINT:
         a->checkpoint = text;
@@ -199,7 +208,8 @@ static error_t parse(int key, char *text, struct argp_state *state) {
     }
 }
 
-static const struct argp_child children[] = {{&cli_templates_argp, 0, NULL, 0}, {0}};
+static const struct argp_child children[] = {
+    {&cli_templates_argp, 0, NULL, 0}, {&cli_data_argp, 0, "How --val-data is read:", 1}, {0}};
 static const struct argp parser = {
     options,
     parse,
@@ -286,22 +296,27 @@ int cli_export(int argc, char **argv) {
     cg_dataset *pictures = NULL, *data = NULL;
     cg_certificate c = {0};
     cli_parse(&parser, argc, argv, &a);
-    int images_only = a.o.what == CG_ONNX_IMAGE && !a.data;
+    int measures = a.data || a.how.type == CLI_DATA_SYNTHETIC;
+    int images_only = a.o.what == CG_ONNX_IMAGE && !measures;
     cg_status s = CG_OK;
     if (a.o.what == CG_ONNX_CLASSIFIER) s = cli_labels_read(a.labels, a.labels_file, &labels);
     if (s == CG_OK) s = cli_templates_read(&a.templates);
     if (s == CG_OK && a.pictures) s = cli_pictures("export", &a.pictures, 1, &pictures);
-    if (s == CG_OK && a.data) s = cli_data_open("export", a.data, &(cli_data){0}, &data);
+    if (s == CG_OK && a.data) s = cli_data_open("export", a.data, &a.how, &data);
     if (s == CG_OK)
         s = (images_only ? cg_model_load_pictures : cg_model_load)(a.checkpoint, a.run.threads, &m);
+    if (s == CG_OK && measures && !data) s = cli_held_out(m.preprocess.size, &data);
     a.o.label = (const char *const *)labels.line;
     a.o.labels = labels.n;
     a.o.templates = a.templates.all;
     a.o.pictures = pictures;
     a.o.data = data;
+    a.o.stop = cli_stop_asked;
+    cli_stop_watch("\nstopping after this step; once more: at once\n");
     if (s == CG_OK) s = cg_export(&m, a.out, &a.o, &c);
     if (s == CG_OK) print_certificate(&a, &c);
     int code = s == CG_OK ? 0 : cli_fail("export", s);
+    if (s != CG_OK && cli_stop_code()) code = cli_stop_code();
     cg_certificate_free(&c);
     cg_dataset_free(pictures);
     cg_dataset_free(data);

@@ -1,4 +1,4 @@
-/* The data that train and eval are given: which kind it is, and how it is opened. */
+/* The data that train, eval and export are given: which kind it is, and how it is opened. */
 #ifndef CG_CLI_DATA_H
 #define CG_CLI_DATA_H
 
@@ -23,6 +23,13 @@ typedef struct cli_data {
 
 /* The type of a name; -1: there is none. */
 int cli_data_type_named(const char *name);
+
+/* What --val-data names, of a command that measures: --dataset-type, --classes and --csv-…, an argp
+ * child, {&cli_data_argp, 0, NULL, 0}, with a cli_data as its input. Its options are of group 1. */
+extern const struct argp cli_data_argp;
+
+/* The first of those options that was given, "--classes"; NULL: none was. */
+const char *cli_data_given(const cli_data *o);
 
 /* Opens the data at a path, not synthetic. A table's captions are classes where `classes` is given.
  * Warns on stderr about what could not be looked into. */

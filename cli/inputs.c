@@ -91,9 +91,13 @@ static cg_status check_labels(const cli_lines *labels) {
 }
 
 cg_status cli_labels_read(const char *labels, const char *file, cli_lines *out) {
-    CG_TRY(labels ? cli_lines_split(labels, out) : cli_lines_read(file, 0, out));
+    if (labels) {
+        CG_TRY(cli_lines_split(labels, out));
+        return check_labels(out);
+    }
+    CG_TRY(cli_lines_read(file, 0, out));
     drop_keys(out);
-    return check_labels(out);
+    return check_labels(out) == CG_OK ? CG_OK : cg_error_in(CG_EFORMAT, "%s", file);
 }
 
 /* --- templates -------------------------------------------------------------------------------- */

@@ -19,8 +19,8 @@ cg_status cli_lines_split(const char *text, cli_lines *out);
 void cli_lines_free(cli_lines *l);
 
 /* Labels, from a list with commas or a file with a label a line, or KEY<tab>NAME, of which the
- * names are taken. errors  CG_EINVAL: there is none, or an empty one, or one twice; those of the
- * file */
+ * names are taken. errors  CG_EINVAL, of a file CG_EFORMAT: there is none, or an empty one, or one
+ * twice; those of the file */
 #define CLI_LABELS_DOC      "the labels, between commas (one that has a comma: in --labels-file)"
 #define CLI_LABELS_FILE_DOC "the labels, one per line; also KEY<tab>NAME, as eval reads classes"
 cg_status cli_labels_read(const char *labels, const char *file, cli_lines *out);

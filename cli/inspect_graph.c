@@ -37,7 +37,7 @@ static cg_status graph_as(const inspect_arguments *a, const inspected *m, const 
     if (a->graph == INSPECT_GRAPH_TEXT) return cg_graph_text(m->graph, text);
     if (a->graph == INSPECT_GRAPH_JSON) return cg_graph_json(m->graph, text);
     make_title(a, m, after, title);
-    const cg_dot_options o = {.collapse = a->collapse, .title = title};
+    const cg_dot_options o = {.collapse = a->collapse, .title = title, .part = {"visual", "text"}};
     CG_TRY(cg_graph_dot(m->graph, &o, &dot));
     if (a->graph == INSPECT_GRAPH_DOT) {
         *text = dot;

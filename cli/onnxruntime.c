@@ -15,7 +15,9 @@ enum { ROOM = 1024 };
 /* Inputs and outputs pass through files of numbers alone; what they are stands in cases.json.
  * Prints the version, or why there is none. */
 static const char script[] =
-    "import json, os, sys\n"
+    "import sys\n"
+    "sys.path[:] = [p for p in sys.path if p]  # not what lies in the folder of the day\n"
+    "import json, os\n"
     "try:\n"
     "    import numpy, onnxruntime\n"
     "except ImportError as e:\n"
@@ -101,6 +103,9 @@ static cg_status run(const char *folder, char name[64]) {
     if (strncmp(output, "missing", 7) == 0)
         s = cg_error(CG_ENOTFOUND,
                      "python3 has no package onnxruntime (pip install onnxruntime):%s", output + 7);
+    else if (strncmp(output, "onnxruntime ", 12) != 0)
+        s = cg_error(CG_EFORMAT, "python3 says \"%.100s\", wanted onnxruntime and its version",
+                     output);
     snprintf(name, 64, "%s", output);
     free(output);
     return s;

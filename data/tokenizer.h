@@ -21,13 +21,16 @@ typedef struct cg_tokenizer cg_tokenizer; /* immutable once made; may be shared 
 cg_status cg_tokenizer_train(const char *const *captions, size_t n, int vocab_size,
                              cg_tokenizer **out);
 
-/* tokenizer.json in the Hugging Face form (model.type "BPE"), written atomically. A file whose
- * normalizer composes characters (NFC), as Hugging Face's own CLIP does, is taken at its word:
- * its texts are composed and HTML is left alone; otherwise cleaning is cg_caption_clean's.
+/* tokenizer.json in the Hugging Face form (model.type "BPE"), written atomically; with a
+ * context_length above 0 it says that texts are cut to so many tokens, which readers other than
+ * ours go by. What it cannot say, they have to do themselves: HTML entities are unescaped first
+ * (cg_caption_clean). A file whose normalizer composes characters (NFC), as Hugging Face's own CLIP
+ * does, is taken at its word: its texts are composed and HTML is left alone; otherwise cleaning is
+ * cg_caption_clean's.
  * errors  CG_EIO; CG_EFORMAT: no valid JSON, an id or a merge that cannot be (names it);
  *         CG_EUNSUPPORTED: another kind of model */
 cg_status cg_tokenizer_load(const char *path, cg_tokenizer **out);
-cg_status cg_tokenizer_save(const cg_tokenizer *t, const char *path);
+cg_status cg_tokenizer_save(const cg_tokenizer *t, int64_t context_length, const char *path);
 void cg_tokenizer_free(cg_tokenizer *t);
 
 int cg_tokenizer_vocab_size(const cg_tokenizer *t); /* the largest id plus 1 */

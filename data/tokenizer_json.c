@@ -55,19 +55,26 @@ static json_t *model(const cg_tokenizer *t) {
                      CG_BPE_WORD_END, "fuse_unk", 0, "vocab", vocabulary, "merges", merges);
 }
 
-static json_t *document(const cg_tokenizer *t) {
+/* What is cut are the words between start and end, so the end stays. */
+static json_t *truncation(int64_t context_length) {
+    if (context_length <= 0) return json_null();
+    return json_pack("{s:s,s:I,s:s,s:i}", "direction", "Right", "max_length",
+                     (json_int_t)context_length, "strategy", "LongestFirst", "stride", 0);
+}
+
+static json_t *document(const cg_tokenizer *t, int64_t context_length) {
     json_t *ends =
         json_pack("{s:s,s:[s,i],s:[s,i],s:b,s:b}", "type", "RobertaProcessing", "sep", CG_BPE_END,
                   t->end, "cls", CG_BPE_START, t->start, "trim_offsets", 0, "add_prefix_space", 0);
-    return json_pack("{s:s,s:n,s:n,s:[o,o],s:o,s:o,s:o,s:o,s:o}", "version", "1.0", "truncation",
-                     "padding", "added_tokens", special(CG_BPE_START, t->start),
-                     special(CG_BPE_END, t->end), "normalizer", normalizer(t->clean),
-                     "pre_tokenizer", pre_tokenizer(), "post_processor", ends, "decoder",
-                     byte_level(), "model", model(t));
+    return json_pack("{s:s,s:o,s:n,s:[o,o],s:o,s:o,s:o,s:o,s:o}", "version", "1.0", "truncation",
+                     truncation(context_length), "padding", "added_tokens",
+                     special(CG_BPE_START, t->start), special(CG_BPE_END, t->end), "normalizer",
+                     normalizer(t->clean), "pre_tokenizer", pre_tokenizer(), "post_processor", ends,
+                     "decoder", byte_level(), "model", model(t));
 }
 
-cg_status cg_tokenizer_save(const cg_tokenizer *t, const char *path) {
-    json_t *root = document(t);
+cg_status cg_tokenizer_save(const cg_tokenizer *t, int64_t context_length, const char *path) {
+    json_t *root = document(t, context_length);
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     if (!text) return cg_error(CG_ENOMEM, "%s: no memory to write the tokenizer", path);

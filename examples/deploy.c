@@ -56,7 +56,8 @@ int main(int argc, char **argv) {
     long width, height;
     if (argc != 3) return fprintf(stderr, "usage: deploy MODEL.onnx PICTURE.ppm|-\n"), 2;
     FILE *f = strcmp(argv[2], "-") == 0 ? stdin : fopen(argv[2], "rb");
-    unsigned char *pixels = f ? read_ppm(f, &width, &height) : NULL;
+    if (!f) return perror(argv[2]), 1;
+    unsigned char *pixels = read_ppm(f, &width, &height);
     if (!pixels)
         return fprintf(stderr, "deploy: %s: not a binary PPM that can be read\n", argv[2]), 1;
     cg_status status = cg_context_create(0, &ctx); /* 0: a thread for each processor */

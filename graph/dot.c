@@ -9,9 +9,9 @@
 typedef struct box {
     const cg_node *node; /* its first */
     int prefix;          /* characters of the names that are alike; 0: a node alone */
-    int count, part; /* its nodes; the number of the name's first part, in order of appearance */
-    int outputs;     /* that are delivered, added or updated rather than kept */
-    int params;      /* that it is the first to read, and their elements */
+    int count, part;     /* its nodes; the number of the name's first part */
+    int outputs;         /* that are delivered, added or updated rather than kept */
+    int params;          /* that it is the first to read, and their elements */
     int64_t elements, flops;
 } box;
 
@@ -79,17 +79,25 @@ static void count_node(boxes *b, box *x, const cg_node *n) {
     }
 }
 
-static void boxes_fill(boxes *b, int collapse) {
+/* As the caller numbers them, or in order of appearance. */
+static int part_of(boxes *b, const char *name, const char *const part[2]) {
+    int length = prefix_of(name, 1);
+    for (int i = 0; i < 2 && part[0]; i++)
+        if (strncmp(name, part[i], (size_t)length) == 0 && !part[i][length]) return i;
+    if (part[0]) return 2;
+    int like = find_box(b, name, length, 1);
+    return like < b->n ? b->box[like].part : b->parts++;
+}
+
+static void boxes_fill(boxes *b, const cg_dot_options *o) {
     const cg_graph *g = b->g;
     for (int i = 0; i < g->n_node; i++) {
         const char *name = g->node[i]->name;
-        int prefix = prefix_of(name, collapse);
-        int k = prefix ? find_box(b, name, prefix, collapse) : b->n;
+        int prefix = prefix_of(name, o->collapse);
+        int k = prefix ? find_box(b, name, prefix, o->collapse) : b->n;
         if (k == b->n) {
-            int like = find_box(b, name, prefix_of(name, 1), 1);
-            b->box[b->n++] = (box){.node = g->node[i],
-                                   .prefix = prefix,
-                                   .part = like < k ? b->box[like].part : b->parts++};
+            int part = part_of(b, name, o->part);
+            b->box[b->n++] = (box){.node = g->node[i], .prefix = prefix, .part = part};
         }
         b->of_node[i] = k;
         count_node(b, &b->box[k], g->node[i]);
@@ -117,7 +125,7 @@ static void add_edge(boxes *b, int to, const cg_node *n, const cg_value *v) {
     if (!v->node) b->readers[from]++;
 }
 
-static cg_status boxes_make(const cg_graph *g, int collapse, boxes *b) {
+static cg_status boxes_make(const cg_graph *g, const cg_dot_options *o, boxes *b) {
     size_t n = (size_t)g->n_node + 1, values = (size_t)g->n_value + 1, reads = 1;
     for (int i = 0; i < g->n_node; i++) reads += (size_t)g->node[i]->n_in;
     *b = (boxes){.g = g,
@@ -131,7 +139,7 @@ static cg_status boxes_make(const cg_graph *g, int collapse, boxes *b) {
         boxes_free(b);
         return cg_error(CG_ENOMEM, "no memory to draw a graph");
     }
-    boxes_fill(b, collapse);
+    boxes_fill(b, o);
     for (int to = 0; to < b->n; to++)
         for (int i = b->box[to].node->id; i < g->n_node; i++)
             for (int j = 0; b->of_node[i] == to && j < g->node[i]->n_in; j++)
@@ -336,7 +344,7 @@ static void draw_head(FILE *f, const char *title) {
 
 cg_status cg_graph_dot(const cg_graph *g, const cg_dot_options *o, char **text) {
     boxes b;
-    CG_TRY(boxes_make(g, o->collapse, &b));
+    CG_TRY(boxes_make(g, o, &b));
     size_t size;
     FILE *f = cg_print_start(text, &size);
     if (!f) {

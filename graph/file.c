@@ -326,7 +326,12 @@ static int exchange(const char *from, const char *to) {
 }
 
 cg_status cg_folder_publish(cg_folder *d) {
+    struct stat old;
     int error = walk(d->temporary, sync_entry);
+    if (stat(d->path, &old) == 0) { /* may be read and written by whom the old one may */
+        if (chown(d->temporary, (uid_t)-1, old.st_gid) == 0 || old.st_gid == getgid())
+            chmod(d->temporary, old.st_mode & 07777);
+    }
     if (!error && rename(d->temporary, d->path) != 0) {
         error = errno;
         if (error == ENOTEMPTY || error == EEXIST) error = exchange(d->temporary, d->path);

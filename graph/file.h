@@ -69,8 +69,8 @@ cg_status cg_folder_check(const char *path, cg_folder_ours ours, void *arg);
 cg_status cg_folder_create(const char *path, cg_folder **out);
 const char *cg_folder_path(const cg_folder *d); /* where to write; valid until published */
 
-/* Flushes every file in it and renames it to PATH. A folder of that name is replaced, and stays
- * as it was after an error. Frees d in either case. */
+/* Flushes every file in it and renames it to PATH. A folder of that name is replaced by
+ * one of its group and mode, and stays as it was after an error. Frees d in either case. */
 cg_status cg_folder_publish(cg_folder *d);
 
 /* Removes the temporary folder and frees d. NULL is allowed. */

@@ -177,7 +177,9 @@ cg_status cg_graph_text(const cg_graph *g, char **text);
 typedef struct cg_dot_options {
     int collapse; /* > 0: one box for all nodes that share the first `collapse` parts of their names
                      (those of fewer parts stand alone) */
-    const char *title; /* above the picture; NULL: none */
+    const char *title;   /* above the picture; NULL: none */
+    const char *part[2]; /* nodes whose names have these first parts are blue and violet, all others
+                            grey; NULL: the first two parts that appear are */
 } cg_dot_options;
 
 /* Graphviz: a box for each node, in frames for the scopes, with its attributes and parameters, or

@@ -22,11 +22,15 @@ typedef struct cg_attr_field {
     const char *name;
     cg_attr_type type;
     size_t offset;
+    const char *(*word)(int64_t); /* of a CG_ATTR_INT that numbers choices: their names; or NULL */
 } cg_attr_field;
 
 /* CG_ATTR(cg_conv2d_attr, stride, INT) */
 #define CG_ATTR(type, field, kind)                                                                 \
-    { #field, CG_ATTR_##kind, offsetof(type, field) }
+    { #field, CG_ATTR_##kind, offsetof(type, field), NULL }
+/* CG_ATTR_WORD(cast_attr, to, type_name) */
+#define CG_ATTR_WORD(type, field, word)                                                            \
+    { #field, CG_ATTR_INT, offsetof(type, field), word }
 
 typedef struct cg_type {
     cg_dtype dtype;

@@ -34,7 +34,10 @@ void cg_print_attributes(FILE *f, const cg_node *n, const char *separator) {
         fputs(separator, f);
         switch (a->type) {
         case CG_ATTR_INT:
-            fprintf(f, "%s=%" PRId64, a->name, *(const int64_t *)(const void *)at);
+            if (a->word)
+                fprintf(f, "%s=%s", a->name, a->word(*(const int64_t *)(const void *)at));
+            else
+                fprintf(f, "%s=%" PRId64, a->name, *(const int64_t *)(const void *)at);
             break;
         case CG_ATTR_FLOAT:
             fprintf(f, "%s=%g", a->name, (double)*(const float *)(const void *)at);

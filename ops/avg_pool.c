@@ -21,13 +21,13 @@ typedef struct pool_attr {
 } pool_attr;
 
 static const cg_attr_field forward_fields[] = {
-    CG_ATTR(pool_attr, kernel, INT), CG_ATTR(pool_attr, stride, INT), {NULL, 0, 0}};
+    CG_ATTR(pool_attr, kernel, INT), CG_ATTR(pool_attr, stride, INT), {0}};
 
 static const cg_attr_field grad_fields[] = {CG_ATTR(pool_attr, kernel, INT),
                                             CG_ATTR(pool_attr, stride, INT),
                                             CG_ATTR(pool_attr, height, INT),
                                             CG_ATTR(pool_attr, width, INT),
-                                            {NULL, 0, 0}};
+                                            {0}};
 
 static cg_status output_shape(const cg_shape *x, const pool_attr *a, cg_shape *y) {
     if (a->kernel < 1 || a->stride < 1)

@@ -13,7 +13,7 @@ typedef struct cg_broadcast_attr {
     cg_shape shape;
 } cg_broadcast_attr;
 
-static const cg_attr_field fields[] = {CG_ATTR(cg_broadcast_attr, shape, SHAPE), {NULL, 0, 0}};
+static const cg_attr_field fields[] = {CG_ATTR(cg_broadcast_attr, shape, SHAPE), {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *x = n->in[0];

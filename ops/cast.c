@@ -13,7 +13,11 @@ typedef struct cast_attr {
     int64_t to;
 } cast_attr;
 
-static const cg_attr_field fields[] = {CG_ATTR(cast_attr, to, INT), {NULL, 0, 0}};
+static const char *word(int64_t to) {
+    return cg_dtype_name((cg_dtype)to);
+}
+
+static const cg_attr_field fields[] = {CG_ATTR_WORD(cast_attr, to, word), {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cast_attr *a = n->attr;

@@ -12,7 +12,7 @@ typedef struct cg_clamp_attr {
 } cg_clamp_attr;
 
 static const cg_attr_field fields[] = {
-    CG_ATTR(cg_clamp_attr, low, FLOAT), CG_ATTR(cg_clamp_attr, high, FLOAT), {NULL, 0, 0}};
+    CG_ATTR(cg_clamp_attr, low, FLOAT), CG_ATTR(cg_clamp_attr, high, FLOAT), {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_clamp_attr *attr = n->attr;

@@ -15,7 +15,7 @@ typedef struct cg_concat_attr {
     int64_t axis;
 } cg_concat_attr;
 
-static const cg_attr_field fields[] = {CG_ATTR(cg_concat_attr, axis, INT), {NULL, 0, 0}};
+static const cg_attr_field fields[] = {CG_ATTR(cg_concat_attr, axis, INT), {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *first = n->in[0];

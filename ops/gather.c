@@ -16,7 +16,7 @@ typedef struct cg_gather_grad_attr {
     int64_t rows; /* V */
 } cg_gather_grad_attr;
 
-static const cg_attr_field grad_fields[] = {CG_ATTR(cg_gather_grad_attr, rows, INT), {NULL, 0, 0}};
+static const cg_attr_field grad_fields[] = {CG_ATTR(cg_gather_grad_attr, rows, INT), {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *table = n->in[0], *index = n->in[1];

@@ -15,7 +15,16 @@ typedef struct linear_attr {
     int64_t f;
 } linear_attr;
 
-static const cg_attr_field fields[] = {CG_ATTR(linear_attr, f, INT), {NULL, 0, 0}};
+static const char *word(int64_t f) {
+    static const char *const name[] = {"none",
+#define X(NAME, name, from_result) #name,
+                                       CG_EPILOGUE_LIST(X)
+#undef X
+    };
+    return f >= 0 && f < CG_EPILOGUES ? name[f] : "?";
+}
+
+static const cg_attr_field fields[] = {CG_ATTR_WORD(linear_attr, f, word), {0}};
 
 enum { X, WEIGHT, BIAS, RESIDUAL };
 

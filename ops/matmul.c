@@ -17,7 +17,7 @@ typedef struct matmul_attr {
 } matmul_attr;
 
 static const cg_attr_field fields[] = {
-    CG_ATTR(matmul_attr, transpose_a, INT), CG_ATTR(matmul_attr, transpose_b, INT), {NULL, 0, 0}};
+    CG_ATTR(matmul_attr, transpose_a, INT), CG_ATTR(matmul_attr, transpose_b, INT), {0}};
 
 /* Sizes of operands that infer has accepted or is about to check. */
 static cg_dnn_matmul sizes(const cg_node *n) {

@@ -29,7 +29,7 @@ static const cg_attr_field fields[] = {CG_ATTR(pool_attr, kernel_height, INT),
                                        CG_ATTR(pool_attr, kernel_width, INT),
                                        CG_ATTR(pool_attr, stride, INT),
                                        CG_ATTR(pool_attr, padding, INT),
-                                       {NULL, 0, 0}};
+                                       {0}};
 
 /* --- shapes ----------------------------------------------------------------------------------- */
 

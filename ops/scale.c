@@ -10,7 +10,7 @@ typedef struct cg_scale_attr {
     float factor;
 } cg_scale_attr;
 
-static const cg_attr_field fields[] = {CG_ATTR(cg_scale_attr, factor, FLOAT), {NULL, 0, 0}};
+static const cg_attr_field fields[] = {CG_ATTR(cg_scale_attr, factor, FLOAT), {0}};
 
 static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **dx) {
     const cg_scale_attr *attr = n->attr;

@@ -18,7 +18,7 @@ typedef struct segment_prefix_attr {
     int64_t rows;
 } segment_prefix_attr;
 
-static const cg_attr_field fields[] = {CG_ATTR(segment_prefix_attr, rows, INT), {NULL, 0, 0}};
+static const cg_attr_field fields[] = {CG_ATTR(segment_prefix_attr, rows, INT), {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const segment_prefix_attr *attr = n->attr;

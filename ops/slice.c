@@ -14,7 +14,7 @@ typedef struct cg_slice_attr {
 static const cg_attr_field fields[] = {CG_ATTR(cg_slice_attr, axis, INT),
                                        CG_ATTR(cg_slice_attr, start, INT),
                                        CG_ATTR(cg_slice_attr, length, INT),
-                                       {NULL, 0, 0}};
+                                       {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *x = n->in[0];

@@ -20,7 +20,7 @@ typedef struct cg_sum_attr {
 } cg_sum_attr;
 
 static const cg_attr_field fields[] = {
-    CG_ATTR(cg_sum_attr, axes, SHAPE), CG_ATTR(cg_sum_attr, keep, INT), {NULL, 0, 0}};
+    CG_ATTR(cg_sum_attr, axes, SHAPE), CG_ATTR(cg_sum_attr, keep, INT), {0}};
 
 static unsigned axis_bits(const cg_node *n) {
     const cg_sum_attr *attr = n->attr;

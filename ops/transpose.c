@@ -14,7 +14,7 @@ typedef struct cg_transpose_attr {
     cg_shape axes;
 } cg_transpose_attr;
 
-static const cg_attr_field fields[] = {CG_ATTR(cg_transpose_attr, axes, SHAPE), {NULL, 0, 0}};
+static const cg_attr_field fields[] = {CG_ATTR(cg_transpose_attr, axes, SHAPE), {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *x = n->in[0];

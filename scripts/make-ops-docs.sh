@@ -139,7 +139,7 @@ convolution `[out, in, kh, kw]`, those of a linear layer `[out, in]`. Tensors ar
 A builder returns a null value after a failure, and the graph keeps the first error.
 
 *vjp* is the gradient: `dy` is the gradient of the result `y`, `dx` that of the operand `x`. *onnx*
-names the operators of ONNX that compute the same; there is no export yet.
+names the operators of ONNX that compute the same, as an export writes them.
 TXT
     local line rest op='' fenced=0
     finish() {

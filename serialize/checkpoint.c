@@ -78,7 +78,7 @@ static cg_status save_all(const char *folder, const cg_checkpoint *c) {
     CG_TRY(path_in(folder, "open_clip_model.safetensors", path));
     CG_TRY(cg_params_save(c->params, path, NULL, 0));
     CG_TRY(path_in(folder, "tokenizer.json", path));
-    CG_TRY(cg_tokenizer_save(c->tokenizer, path));
+    CG_TRY(cg_tokenizer_save(c->tokenizer, 0, path));
     if (!c->state) return CG_OK;
     CG_TRY(save_moments(folder, c));
     return save_json(folder, "state.json", state_json(c->state));
@@ -123,7 +123,7 @@ cg_status cg_checkpoint_config(const char *folder, cg_clip_desc *desc, cg_prepro
                      "%s: preprocess_cfg: size %d, but the model's image_size is %" PRId64, name,
                      preprocess->size, desc->vision.image_size);
     json_decref(j);
-    return s;
+    return s == CG_EINVAL ? CG_EFORMAT : s; /* nobody has given it but the file */
 }
 
 cg_status cg_checkpoint_weights(const char *folder, cg_params *params) {

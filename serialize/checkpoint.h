@@ -41,7 +41,7 @@ typedef struct cg_checkpoint {
 cg_status cg_checkpoint_save(const char *folder, const cg_checkpoint *c);
 
 /* The description and preprocessing of a checkpoint. errors  CG_ENOTFOUND: no such folder, or one
- * without open_clip_config.json; CG_EFORMAT, CG_EINVAL */
+ * without open_clip_config.json; CG_EFORMAT */
 cg_status cg_checkpoint_config(const char *folder, cg_clip_desc *desc, cg_preprocess *preprocess);
 
 /* Its weights into a store that has the same parameters; or, for inference, mapped by one that is

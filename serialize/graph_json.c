@@ -53,15 +53,17 @@ static json_t *value_json(const cg_value *v) {
     return NULL;
 }
 
+static json_t *attribute_json(const cg_attr_field *a, const void *at) {
+    if (a->type == CG_ATTR_SHAPE) return cg_shape_json(at);
+    if (a->type == CG_ATTR_FLOAT) return real(*(const float *)at);
+    int64_t x = *(const int64_t *)at;
+    return a->word ? json_string(a->word(x)) : json_integer(x);
+}
+
 static json_t *attributes_json(const cg_node *n) {
     json_t *j = json_object();
-    for (const cg_attr_field *a = n->op->attr; a && a->name; a++) {
-        const void *at = (const char *)n->attr + a->offset;
-        json_t *x = a->type == CG_ATTR_INT     ? json_integer(*(const int64_t *)at)
-                    : a->type == CG_ATTR_FLOAT ? real(*(const float *)at)
-                                               : cg_shape_json(at);
-        json_object_set_new(j, a->name, x);
-    }
+    for (const cg_attr_field *a = n->op->attr; a && a->name; a++)
+        json_object_set_new(j, a->name, attribute_json(a, (const char *)n->attr + a->offset));
     return j;
 }
 

@@ -104,8 +104,9 @@ static void other_runtimes(void **state) {
         const char *script, *says;
     } pythons[] = {{"echo missing No module named onnxruntime", "pip install onnxruntime"},
                    {"exit 3", "python3: ended with code 3"},
+                   {"echo numpy is not what it was", "python3 says \"numpy is not what it was\""},
                    {"echo onnxruntime 9", "0.out.0: No such file"}};
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         write_program("python3", pythons[i].script);
         assert_int_equal(run_in("PATH=.:/bin", "export " MODEL "--what image --out x --verify-with "
                                                "onnxruntime"),
@@ -114,6 +115,20 @@ static void other_runtimes(void **state) {
         assert_false(there("x"));
     }
     shell("rm python3");
+}
+
+/* A signal, here of the other runtime, ends it without leaving anything. */
+static void stopped(void **state) {
+    (void)state;
+    int before = entries(".");
+    write_program("python3", "kill -INT $PPID");
+    assert_int_equal(run_in("PATH=.:/bin", "export " MODEL "--what image --out x --verify-with "
+                                           "onnxruntime"),
+                     130);
+    warns("stopping after this step");
+    assert_false(there("x"));
+    shell("rm python3");
+    assert_int_equal(entries("."), before);
 }
 
 /* -- a classifier ------------------------------------------------------------------------------ */
@@ -216,6 +231,7 @@ int main(void) {
         cmocka_unit_test(files),
         cmocka_unit_test(what_can_be_wrong),
         cmocka_unit_test(other_runtimes),
+        cmocka_unit_test(stopped),
         cmocka_unit_test(says_what_classify_says),
         cmocka_unit_test(accuracy_on_data),
     };

@@ -143,6 +143,30 @@ static void as_json(void **state) {
     json_decref(j);
 }
 
+/* A tower has its colour, whatever else is drawn; choices have names. */
+static void as_dot(void **state) {
+    (void)state;
+    static const char blue[] = "fillcolor=\"#dbe9f6\"", violet[] = "fillcolor=\"#e6e0f3\"";
+    succeeds("inspect tiny-vit-transformer --inference --tower text --after all --graph dot");
+    prints(violet);
+    assert_null(strstr(printed.out, blue));
+    prints(" f=gelu");
+    prints(" f=none");
+    succeeds("inspect tiny-vit-transformer --inference --tower image --graph dot");
+    prints(blue);
+    assert_null(strstr(printed.out, violet));
+    json_t *j = json_of("inspect tiny-vit-transformer --inference --after all --graph json");
+    int named = 0;
+    size_t i;
+    json_t *n;
+    json_array_foreach(json_object_get(j, "nodes"), i, n) {
+        const char *f = json_string_value(json_object_get(json_object_get(n, "attributes"), "f"));
+        named += f && strcmp(f, "gelu") == 0;
+    }
+    assert_true(named >= 4);
+    json_decref(j);
+}
+
 /* Graphviz is looked for when it is needed; a program of its name is all that is asked for. */
 static void as_picture(void **state) {
     (void)state;
@@ -184,10 +208,10 @@ static void what_can_be_wrong(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_tower),         cmocka_unit_test(after_a_pass),
-        cmocka_unit_test(after_each_pass),   cmocka_unit_test(each_spares_other_files),
-        cmocka_unit_test(as_json),           cmocka_unit_test(as_picture),
-        cmocka_unit_test(what_can_be_wrong),
+        cmocka_unit_test(one_tower),       cmocka_unit_test(after_a_pass),
+        cmocka_unit_test(after_each_pass), cmocka_unit_test(each_spares_other_files),
+        cmocka_unit_test(as_json),         cmocka_unit_test(as_dot),
+        cmocka_unit_test(as_picture),      cmocka_unit_test(what_can_be_wrong),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

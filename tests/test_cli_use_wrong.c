@@ -11,7 +11,7 @@ static void bad_command_lines(void **state) {
     fails("classify " TINY_RUN "photos", 2, "--labels");
     fails("classify " TINY_RUN "--labels ' , ' photos", 2, "label 1 is empty");
     fails("classify " TINY_RUN "--labels a,b,a photos", 2, "label \"a\" is given twice");
-    fails("classify " TINY_RUN "--labels-file none.txt photos", 2, "no labels");
+    fails("classify " TINY_RUN "--labels-file none.txt photos", 1, "none.txt: no labels");
     fails("classify " TINY_RUN "--labels a --labels-file labels.txt photos", 2, "either");
     fails("classify " TINY_RUN "--labels a --template 'a photo' photos", 2, "has no {}");
     fails("classify " TINY_RUN "--labels a", 2, "no picture");

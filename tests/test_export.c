@@ -165,6 +165,10 @@ static void folders(void **state) {
     o.name = "other";
     refused(cg_export(&m, in_folder("far"), &o, &c), CG_EINVAL, "give another folder");
     assert_true(there("far/model.onnx"));
+    o.name = NULL;
+    write_text("far/model.json", "{\"another\": \"program's\"}");
+    refused(cg_export(&m, in_folder("far"), &o, &c), CG_EINVAL, "holds no certificate model.json");
+    assert_true(there("far/model.onnx"));
     assert_int_equal(cg_export(&m, in_folder("folders"), &o, &c), CG_EINVAL);
     assert_true(there("folders/tokenizer.json"));
     static const char *const names[] = {"", "a/b", ".hidden", "tokenizer"};

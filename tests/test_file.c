@@ -229,6 +229,19 @@ static void publishes_folders(void **state) {
     assert_int_equal(entries(cg_folder_path(scratch)), before + 1);
 }
 
+static void folder_keeps_its_mode(void **state) {
+    (void)state;
+    cg_folder *d;
+    struct stat info;
+    assert_int_equal(mkdir(path_of("shared"), 0777), 0);
+    assert_int_equal(chmod(path_of("shared"), 02770), 0);
+    assert_int_equal(cg_folder_create(path_of("shared"), &d), CG_OK);
+    assert_int_equal(cg_folder_publish(d), CG_OK);
+    assert_int_equal(stat(path_of("shared"), &info), 0);
+    assert_int_equal(info.st_mode & 07777, 02770);
+    assert_int_equal(rmdir(path_of("shared")), 0);
+}
+
 static void folder_does_not_replace_a_file(void **state) {
     (void)state;
     const char *path = path_of("plain");
@@ -287,6 +300,7 @@ int main(void) {
         cmocka_unit_test(names_what_cannot_be_opened),
         cmocka_unit_test(publishes_folders),
         cmocka_unit_test(folder_does_not_replace_a_file),
+        cmocka_unit_test(folder_keeps_its_mode),
         cmocka_unit_test(foreign_files_are_spared),
     };
     return cmocka_run_group_tests(tests, make_scratch, remove_scratch);

@@ -234,17 +234,35 @@ static char *read_file(void) {
     return text;
 }
 
+/* What other readers cut is told by the file. */
+static void test_truncation(void **state) {
+    (void)state;
+    cg_tokenizer *a = train(700), *b;
+    assert_int_equal(cg_tokenizer_save(a, 0, file), CG_OK);
+    char *text = read_file();
+    assert_non_null(strstr(text, "\"truncation\": null"));
+    free(text);
+    assert_int_equal(cg_tokenizer_save(a, 32, file), CG_OK);
+    text = read_file();
+    assert_non_null(strstr(text, "\"direction\": \"Right\""));
+    assert_non_null(strstr(text, "\"max_length\": 32"));
+    free(text);
+    assert_int_equal(cg_tokenizer_load(file, &b), CG_OK);
+    cg_tokenizer_free(a);
+    cg_tokenizer_free(b);
+}
+
 static void test_round_trip(void **state) {
     (void)state;
     cg_tokenizer *a = train(700), *b, *again = train(700);
-    assert_int_equal(cg_tokenizer_save(a, file), CG_OK);
+    assert_int_equal(cg_tokenizer_save(a, 0, file), CG_OK);
     char *first = read_file();
-    assert_int_equal(cg_tokenizer_save(again, file), CG_OK);
+    assert_int_equal(cg_tokenizer_save(again, 0, file), CG_OK);
     char *second = read_file();
     assert_string_equal(first, second); /* training is deterministic */
     free(second);
     assert_int_equal(cg_tokenizer_load(file, &b), CG_OK);
-    assert_int_equal(cg_tokenizer_save(b, file), CG_OK);
+    assert_int_equal(cg_tokenizer_save(b, 0, file), CG_OK);
     second = read_file();
     assert_string_equal(first, second);
     for (int i = 0; i < N; i++) {
@@ -310,7 +328,7 @@ static void test_malformed(void **state) {
         {"\"added_tokens\": [", "\"added_tokens\": [{\"id\": 5},", CG_EFORMAT, "added_tokens[0]"},
     };
     cg_tokenizer *t = train(600);
-    assert_int_equal(cg_tokenizer_save(t, file), CG_OK);
+    assert_int_equal(cg_tokenizer_save(t, 0, file), CG_OK);
     cg_tokenizer_free(t);
     char *good = read_file();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -337,7 +355,7 @@ static void test_other_forms(void **state) {
     cg_tokenizer *t = train(600), *pairs, *nfc;
     int32_t x[8], y[8];
     int n, m;
-    assert_int_equal(cg_tokenizer_save(t, file), CG_OK);
+    assert_int_equal(cg_tokenizer_save(t, 0, file), CG_OK);
     char *good = read_file();
     const char *merges = strstr(good, "\"merges\": [");
     char first[64], pair[64];
@@ -378,13 +396,13 @@ static void test_train_errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_clean),        cmocka_unit_test(test_invalid_utf8),
-        cmocka_unit_test(test_split),        cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_merges),       cmocka_unit_test(test_ties),
-        cmocka_unit_test(test_limit),        cmocka_unit_test(test_decode),
-        cmocka_unit_test(test_long_word),    cmocka_unit_test(test_round_trip),
-        cmocka_unit_test(test_malformed),    cmocka_unit_test(test_other_forms),
-        cmocka_unit_test(test_train_errors),
+        cmocka_unit_test(test_clean),       cmocka_unit_test(test_invalid_utf8),
+        cmocka_unit_test(test_split),       cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_merges),      cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_limit),       cmocka_unit_test(test_decode),
+        cmocka_unit_test(test_long_word),   cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_truncation),  cmocka_unit_test(test_malformed),
+        cmocka_unit_test(test_other_forms), cmocka_unit_test(test_train_errors),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

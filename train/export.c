@@ -31,7 +31,7 @@ cg_status cg_export_path(const char *folder, const char *name, const char *end,
 /* What is in the folder. */
 typedef struct contents {
     const char *name; /* of the export */
-    int n, model;     /* files; is NAME.onnx one? */
+    int n;            /* files */
 } contents;
 
 static int is_ours(void *arg, const char *found) {
@@ -42,21 +42,29 @@ static int is_ours(void *arg, const char *found) {
     c->n++;
     for (int i = 0; i < 3; i++) {
         if (strcmp(found, fixed[i]) == 0) return 1;
-        if (strncmp(found, c->name, n) != 0 || strcmp(found + n, ends[i]) != 0) continue;
-        c->model |= i == 0;
-        return 1;
+        if (strncmp(found, c->name, n) == 0 && strcmp(found + n, ends[i]) == 0) return 1;
     }
     return 0;
 }
 
-/* A folder is replaced as a whole: it must hold an export of this name and nothing else. */
+static int is_certificate(const char *path) {
+    json_t *j = json_load_file(path, 0, NULL);
+    int is = json_is_string(json_object_get(j, "clipgraph"));
+    json_decref(j);
+    return is;
+}
+
+/* A folder is replaced as a whole: it must hold an export of this name, which its certificate says,
+ * and nothing else. */
 static cg_status check_folder(const char *folder, const cg_export_options *o) {
+    char certificate[CG_EXPORT_PATH];
     contents c = {.name = cg_export_name(o)};
     CG_TRY(cg_folder_check(folder, is_ours, &c));
-    if (c.n == 0 || c.model) return CG_OK;
+    CG_TRY(cg_export_path(folder, c.name, ".json", certificate));
+    if (c.n == 0 || is_certificate(certificate)) return CG_OK;
     return cg_error(CG_EINVAL,
-                    "%s is there already, and holds no %s.onnx that would be replaced: give "
-                    "another folder",
+                    "%s is there already, and holds no certificate %s.json of an export that would "
+                    "be replaced: give another folder",
                     folder, c.name);
 }
 
@@ -125,7 +133,8 @@ static cg_status write_tokenizer(cg_exporting *e) {
     char path[CG_EXPORT_PATH];
     if (e->o->what != CG_ONNX_TEXT && e->o->what != CG_ONNX_BOTH) return CG_OK;
     CG_TRY(cg_export_path(e->folder, "tokenizer", ".json", path));
-    CG_TRY(cg_tokenizer_save(e->model->tokenizer, path));
+    CG_TRY(cg_tokenizer_save(e->model->tokenizer,
+                             cg_runner_desc(e->model->runner)->text.context_length, path));
     return hash_file(path, e->tokenizer_hash);
 }
 
@@ -195,6 +204,11 @@ static cg_status sign(const cg_exporting *e) {
 
 /* --- all of it -------------------------------------------------------------------------------- */
 
+cg_status cg_export_go_on(const cg_exporting *e) {
+    if (!e->o->stop || !e->o->stop(e->o->arg)) return CG_OK;
+    return cg_error(CG_EINTERRUPTED, "stopped, %s.onnx is not written", cg_export_name(e->o));
+}
+
 static cg_status write_all(cg_exporting *e) {
     const cg_export_options *o = e->o;
     char data[CG_EXPORT_PATH];
@@ -205,9 +219,11 @@ static cg_status write_all(cg_exporting *e) {
                                &o->templates, &e->label, &e->out->truncated));
     CG_TRY(write_tokenizer(e));
     CG_TRY(write_labels(e));
+    CG_TRY(cg_export_go_on(e));
     CG_TRY(cg_export_write(e, e->path, o->weights, cg_runner_params(e->model->runner)));
     CG_TRY(cg_export_certify(e));
     if (o->data) CG_TRY(cg_export_score(e));
+    CG_TRY(cg_export_go_on(e));
     CG_TRY(sign(e));
     e->out->bytes = bytes_of(e->path);
     e->out->data_bytes = bytes_of(data);
@@ -246,6 +262,7 @@ cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
     cg_exporting e = {.model = m, .o = o, .folder = cg_folder_path(f), .out = out};
     cg_status s = write_all(&e);
     free(e.label);
+    if (s == CG_OK) s = check_folder(folder, o); /* it took a while: what came there meanwhile? */
     if (s == CG_OK) return cg_folder_publish(f);
     s = tell(&e, s);
     cg_folder_abandon(f);

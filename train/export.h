@@ -4,7 +4,8 @@
  *   NAME.onnx, NAME.onnx.data   the file (serialize/onnx/export.h), and its weights where external
  *   NAME.json                   the certificate
  *   open_clip_config.json       the model's description and how its pictures are prepared
- *   tokenizer.json              where texts are read
+ *   tokenizer.json              where texts are read; cuts them to the context length, and leaves
+ *                               HTML entities, which our own unescapes, to its reader
  *   labels.txt                  classifier: a label a line, as columns of `probs`
  *
  * The file is read back: its tensors are held against the checkpoint's (serialize/onnx/stored.h),
@@ -46,7 +47,8 @@ typedef struct cg_export_options {
     int64_t batch;          /* of those data, pictures and captions at a time; 0: 64 */
     double most_loss;       /* what they may lose by the file, 0.005 for half a point */
     cg_export_check check;  /* by another runtime, too; or NULL */
-    void *arg;
+    int (*stop)(void *arg); /* asked between steps: nonzero gives up; or NULL */
+    void *arg;              /* of both */
 } cg_export_options;
 
 /* On data, fractions. A classifier: how often the label that is a picture's caption is the first
@@ -88,10 +90,11 @@ typedef struct cg_certificate {
  * 2e-2; where the file resizes pictures a little more (cg_parity_compare). */
 double cg_export_tolerance(cg_dtype weights);
 
-/* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name; CG_EFORMAT: the
- *         file stores what the checkpoint does not, or a number that half cannot hold; differs from
- *         the model by more than the tolerance (cg_parity_check); or loses more of its accuracy or
- *         recall than it may; those of cg_onnx_export_clip and of the check */
+/* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name, which has a
+ *         certificate, or anything else; CG_EFORMAT: the file stores what the checkpoint does not,
+ *         or a number that half cannot hold; differs from the model by more than the tolerance
+ *         (cg_parity_check); or loses more of its accuracy or recall than it may; those of
+ *         cg_onnx_export_clip and of the check; CG_EINTERRUPTED: by `stop` */
 cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
                     cg_certificate *out);
 void cg_certificate_free(cg_certificate *c); /* an all-zero or freed one is allowed */

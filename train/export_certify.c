@@ -102,6 +102,7 @@ static cg_status remove_exact(const cg_exporting *e, const side *m) {
 
 static cg_status run(cg_exporting *e, const char *path, cg_parity_view view, double tolerance,
                      cg_parity *p, cg_parity_result *r) {
+    CG_TRY(cg_export_go_on(e));
     CG_TRY(cg_parity_run(e->model->ctx, path, view, p));
     CG_TRY(cg_parity_compare(p, view, tolerance, r));
     return cg_parity_check(r);

@@ -21,7 +21,7 @@ typedef struct cg_host {
 
 enum {
     CG_HOST_ROOM = 1 << 27, /* elements that all tensors of an import, or of a run, may hold */
-    CG_HOST_SMALL = 4096,   /* tensors of no more, as lists of sizes are, are held whole */
+    CG_HOST_SMALL = 256,    /* tensors of no more, as lists of sizes are, are held whole */
     CG_HOST_ROWS = 13       /* rows of the first axis after which made-up ones come again: a prime,
                                which no size of a model is by chance */
 };

@@ -149,6 +149,8 @@ static cg_status add_mask(cg_job *j, cg_item *scores, const mask *m, const rule 
     return cg_import_binary(j, cg_add, &sum, &always, &j->out[0]);
 }
 
+enum { MOST_COMPARED = 1 << 24 }; /* elements, under every rule */
+
 static cg_status try_mask(cg_job *j, cg_item *scores, mask m, int *done) {
     rule r;
     m.probes = j->m->n_probe;
@@ -156,7 +158,7 @@ static cg_status try_mask(cg_job *j, cg_item *scores, mask m, int *done) {
     if (!m.from || m.from->shape.rank != 2 || scores->shape.rank < 3) return CG_OK;
     if (!cg_import_meets_softmax(j, scores->shape.rank)) return CG_OK;
     m.differ = differing(&m);
-    if (m.differ > CG_HOST_ROOM || !find_rule(j->m, &m, &r)) return CG_OK;
+    if (m.differ > MOST_COMPARED || !find_rule(j->m, &m, &r)) return CG_OK;
     *done = 1;
     return add_mask(j, scores, &m, &r);
 }

@@ -9,7 +9,7 @@
 static const cg_attr_field toy_fields[] = {CG_ATTR(toy_attr, factor, FLOAT),
                                            CG_ATTR(toy_attr, times, INT),
                                            CG_ATTR(toy_attr, shape, SHAPE),
-                                           {NULL, 0, 0}};
+                                           {0}};
 
 int64_t toy_count(const cg_value *v) {
     return cg_shape_count(&v->shape);
