@@ -135,6 +135,7 @@ static void kinds_agree(void **state) {
             for (int f = 0; f < c.parity.n; f++) assert_int_equal(c.parity.figure[f].rows > 0, 1);
             assert_int_equal(there("kind/model.onnx.data"), kinds[k].external);
             assert_int_equal(there("kind/labels.txt"), kinds[k].labels > 0);
+            assert_false(there("kind/.exact.onnx") || there("kind/.exact.onnx.data"));
             cg_certificate_free(&c);
         }
         cg_model_free(&m);

@@ -129,12 +129,29 @@ static CgOnnx__TensorProto *tensor(CgOnnx__GraphProto *g, const char *name) {
 }
 
 /* Rows of the token table, of which captions read few. */
-static int unread_rows(CgOnnx__GraphProto *g) {
-    CgOnnx__TensorProto *t = tensor(g, "token_embedding.weight");
+static int unread_rows_of(CgOnnx__TensorProto *t) {
     if (!t) return 0;
     size_t row = t->raw_data.len / (size_t)t->dims[0];
     memset(t->raw_data.data + 300 * row, 0, 2 * row);
     return 1;
+}
+
+static int unread_rows(CgOnnx__GraphProto *g) {
+    return unread_rows_of(tensor(g, "token_embedding.weight"));
+}
+
+/* Another table, which is the right one where captions read it, stands in the place of it. */
+static int other_table(CgOnnx__GraphProto *g) {
+    CgOnnx__TensorProto *t = tensor(g, "token_embedding.weight");
+    if (!t || t->data_type != FLOAT) return t != NULL && unread_rows(g);
+    for (size_t i = 0; i < g->n_node; i++)
+        for (size_t k = 0; k < g->node[i]->n_input; k++)
+            if (strcmp(g->node[i]->input[k], t->name) == 0) {
+                g->node[i]->input[k] = realloc(g->node[i]->input[k], 8);
+                strcpy(g->node[i]->input[k], "table");
+            }
+    t->name = strcpy(realloc(t->name, 32), "table");
+    return unread_rows_of(t);
 }
 
 static int last_bit_of_a_position(CgOnnx__GraphProto *g) {
@@ -349,6 +366,7 @@ static void broken_towers_are_caught(void **state) {
         {"a matrix transposed", CG_ONNX_TEXT, transpose},
         {"a gain", CG_ONNX_TEXT, nudge},
         {"rows of the token table", CG_ONNX_TEXT, unread_rows},
+        {"rows of another table", CG_ONNX_TEXT, other_table},
         {"the last bit of a position", CG_ONNX_TEXT, last_bit_of_a_position},
         {"unchanged", CG_ONNX_IMAGE, same},
         {"another activation", CG_ONNX_IMAGE, other_activation},

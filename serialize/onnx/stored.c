@@ -72,18 +72,36 @@ static cg_status check_parameter(const cg_onnx_tensor *t, const cg_param *q, int
     return s;
 }
 
-/* What a Gather reads is a parameter: a run looks at few of its rows. */
-static cg_status check_tables(const cg_onnx_file *f, const cg_params *p) {
+enum { HELD, UNKNOWN }; /* a parameter, or no floats; other floats */
+
+/* What a node makes of constants: HELD, UNKNOWN, or -1 where an operand is of a run. */
+static int made_of(const CgOnnx__NodeProto *n, const cg_onnx_names *constants) {
+    int worst = n->n_input ? HELD : -1;
+    for (size_t i = 0; i < n->n_input && worst >= 0; i++) {
+        int x = *n->input[i] ? cg_onnx_names_get(constants, n->input[i]) : HELD;
+        if (x < 0 || x > worst) worst = x;
+    }
+    return worst;
+}
+
+/* What a Gather reads is a parameter, or made of some: a run looks at few of its rows. */
+static cg_status check_tables(const cg_onnx_file *f, const cg_params *p, cg_onnx_names *constants) {
     const CgOnnx__GraphProto *g = f->model->graph;
     int transposed;
     for (size_t i = 0; i < g->n_initializer; i++) {
         const cg_onnx_tensor *t = &f->tensor[i];
-        if (!cg_onnx_type_is_float(t->type) || parameter_of(p, t->name, &transposed)) continue;
-        for (size_t k = 0; k < g->n_node; k++)
-            if (strncmp(g->node[k]->op_type, "Gather", 6) == 0 && g->node[k]->n_input > 0 &&
-                strcmp(g->node[k]->input[0], t->name) == 0)
-                return cg_error(CG_EFORMAT, "%s: rows of it are read, and it is no parameter",
-                                t->name);
+        int held = !cg_onnx_type_is_float(t->type) || parameter_of(p, t->name, &transposed);
+        CG_TRY(cg_onnx_names_set(constants, t->name, held ? HELD : UNKNOWN));
+    }
+    for (size_t i = 0; i < g->n_node; i++) {
+        const CgOnnx__NodeProto *n = g->node[f->order[i]];
+        int made = made_of(n, constants);
+        if (strncmp(n->op_type, "Gather", 6) == 0 && n->n_input > 0 &&
+            cg_onnx_names_get(constants, n->input[0]) == UNKNOWN)
+            return cg_error(CG_EFORMAT, "%s: rows of it are read, and it is no parameter",
+                            n->input[0]);
+        for (size_t k = 0; k < n->n_output && made >= 0; k++)
+            CG_TRY(cg_onnx_names_set(constants, n->output[k], made));
     }
     return CG_OK;
 }
@@ -93,7 +111,9 @@ cg_status cg_onnx_check_stored(const char *path, const cg_params *p, int64_t *co
     int transposed;
     *compared = 0;
     CG_TRY(cg_onnx_open(path, &f));
-    cg_status s = check_tables(f, p);
+    cg_onnx_names constants = {0};
+    cg_status s = check_tables(f, p, &constants);
+    cg_onnx_names_free(&constants);
     for (size_t i = 0; i < f->model->graph->n_initializer && s == CG_OK; i++) {
         const cg_param *q = parameter_of(p, f->tensor[i].name, &transposed);
         if (!q) continue;
