@@ -84,7 +84,7 @@ cg_status cg_onnx_axis(int64_t axis, int rank, int *out);
 cg_status cg_onnx_new_shape(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
                             cg_shape *out);
 
-/* One axis of a Slice: length elements from start, `step` apart. */
+/* One axis of a Slice: length elements from start, `step` apart; 1 where there are no two. */
 typedef struct cg_onnx_cut {
     int axis;
     int64_t start, step, length;

@@ -8,12 +8,13 @@
 
 /* The atoms of a leading operand in the order in which they lie, and whether the other operand has
  * them, and where. */
+typedef struct matched {
+    int64_t size, lead, other; /* strides; other 0: it is repeated along this */
+} matched;
+
 typedef struct match {
     int n;
-    struct {
-        int64_t size, lead, other; /* strides; other 0: it is repeated along this */
-        int place;                 /* in the other operand's own order of atoms */
-    } atom[CG_VIEW_ATOMS];
+    matched atom[CG_VIEW_ATOMS];
 } match;
 
 static int find_match(cg_view lead, cg_view other, match *m) {
@@ -25,7 +26,6 @@ static int find_match(cg_view lead, cg_view other, match *m) {
         int has = axis >= 0 && other.shape.dim[axis] > 1;
         m->atom[i].size = lead.atom[i].size;
         m->atom[i].lead = lead.atom[i].stride;
-        m->atom[i].place = at;
         if (has) {
             if (at == other.n || other.atom[at].size != lead.atom[i].size) return 0;
             m->atom[i].other = other.atom[at++].stride;
@@ -33,9 +33,9 @@ static int find_match(cg_view lead, cg_view other, match *m) {
     }
     for (int i = 1; i < m->n; i++)
         for (int k = i; k > 0 && m->atom[k - 1].lead < m->atom[k].lead; k--) {
-            match swap = {.atom = {m->atom[k]}};
+            matched swap = m->atom[k];
             m->atom[k] = m->atom[k - 1];
-            m->atom[k - 1] = swap.atom[0];
+            m->atom[k - 1] = swap;
         }
     return at == other.n;
 }

@@ -138,6 +138,7 @@ cg_status cg_item_rows(cg_job *j, cg_item *x, cg_value **rows, cg_view *view) {
     if (x->shape.rank < 1) return cg_error(CG_EFORMAT, "has an operand of rank 0");
     if (!is_rows(&x->view)) CG_TRY(move_to_rows(j, x));
     int64_t width = x->shape.dim[x->shape.rank - 1];
+    if (width == 1 && x->view.n == CG_VIEW_ATOMS) CG_TRY(cg_item_plain(j, x, rows));
     *view = x->view;
     *rows = cg_shaped(j->g, x->v, CG_SHAPE(cg_item_count(x) / width, width));
     return of_graph(j, *rows);

@@ -110,7 +110,7 @@ cg_status cg_out_plain(cg_job *j, int k, cg_value *v);
 cg_status cg_out_view(cg_job *j, int k, cg_value *v, const cg_view *view);
 
 /* x as rows [R, K] of its last axis, which must lie together: elements move where it does not.
- * *view is how x is seen in them. */
+ * *view is how x is seen in them; it has room for an axis of another width (cg_view_widened). */
 cg_status cg_item_rows(cg_job *j, cg_item *x, cg_value **rows, cg_view *view);
 
 /* The view of rows whose last axis has become `width`. */

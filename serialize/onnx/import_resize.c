@@ -122,7 +122,8 @@ static cg_status import_resize(cg_job *j) {
     cg_item x = *j->in[0];
     for (int i = 0; i < n; i++) {
         int64_t in = x.shape.dim[axes[i]];
-        double out = sizes ? sizes->x[i] : floor(scales->x[i] * (double)in);
+        /* scales are f32, and the product is rounded to f32 before it is cut */
+        double out = sizes ? sizes->x[i] : (double)floorf((float)scales->x[i] * (float)in);
         if (!(out >= 1 && out <= INT32_MAX)) return cg_error(CG_EFORMAT, "has a size of %g", out);
         if ((int64_t)out == in) continue;
         cg_item y;
@@ -163,6 +164,8 @@ static cg_status import_pad(cg_job *j) {
     if (mode && !is_text(mode, "constant"))
         return cg_error(CG_EUNSUPPORTED, "pads by another mode than constant");
     if (!pads) return cg_error(CG_EUNSUPPORTED, "has no pads that are known");
+    if (j->n_in > 3 && j->in[3] && !cg_item_known(j, j->in[3]))
+        return cg_error(CG_EUNSUPPORTED, "has axes that only a run knows");
     if (j->n_in > 2 && j->in[2] && !cg_item_number(j, j->in[2], &c))
         return cg_error(CG_EUNSUPPORTED, "pads by what is not one known number");
     CG_TRY(axes_of(j, given(j, 3), axes, &n));

@@ -114,7 +114,7 @@ static cg_status import_slice(cg_job *j) {
     CG_TRY(cg_onnx_cuts(&j->in[0]->shape, in, j->n_in, list, &n));
     cg_item x = *j->in[0];
     for (int i = 0; i < n; i++) {
-        if (list[i].step != 1 && list[i].length > 1)
+        if (list[i].step != 1)
             return cg_error(CG_EUNSUPPORTED, "has a step of %lld, wanted 1",
                             (long long)list[i].step);
         cg_item next;

@@ -4,9 +4,13 @@
 
 #include <string.h>
 
-cg_value *cg_unshaped(cg_value *v) {
+static const cg_value *unshaped(const cg_value *v) {
     while (v->node && v->node->op == &cg_op_reshape) v = v->node->in[0];
     return v;
+}
+
+cg_value *cg_unshaped(cg_value *v) {
+    return (cg_value *)(uintptr_t)unshaped(v);
 }
 
 cg_node *cg_made_by(cg_value *v, const cg_op *op) {
@@ -15,7 +19,7 @@ cg_node *cg_made_by(cg_value *v, const cg_op *op) {
 }
 
 const float *cg_numbers(const cg_value *v) {
-    while (v->node && v->node->op == &cg_op_reshape) v = v->node->in[0];
+    v = unshaped(v);
     if (v->dtype != CG_F32) return NULL;
     if (v->kind == CG_VALUE_CONSTANT) return v->data;
     return v->kind == CG_VALUE_PARAM ? v->param->data : NULL;
