@@ -44,7 +44,9 @@ cg_status cg_item_compute(cg_job *j, cg_item *x, cg_dtype dtype, cg_value **out)
     if (!*out) return cg_graph_status(j->g);
     cg_computed *c = &m->computed[m->n_computed];
     *c = (cg_computed){.name = (*out)->name, .item = x->self, .dtype = dtype};
-    c->data = aligned_alloc(64, cg_align64((size_t)cg_item_count(x) * cg_dtype_size(dtype) + 1));
+    int64_t bytes = cg_item_count(x) * (int64_t)cg_dtype_size(dtype);
+    CG_TRY(cg_budget_hold(&m->room.budget, "computes", &x->shape, bytes));
+    c->data = aligned_alloc(64, cg_align64((size_t)bytes + 1));
     if (!c->data) return cg_error(CG_ENOMEM, "no memory for %s", name);
     m->n_computed++;
     return CG_OK;
@@ -130,7 +132,7 @@ static cg_status store(const cg_computed *c) {
 }
 
 cg_status cg_onnx_ahead_run(cg_onnx_ahead *n, const int32_t *const *input) {
-    cg_host_room room = {0};
+    cg_host_room room = {.budget = {.is_run = 1}};
     char text[200];
     cg_status s = take_inputs(n, &room, input);
     for (int i = 0; i < n->m->n_tape && s == CG_OK; i++) {

@@ -3,20 +3,13 @@
 #include <math.h>
 #include <string.h>
 
-cg_status cg_host_too_large(const cg_shape *shape) {
-    char text[CG_SHAPE_TEXT];
-    return cg_error(CG_EUNSUPPORTED,
-                    "computes %s before the run, wanted at most %d elements in all",
-                    cg_shape_print(shape, text), CG_HOST_ROOM);
-}
-
 cg_status cg_host_new_rows(cg_host_room *a, int type, cg_shape shape, int64_t held, cg_host *out) {
     CG_TRY(cg_shape_check(&shape, CG_I64));
     int64_t all = cg_shape_count(&shape), n = all <= CG_HOST_SMALL || held > all ? all : held;
-    if (n > CG_HOST_ROOM - a->used) return cg_host_too_large(&shape);
+    CG_TRY(cg_budget_hold(&a->budget, "computes", &shape, n * (int64_t)sizeof(double)));
+    CG_TRY(cg_budget_walk(&a->budget, n));
     *out = (cg_host){type, shape, cg_arena_alloc(&a->arena, (size_t)(n + 1) * sizeof(double)), n};
     if (!out->x) return cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n);
-    a->used += n;
     return CG_OK;
 }
 

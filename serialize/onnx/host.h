@@ -5,6 +5,7 @@
 #ifndef CG_ONNX_HOST_H
 #define CG_ONNX_HOST_H
 
+#include "serialize/onnx/budget.h"
 #include "serialize/onnx/file.h"
 #include "serialize/onnx/strides.h"
 
@@ -20,26 +21,23 @@ typedef struct cg_host {
 #define CG_ONNX_TYPE(name) CG_ONNX__TENSOR_PROTO__DATA_TYPE__##name
 
 enum {
-    CG_HOST_ROOM = 1 << 27, /* elements that all tensors of an import, or of a run, may hold */
+    CG_HOST_ROOM = 1 << 27, /* elements for which a budget has memory */
     CG_HOST_SMALL = 256,    /* tensors of no more, as lists of sizes are, are held whole */
     CG_HOST_ROWS = 13       /* rows of the first axis after which made-up ones come again: a prime,
                                which no size of a model is by chance */
 };
 
-/* Memory for tensors; all zero: empty. */
+/* Memory for tensors; all zero: empty, an import's. */
 typedef struct cg_host_room {
     cg_arena arena;
-    int64_t used; /* elements */
+    cg_budget budget;
 } cg_host_room;
 
 /* A tensor without numbers yet, of which all are held, or the first `held` unless it is small.
- * errors  CG_EUNSUPPORTED: too large; CG_ENOMEM */
+ * errors  CG_EUNSUPPORTED: beyond the budget; CG_ENOMEM */
 cg_status cg_host_new(cg_host_room *a, int type, cg_shape shape, cg_host *out);
 cg_status cg_host_new_rows(cg_host_room *a, int type, cg_shape shape, int64_t held, cg_host *out);
 cg_status cg_host_of(cg_host_room *a, const cg_onnx_tensor *t, cg_host *out);
-
-/* The error of what has no room. */
-cg_status cg_host_too_large(const cg_shape *shape);
 
 int64_t cg_host_count(const cg_host *h);
 int64_t cg_host_int(double x); /* nearest within int64_t */

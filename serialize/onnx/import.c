@@ -1,4 +1,5 @@
 #include "serialize/onnx/ahead.h"
+#include "serialize/onnx/import_inside.h"
 #include "serialize/onnx/import_private.h"
 
 #include <stdlib.h>
@@ -314,6 +315,12 @@ void cg_importer_end(cg_importer *m) {
 
 cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted, cg_graph *g,
                          cg_onnx_ahead **integers) {
+    cg_budget budget = {0};
+    return cg_onnx_import_within(f, shape, wanted, g, &budget, integers);
+}
+
+cg_status cg_onnx_import_within(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted,
+                                cg_graph *g, cg_budget *budget, cg_onnx_ahead **integers) {
     *integers = NULL;
     cg_importer *m = calloc(1, sizeof *m);
     if (!m) return cg_error(CG_ENOMEM, "no memory to import %s", f->path);
@@ -321,6 +328,7 @@ cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t 
     m->g = g;
     m->shape = shape;
     m->wanted = wanted;
+    m->room.budget = *budget;
     cg_status s = cg_import_mark_needed(m);
     if (s == CG_OK) s = cg_import_find_numbers(m);
     if (s == CG_OK) s = cg_import_find_readers(m);
@@ -330,6 +338,7 @@ cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t 
     if (s == CG_OK) s = declare_outputs(m);
     if (s == CG_OK) s = cg_onnx_ahead_make(m, integers);
     g->named = NULL;
+    *budget = m->room.budget;
     if (!*integers) cg_importer_end(m);
     return s;
 }

@@ -158,7 +158,7 @@ static cg_status select_end(cg_job *j, cg_item *from, int64_t eos, const cg_shap
     CG_TRY(cg_item_plain(j, j->in[0], &x));
     CG_TRY(cg_item_plain(j, from, &ids));
     cg_value *row = cg_end_token(j->g, cg_shaped(j->g, ids, CG_SHAPE(texts * tokens)),
-                                 cg_offsets(j->g, texts, tokens), eos);
+                                 cg_offsets(j->g, &j->m->room.budget, texts, tokens), eos);
     cg_value *v = cg_gather(j->g, cg_shaped(j->g, x, CG_SHAPE(texts * tokens, width)), row);
     cg_view view = cg_view_of(shape);
     return cg_out_view(j, 0, v, &view);

@@ -32,9 +32,17 @@ int cg_item_number(cg_job *j, cg_item *x, double *out) {
 
 /* --- as a value ------------------------------------------------------------------------------- */
 
+cg_status cg_import_constant(cg_job *j, const cg_shape *shape, cg_dtype dtype) {
+    CG_TRY(cg_shape_check(shape, dtype));
+    int64_t n = cg_shape_count(shape), bytes = n * (int64_t)cg_dtype_size(dtype);
+    CG_TRY(cg_budget_hold(&j->m->room.budget, "makes", shape, bytes));
+    return cg_budget_walk(&j->m->room.budget, n);
+}
+
 static cg_value *constant(cg_job *j, const cg_host *h) {
     int64_t n = cg_host_count(h);
-    if (n > CG_HOST_ROOM) return cg_graph_fail(j->g, cg_host_too_large(&h->shape));
+    cg_status s = cg_import_constant(j, &h->shape, CG_F32);
+    if (s != CG_OK) return cg_graph_fail(j->g, s);
     float *x = malloc((size_t)(n + 1) * sizeof *x);
     if (!x)
         return cg_graph_fail(j->g, cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n));

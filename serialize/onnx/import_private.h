@@ -96,6 +96,10 @@ const cg_host *cg_item_known(cg_job *j, cg_item *x);
 /* The one number of x. Returns 0 where it has several, or they are not known. */
 int cg_item_number(cg_job *j, cg_item *x, double *out);
 
+/* A constant of the graph is to be made: is there room in the budget? errors  CG_ESHAPE,
+ * CG_EUNSUPPORTED */
+cg_status cg_import_constant(cg_job *j, const cg_shape *shape, cg_dtype dtype);
+
 /* Makes x a value (a parameter, a constant) of f32; integers that are known become floats. */
 cg_status cg_item_value(cg_job *j, cg_item *x);
 

@@ -42,8 +42,10 @@ cg_value *cg_with_number(const cg_node *n, float *c) {
     return NULL;
 }
 
-cg_value *cg_offsets(cg_graph *g, int64_t sequences, int64_t rows) {
+cg_value *cg_offsets(cg_graph *g, cg_budget *b, int64_t sequences, int64_t rows) {
     cg_shape shape = CG_SHAPE(sequences + 1);
+    cg_status status = cg_budget_walk(b, g->n_value + sequences);
+    if (status != CG_OK) return cg_graph_fail(g, status);
     for (int i = 0; i < g->n_value; i++) {
         const cg_value *v = g->value[i];
         const int32_t *x = v->data;
@@ -52,17 +54,19 @@ cg_value *cg_offsets(cg_graph *g, int64_t sequences, int64_t rows) {
         for (int64_t s = 0; same && s <= sequences; s++) same = x[s] == s * rows;
         if (same) return g->value[i];
     }
-    return cg_i32_range(g, sequences + 1, rows);
+    status = cg_budget_hold(b, "makes", &shape, (sequences + 1) * (int64_t)sizeof(int32_t));
+    return status == CG_OK ? cg_i32_range(g, sequences + 1, rows) : cg_graph_fail(g, status);
 }
 
-typedef int (*recognise_fn)(cg_graph *g);
+typedef int (*recognise_fn)(cg_graph *g, cg_budget *b);
 
-cg_status cg_recognise(cg_graph *g) {
+cg_status cg_recognise(cg_graph *g, cg_budget *b) {
     static const recognise_fn list[] = {
         cg_recognise_views,     cg_recognise_linear, cg_recognise_norm, cg_recognise_activation,
         cg_recognise_attention, cg_recognise_views,  cg_recognise_conv, NULL};
+    cg_budget own = {0};
     for (size_t i = 0; list[i]; i++) {
-        list[i](g);
+        list[i](g, b ? b : &own);
         g->named = NULL;
         CG_TRY(cg_graph_status(g));
         cg_graph_sweep(g);

@@ -20,6 +20,7 @@ typedef struct part {
 } part;
 
 typedef struct found {
+    cg_budget *budget;
     cg_node *softmax, *scores, *product;
     float scale, scale_above; /* all of it, and what is behind the product */
     int q_is_turned;
@@ -31,11 +32,16 @@ typedef struct found {
 
 /* --- masks ------------------------------------------------------------------------------------ */
 
-/* Offsets into an operand of `add`, element by element of its result. */
-static cg_strides begin(const cg_shape *operand, const cg_shape *out) {
-    cg_strides w = cg_strides_over(out, 1);
-    cg_strides_broadcast(operand, out, w.stride[0]);
-    return w;
+/* How an operand of `add` lies beside the result, under another shape of that: along what it is
+ * repeated it has a stride of 0. Returns 0 where that cannot be told by strides. */
+static int lies_beside(const cg_value *operand, const cg_shape *out, const cg_shape *as,
+                       cg_view *v) {
+    int64_t stride[CG_MAX_RANK];
+    cg_strides_broadcast(&operand->shape, out, stride);
+    *v = (cg_view){.shape = *out};
+    for (int d = 0; d < out->rank; d++)
+        if (out->dim[d] > 1) v->atom[v->n++] = (cg_atom){out->dim[d], stride[d], d};
+    return cg_view_reshape(v, as);
 }
 
 /* behind: the factor that stands between the mask and the softmax.
@@ -44,19 +50,26 @@ static cg_strides begin(const cg_shape *operand, const cg_shape *out) {
 static int is_known_mask(const cg_node *add, const cg_value *mask, float behind, found *f) {
     const float *x = cg_numbers(mask);
     const sizes *s = &f->s;
-    cg_strides w = begin(&mask->shape, &add->out[0]->shape);
+    const cg_shape *out = &add->out[0]->shape;
+    cg_view v;
+    int once = lies_beside(mask, out, &CG_SHAPE(s->batch, s->q, s->k), &v);
+    once = once && cg_view_stride(&v, 0) == 0; /* the same for all */
+    int64_t steps = (once ? 1 : s->batch) * s->q * s->k;
+    if (!x || cg_budget_walk(f->budget, steps) != CG_OK) return 0;
+    cg_strides w = cg_strides_over(out, 1);
+    cg_strides_broadcast(&mask->shape, out, w.stride[0]);
     int causal = 0, all = 1, nothing = 1;
-    for (int64_t b = 0; x && b < s->batch; b++)
-        for (int64_t i = 0; i < s->q; i++)
-            for (int64_t j = 0; j < s->k; j++, cg_strides_step(&w)) {
-                int hides = x[w.offset[0]] * behind <= -1e4f, beyond = j > i + s->k - s->q;
-                if (!hides && x[w.offset[0]] != 0) return 0;
-                all &= hides == beyond;
-                nothing &= !hides;
-                causal |= hides;
-            }
+    for (int64_t i = 0; i < steps; i += s->k)
+        for (int64_t j = 0; j < s->k; j++, cg_strides_step(&w)) {
+            int hides = x[w.offset[0]] * behind <= -1e4f;
+            int beyond = j > i / s->k % s->q + s->k - s->q;
+            if (!hides && x[w.offset[0]] != 0) return 0;
+            all &= hides == beyond;
+            nothing &= !hides;
+            causal |= hides;
+        }
     f->causal |= causal;
-    return x && (all || nothing);
+    return all || nothing;
 }
 
 /* (m - 1) c for a large c: the m of each key, f32 [sequences · keys]; or NULL. */
@@ -68,11 +81,12 @@ static cg_value *hidden_keys(const cg_node *add, cg_value *mask, float behind, c
     if (!m || !cg_with_number(scale, &c) || c * behind < 1e9f || one != -1) return NULL;
     if (cg_shape_count(&mask->shape) != s->sequences * s->k) return NULL;
     if (cg_shape_count(&m->shape) != s->sequences * s->k) return NULL;
-    cg_strides w = begin(&mask->shape, &add->out[0]->shape);
-    for (int64_t b = 0; b < s->batch; b++)
-        for (int64_t i = 0; i < s->q; i++)
-            for (int64_t j = 0; j < s->k; j++, cg_strides_step(&w))
-                if (w.offset[0] != b / s->heads * s->k + j) return NULL;
+    cg_view v;
+    const cg_shape as = CG_SHAPE(s->sequences, s->heads, s->q, s->k);
+    if (!lies_beside(mask, &add->out[0]->shape, &as, &v)) return NULL;
+    const int64_t wanted[4] = {s->k, 0, 0, 1};
+    for (int d = 0; d < 4; d++)
+        if (as.dim[d] > 1 && cg_view_stride(&v, d) != wanted[d]) return NULL;
     return m;
 }
 
@@ -166,8 +180,10 @@ static part itself(cg_value *v) {
     return p;
 }
 
+enum { MOST_HEADS = 1024 };
+
 static int split_heads(found *f) {
-    for (int64_t heads = f->s.batch; heads > 0; heads--) {
+    for (int64_t heads = f->s.batch < MOST_HEADS ? f->s.batch : MOST_HEADS; heads > 0; heads--) {
         if (f->s.batch % heads) continue;
         f->s.heads = heads;
         f->s.sequences = f->s.batch / heads;
@@ -251,19 +267,19 @@ static cg_value *build(cg_graph *g, const found *f) {
     const sizes *s = &f->s;
     cg_attention_options o = {.heads = s->heads, .scale = f->scale, .causal = f->causal};
     if (f->key_mask) o.key_mask = cg_shaped(g, f->key_mask, CG_SHAPE(s->sequences * s->k));
-    cg_value *k_offset = cg_offsets(g, s->sequences, s->k), *qkv = NULL;
+    cg_value *k_offset = cg_offsets(g, f->budget, s->sequences, s->k), *qkv = NULL;
     if (is_packed(f))
         qkv = cg_shaped(g, f->q.trace.base, CG_SHAPE(s->sequences * s->q, f->q.width));
     else
         qkv = packed(g, f);
     if (qkv || g->status != CG_OK) return cg_attention_qkv(g, qkv, k_offset, o);
     return cg_attention(g, matrix(g, &f->q, s->heads * s->d), matrix(g, &f->k, s->heads * s->d),
-                        matrix(g, &f->v, s->heads * s->e), cg_offsets(g, s->sequences, s->q),
-                        k_offset, o);
+                        matrix(g, &f->v, s->heads * s->e),
+                        cg_offsets(g, f->budget, s->sequences, s->q), k_offset, o);
 }
 
-static int rewrite(cg_graph *g, cg_node *node) {
-    found f = {.product = node, .softmax = cg_made_by(node->in[0], &cg_op_softmax)};
+static int rewrite(cg_graph *g, cg_node *node, cg_budget *b) {
+    found f = {.budget = b, .product = node, .softmax = cg_made_by(node->in[0], &cg_op_softmax)};
     if (!f.softmax || !find_scores(&f) || !find_parts(&f) || !find_masks(&f)) return 0;
     g->named = f.softmax->name;
     cg_value *o = build(g, &f);
@@ -279,10 +295,10 @@ static int rewrite(cg_graph *g, cg_node *node) {
     return 1;
 }
 
-int cg_recognise_attention(cg_graph *g) {
+int cg_recognise_attention(cg_graph *g, cg_budget *b) {
     int rewrites = 0;
     for (int i = 0, n = g->n_node; i < n && g->status == CG_OK; i++)
         if (!g->node[i]->dead && g->node[i]->op == &cg_op_matmul)
-            rewrites += rewrite(g, g->node[i]);
+            rewrites += rewrite(g, g->node[i], b);
     return rewrites;
 }

@@ -143,7 +143,8 @@ static int l2norm(cg_graph *g, cg_node *div) {
     return replace(g, div, cg_l2norm(g, rows(g, x, k), eps));
 }
 
-int cg_recognise_norm(cg_graph *g) {
+int cg_recognise_norm(cg_graph *g, cg_budget *b) {
+    (void)b;
     int rewrites = 0;
     for (int i = 0, n = g->n_node; i < n && g->status == CG_OK; i++) {
         cg_node *node = g->node[i];

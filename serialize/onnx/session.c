@@ -1,12 +1,11 @@
 #include "serialize/onnx/session.h"
 
 #include "serialize/onnx/file.h"
-#include "serialize/onnx/import.h"
+#include "serialize/onnx/import_inside.h"
 #include "serialize/onnx/recognise.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { KEPT = 8, MOST_OUT = 64 };
 
@@ -57,10 +56,11 @@ static int is_same(const cg_onnx_session *s, const entry *e, uint64_t wanted) {
 
 static cg_status build(cg_onnx_session *s, entry *e, uint64_t wanted) {
     cg_graph *g = e->graph;
-    CG_TRY(cg_onnx_import(s->file, s->shape, wanted, g, &e->integers));
+    cg_budget budget = {0};
+    CG_TRY(cg_onnx_import_within(s->file, s->shape, wanted, g, &budget, &e->integers));
     cg_pass_common(g);
     cg_pass_dead(g);
-    if (!s->how.literal) CG_TRY(cg_recognise(g));
+    if (!s->how.literal) CG_TRY(cg_recognise(g, &budget));
     CG_TRY(cg_passes_run(g, CG_STAGE_MODEL, s->how.off, NULL));
     cg_pass_common(g);
     cg_pass_dead(g);
@@ -69,22 +69,14 @@ static cg_status build(cg_onnx_session *s, entry *e, uint64_t wanted) {
     return cg_graph_verify(g);
 }
 
-/* Sizes in a file, or of an input, can ask for any memory: what the machine has not is refused
- * before it is touched. */
-static cg_status check_memory(const cg_plan *p) {
-    cg_plan_report r;
-    cg_plan_get_report(p, &r);
-    size_t bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    if (r.arena_bytes <= bytes && r.frozen_bytes <= bytes - r.arena_bytes) return CG_OK;
-    return cg_error(CG_ENOMEM, "a run needs %zu bytes, the machine has %zu", r.arena_bytes, bytes);
-}
-
 static cg_status plan(cg_onnx_session *s, entry *e) {
     cg_plan_free(e->plan);
     e->plan = NULL;
     CG_TRY(e->frozen ? cg_plan_create_frozen(s->ctx, e->graph, &e->plan)
                      : cg_plan_create(s->ctx, e->graph, &e->plan));
-    return check_memory(e->plan);
+    cg_plan_report r;
+    cg_plan_get_report(e->plan, &r);
+    return cg_budget_check_run(r.arena_bytes, r.frozen_bytes);
 }
 
 static cg_status make(cg_onnx_session *s, entry *e, uint64_t wanted) {
