@@ -1,6 +1,6 @@
 /* labels: fuzz */
-/* Exported files, damaged. Each is opened, and where that succeeds imported and run: whatever comes
- * of it, it is no crash. The same files each time; as a program,
+/* Exported files, and such as ask for much, damaged. Each is opened, and where that succeeds
+ * imported and run: whatever comes of it, it is no crash. The same files each time; as a program,
  *
  *     test_onnx_fuzz SECONDS [SEED]    goes on for so long, with files of its own */
 #include "graph/clock.h"
@@ -16,13 +16,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FOLDER CG_SOURCE_DIR "/tests/golden/onnx/"
+#define FOLDER CG_SOURCE_DIR "/tests/golden/"
 #define PATH   "onnx_fuzz.tmp.onnx"
 
 static const char *const names[] = {
-    "openai-vit-13",         "openai-rn-16", "openai-text-16", "openai-vit-18-dynamo",
-    "openai-text-18-dynamo", "hf-image-16",  "hf-text-17",     "hf-masked-14",
-    "hf-masked-17",          "hf-both-18"};
+    "onnx/openai-vit-13",        "onnx/openai-rn-16",          "onnx/openai-text-16",
+    "onnx/openai-vit-18-dynamo", "onnx/openai-text-18-dynamo", "onnx/hf-image-16",
+    "onnx/hf-text-17",           "onnx/hf-masked-14",          "onnx/hf-masked-17",
+    "onnx/hf-both-18",           "onnx_hostile/atoms",         "onnx_hostile/computed",
+    "onnx_hostile/cuts",         "onnx_hostile/join_nothing",  "onnx_hostile/pick_by_many",
+    "onnx_hostile/pick_nothing", "onnx_hostile/picked",        "onnx_hostile/resized",
+    "onnx_hostile/sequences",    "onnx_hostile/sums"};
 enum { FILES = sizeof names / sizeof *names, MOST = 8, ROUNDS = 400 };
 
 typedef struct source {

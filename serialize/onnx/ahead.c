@@ -132,7 +132,7 @@ static cg_status store(const cg_computed *c) {
 }
 
 cg_status cg_onnx_ahead_run(cg_onnx_ahead *n, const int32_t *const *input) {
-    cg_host_room room = {.budget = {.is_run = 1}};
+    cg_host_room room = {.budget = {.integers = n->m->room.budget.integers}};
     char text[200];
     cg_status s = take_inputs(n, &room, input);
     for (int i = 0; i < n->m->n_tape && s == CG_OK; i++) {

@@ -55,7 +55,9 @@ cg_status cg_budget_hold(cg_budget *b, const char *does, const cg_shape *shape, 
 }
 
 cg_status cg_budget_walk(cg_budget *b, int64_t steps) {
-    int64_t most = b->is_run ? CG_BUDGET_RUN_STEPS : CG_BUDGET_STEPS;
+    int64_t more = CG_BUDGET_MOST_MORE, most = CG_BUDGET_STEPS;
+    if (b->integers < more / CG_BUDGET_EACH) more = b->integers * CG_BUDGET_EACH;
+    most += more;
     if (steps > most - b->steps)
         return cg_error(
             CG_EUNSUPPORTED,

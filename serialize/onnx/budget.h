@@ -1,22 +1,24 @@
 /* What a file may ask for before a run: it is untrusted, and some bytes of it can name any size.
- * One budget goes through import, host evaluation and recognition; another through what is computed
- * of a run's integers. For serialize/onnx/ only. */
+ * One budget goes through import, host evaluation and recognition, and one through what is computed
+ * of each run's integers. For serialize/onnx/ only. */
 #ifndef CG_ONNX_BUDGET_H
 #define CG_ONNX_BUDGET_H
 
 #include "graph/types.h"
 
-/* The bounds; a step is an element that is made, read or compared, and takes some nanoseconds. A
- * run's are higher: what it computes is what its import did, at sizes that the caller gives. */
+/* The bounds; a step is an element that is made, read or compared, and takes some nanoseconds.
+ * There are more of them for each integer that the caller gives to be computed with, as masks want.
+ */
 #define CG_BUDGET_BYTES     (INT64_C(1) << 30)
 #define CG_BUDGET_STEPS     (INT64_C(1) << 26)
-#define CG_BUDGET_RUN_STEPS (INT64_C(1) << 29)
+#define CG_BUDGET_EACH      (INT64_C(1) << 12) /* steps for an integer of a run */
+#define CG_BUDGET_MOST_MORE (INT64_C(1) << 30) /* for all of them */
 
-/* What has been spent; all zero: nothing, of an import. */
+/* What has been spent; all zero: nothing. */
 typedef struct cg_budget {
     int64_t bytes; /* of tensors on the host, and of constants of the graph */
     int64_t steps;
-    int is_run;
+    int64_t integers; /* of the run */
 } cg_budget;
 
 /* Both are asked before the memory or the time is taken. does: what the sentence begins with,

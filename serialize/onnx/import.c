@@ -82,6 +82,7 @@ static cg_status define_inputs(cg_importer *m) {
         x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
         CG_TRY(cg_graph_status(m->g));
         x.view = cg_view_of(shape);
+        if (!is_float) m->room.budget.integers += cg_item_count(&x);
         int is_picture = list[i].dtype == CG_U8 && !list[i].is_bool;
         if (!is_float && !is_picture && i < 30 && cg_probe_size(shape) <= CG_MOST_PROBED)
             CG_TRY(cg_probe_input(m, i, &x));

@@ -192,7 +192,7 @@ static cg_status import_gather(cg_job *j) {
     int axis = 0;
     int64_t start;
     cg_item part = {0};
-    if (!index) return cg_error(CG_EUNSUPPORTED, "has indices that only a run knows");
+    if (!index) return cg_error(CG_EUNSUPPORTED, "has indices that only a run knows, or too many");
     CG_TRY(cg_onnx_axis(cg_onnx_int(j->node, "axis", 0), j->in[0]->shape.rank, &axis));
     CG_TRY(cg_budget_walk(&j->m->room.budget, cg_host_count(index)));
     if (!is_range(index, j->in[0]->shape.dim[axis], &start)) {
