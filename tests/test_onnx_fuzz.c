@@ -69,20 +69,35 @@ static int is_small(const cg_graph *g) {
     return 1;
 }
 
+/* Its integers, which are of one byte each. */
+static int32_t *as_i32(const cg_tensor *t) {
+    int64_t n = cg_shape_count(&t->shape);
+    int32_t *x = t->dtype == CG_F32 ? NULL : calloc((size_t)n + 1, sizeof *x);
+    const unsigned char *data = t->data;
+    for (int64_t i = 0; x && i < n; i++) x[i] = data[(size_t)i * cg_dtype_size(t->dtype)];
+    return x;
+}
+
 static int import(const cg_onnx_file *f, const cg_tensor *in, int n) {
     cg_params *params;
     cg_graph *g = NULL;
-    cg_onnx_ahead *integers = NULL;
+    cg_onnx_ahead *ahead = NULL;
     cg_shape shape[MOST];
+    int32_t *integers[MOST];
     ok(cg_params_create(&params));
-    for (int i = 0; i < n; i++) shape[i] = in[i].shape;
+    for (int i = 0; i < n; i++) {
+        shape[i] = in[i].shape;
+        integers[i] = as_i32(&in[i]);
+    }
     cg_status s = cg_onnx_params(f, params);
     if (s == CG_OK) s = cg_graph_create(params, &g);
-    if (s == CG_OK) s = cg_onnx_import(f, shape, ~UINT64_C(0), g, &integers);
+    if (s == CG_OK)
+        s = cg_onnx_import(f, shape, (const int32_t *const *)integers, ~UINT64_C(0), g, &ahead);
     if (s == CG_OK) ok(cg_graph_verify(g));
     int small = s == CG_OK && is_small(g);
     if (s != CG_OK) assert_true(cg_error_message()[0] != '\0');
-    cg_onnx_ahead_free(integers);
+    for (int i = 0; i < n; i++) free(integers[i]);
+    cg_onnx_ahead_free(ahead);
     cg_graph_free(g);
     cg_params_free(params);
     return s == CG_OK ? 1 + small : 0;

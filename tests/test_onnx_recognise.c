@@ -49,7 +49,7 @@ static void run(cg_shape shape, build_fn build, int variant, int recognise, cons
     assert_int_equal(cg_graph_status(g), CG_OK);
     cg_graph_output(g, "y", v, CG_KEEP);
     if (recognise) {
-        assert_int_equal(cg_recognise(g, NULL), CG_OK);
+        assert_int_equal(cg_recognise(g, NULL, NULL), CG_OK);
         assert_int_equal(cg_graph_verify(g), CG_OK);
         if (count(g, op) != wanted)
             fail_msg("%s, variant %d: %d nodes, wanted %d", op->name, variant, count(g, op),
@@ -102,7 +102,7 @@ static void test_linear(void **state) {
         cg_graph *g = cg_once_graph();
         cg_value *y = linear(g, cg_input(g, "x", CG_F32, CG_SHAPE(R, W)), variant);
         cg_graph_output(g, "y", y, CG_KEEP);
-        assert_int_equal(cg_recognise(g, NULL), CG_OK);
+        assert_int_equal(cg_recognise(g, NULL, NULL), CG_OK);
         assert_int_equal(biased(g), variant < 2);
         cg_graph_free(g);
     }

@@ -74,10 +74,7 @@ void cg_host_shorten(cg_host *h) {
     int64_t n = cg_host_count(h), axis = first_axis(&h->shape);
     if (n <= CG_HOST_SMALL || axis == h->shape.rank) return;
     int64_t row = n / h->shape.dim[axis];
-    if (repeats(h, row))
-        h->held = row;
-    else if (h->shape.dim[axis] > CG_HOST_ROWS && repeats(h, row * CG_HOST_ROWS))
-        h->held = row * CG_HOST_ROWS;
+    if (repeats(h, row)) h->held = row;
 }
 
 /* How many rows of the result's axis an operand has until they come again; 0: who knows. */

@@ -22,9 +22,7 @@ typedef struct cg_host {
 
 enum {
     CG_HOST_ROOM = 1 << 27, /* elements for which a budget has memory */
-    CG_HOST_SMALL = 256,    /* tensors of no more, as lists of sizes are, are held whole */
-    CG_HOST_ROWS = 13       /* rows of the first axis after which made-up ones come again: a prime,
-                               which no size of a model is by chance */
+    CG_HOST_SMALL = 256     /* tensors of no more, as lists of sizes are, are held whole */
 };
 
 /* Memory for tensors; all zero: empty, an import's. */
@@ -52,7 +50,7 @@ cg_status cg_host_whole(cg_host_room *a, const cg_host *h, cg_host *out);
 /* Are the numbers the same for each row of the first axis? */
 int cg_host_is_one_row(const cg_host *h);
 
-/* Holds no more than one row of the first axis, or CG_HOST_ROWS, where the others are the same. */
+/* Holds no more than one row of the first axis where the others are the same. */
 void cg_host_shorten(cg_host *h);
 
 /* A walk over n operands that broadcast to *out, which on entry is scalar, or what they are to be

@@ -6,7 +6,8 @@
 #include "serialize/onnx/import.h"
 
 /* cg_onnx_import, which spends of *budget. */
-cg_status cg_onnx_import_within(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted,
-                                cg_graph *g, cg_budget *budget, cg_onnx_ahead **integers);
+cg_status cg_onnx_import_within(const cg_onnx_file *f, const cg_shape *shape,
+                                const int32_t *const *integers, uint64_t wanted, cg_graph *g,
+                                cg_budget *budget, cg_onnx_ahead **ahead);
 
 #endif

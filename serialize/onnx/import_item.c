@@ -53,7 +53,6 @@ static cg_value *constant(cg_job *j, const cg_host *h) {
 }
 
 cg_status cg_item_value(cg_job *j, cg_item *x) {
-    if (x->is_nan) return cg_error(CG_EUNSUPPORTED, "uses IsNaN other than to replace NaN by 0");
     if (x->v) return CG_OK;
     if (cg_item_count(x) == 0) return cg_error(CG_EUNSUPPORTED, "has an operand without elements");
     if (x->weight)

@@ -58,21 +58,33 @@ cg_value *cg_offsets(cg_graph *g, cg_budget *b, int64_t sequences, int64_t rows)
     return status == CG_OK ? cg_i32_range(g, sequences + 1, rows) : cg_graph_fail(g, status);
 }
 
-typedef int (*recognise_fn)(cg_graph *g, cg_budget *b);
-
-cg_status cg_recognise(cg_graph *g, cg_budget *b) {
-    static const recognise_fn list[] = {
-        cg_recognise_views,     cg_recognise_linear, cg_recognise_norm, cg_recognise_activation,
-        cg_recognise_attention, cg_recognise_views,  cg_recognise_conv, NULL};
-    cg_budget own = {0};
-    for (size_t i = 0; list[i]; i++) {
-        list[i](g, b ? b : &own);
-        g->named = NULL;
-        CG_TRY(cg_graph_status(g));
-        cg_graph_sweep(g);
-        cg_graph_order(g);
-        cg_pass_common(g);
-        cg_pass_dead(g);
-    }
+static cg_status tidy(cg_graph *g) {
+    g->named = NULL;
+    CG_TRY(cg_graph_status(g));
+    cg_graph_sweep(g);
+    cg_graph_order(g);
+    cg_pass_common(g);
+    cg_pass_dead(g);
     return CG_OK;
+}
+
+cg_status cg_recognise(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b) {
+    static int (*const before[])(cg_graph * g) = {cg_recognise_views, cg_recognise_linear,
+                                                  cg_recognise_norm};
+    cg_budget own = {0};
+    if (!b) b = &own;
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
+        before[i](g);
+        CG_TRY(tidy(g));
+    }
+    cg_recognise_activation(g, b);
+    CG_TRY(tidy(g));
+    cg_recognise_attention(g, ahead, b);
+    CG_TRY(tidy(g));
+    cg_recognise_rows(g, ahead, b);
+    CG_TRY(tidy(g));
+    cg_recognise_views(g);
+    CG_TRY(tidy(g));
+    cg_recognise_conv(g);
+    return tidy(g);
 }

@@ -6,21 +6,27 @@
 
 #include "graph/graph.h"
 #include "serialize/onnx/budget.h"
+#include "serialize/onnx/import.h"
 
 /* Each returns the number of rewrites; errors stay with the graph. */
-int cg_recognise_views(cg_graph *g,
-                       cg_budget *b); /* transpositions and reshapes that undo one another */
-int cg_recognise_linear(cg_graph *g,
-                        cg_budget *b); /* a product with a weight, and the bias behind it */
-int cg_recognise_norm(cg_graph *g, cg_budget *b);       /* layer norm, and rows of unit length */
-int cg_recognise_activation(cg_graph *g, cg_budget *b); /* gelu, gelu_tanh, quickgelu, silu */
-int cg_recognise_attention(cg_graph *g,
-                           cg_budget *b); /* attention, causal or not, with a mask of keys or not */
-int cg_recognise_conv(cg_graph *g, cg_budget *b); /* a convolution, residual and relu */
+int cg_recognise_views(cg_graph *g);  /* transpositions and reshapes that undo one another */
+int cg_recognise_linear(cg_graph *g); /* a product with a weight, and the bias behind it */
+int cg_recognise_norm(cg_graph *g);   /* layer norm, and rows of unit length */
+int cg_recognise_conv(cg_graph *g);   /* a convolution, residual and relu */
 
-/* All of them, and views again; equal and dead nodes go behind each. What the budget has no steps
- * for is not recognised; NULL: one of its own. errors  the graph's */
-cg_status cg_recognise(cg_graph *g, cg_budget *b);
+/* These look at numbers, for which the budget may have no steps left: then nothing is recognised.
+ */
+int cg_recognise_activation(cg_graph *g, cg_budget *b); /* gelu, gelu_tanh, quickgelu, silu */
+
+/* And these at the run's integers, too: they rely on what they find there (ahead.h); NULL: there
+ * are none. */
+int cg_recognise_attention(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b); /* causal or not, of
+                                                                                some keys */
+int cg_recognise_rows(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b); /* a row of each sequence */
+
+/* All of them, and views again; equal and dead nodes go behind each. b NULL: a budget of its own.
+ * errors  the graph's */
+cg_status cg_recognise(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b);
 
 /* --- what they share -------------------------------------------------------------------------- */
 

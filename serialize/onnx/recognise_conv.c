@@ -38,8 +38,7 @@ static int rewrite(cg_graph *g, cg_node *relu) {
     return 1;
 }
 
-int cg_recognise_conv(cg_graph *g, cg_budget *b) {
-    (void)b;
+int cg_recognise_conv(cg_graph *g) {
     int rewrites = 0;
     for (int i = 0, n = g->n_node; i < n && g->status == CG_OK; i++)
         if (!g->node[i]->dead && g->node[i]->op == &cg_op_relu) rewrites += rewrite(g, g->node[i]);

@@ -43,6 +43,7 @@ static cg_node *squares(cg_value *v, const cg_value *x, int64_t *k) {
     cg_node *sum = cg_made_by(v, &cg_op_sum);
     cg_node *square = sum ? cg_made_by(sum->in[0], &cg_op_mul) : NULL;
     if (!square || cg_unshaped(square->in[0]) != x || cg_unshaped(square->in[1]) != x) return NULL;
+    if (cg_shape_count(&square->out[0]->shape) != cg_shape_count(&x->shape)) return NULL; /* x xᵀ */
     *k = summed(sum);
     return *k > 1 ? sum : NULL;
 }
@@ -143,8 +144,7 @@ static int l2norm(cg_graph *g, cg_node *div) {
     return replace(g, div, cg_l2norm(g, rows(g, x, k), eps));
 }
 
-int cg_recognise_norm(cg_graph *g, cg_budget *b) {
-    (void)b;
+int cg_recognise_norm(cg_graph *g) {
     int rewrites = 0;
     for (int i = 0, n = g->n_node; i < n && g->status == CG_OK; i++) {
         cg_node *node = g->node[i];

@@ -7,8 +7,7 @@ static int is_mover(const cg_node *n) {
     return n->op == &cg_op_reshape || n->op == &cg_op_transpose;
 }
 
-int cg_recognise_views(cg_graph *g, cg_budget *b) {
-    (void)b;
+int cg_recognise_views(cg_graph *g) {
     int rewrites = 0;
     for (int i = 0, n = g->n_node; i < n && g->status == CG_OK; i++) {
         cg_node *node = g->node[i];

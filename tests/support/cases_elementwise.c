@@ -1,4 +1,5 @@
-/* Cases: add, sub, mul, div, select, scale, neg, exp, log, sqrt, floor, clamp, relu, cast. */
+/* Cases: add, sub, mul, div, select, scale, neg, exp, log, sqrt, floor, is_nan, clamp, relu, cast.
+ */
 #include "tests/support/op_case.h"
 #include "tests/support/reference.h"
 
@@ -105,6 +106,19 @@ static void build_floor(cg_graph *g, cg_value *const *in, cg_value **out) {
 static void reference_floor(cg_case_data *d) {
     for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++)
         d->out[0][i] = floor(d->in[0][i]);
+}
+
+/* NaN is made in the graph: of numbers below 0. */
+static void build_is_nan(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_is_nan(g, cg_log(g, in[0]));
+}
+
+static void reference_is_nan(cg_case_data *d) {
+    for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) d->out[0][i] = d->in[0][i] < 0;
+}
+
+static void build_is_nan_alone(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_is_nan(g, in[0]);
 }
 
 static void build_cast_bf16(cg_graph *g, cg_value *const *in, cg_value **out) {
@@ -327,6 +341,9 @@ const cg_op_case cg_cases_elementwise[] = {
     {&cg_op_floor, "odd size", {FIXED(7, 19)}, 1, 1, build_floor, reference_floor, 0, 0},
     {&cg_op_floor, "large", {FIXED(129, 131)}, 1, 1, build_floor, reference_floor, 0, 0},
     {&cg_op_floor, "empty", {FIXED(3, 0)}, 1, 1, build_floor, reference_floor, 0, 0},
+    {&cg_op_is_nan, "odd size", {FIXED(7, 19)}, 1, 1, build_is_nan, reference_is_nan, 0, 0},
+    {&cg_op_is_nan, "large", {FIXED(129, 131)}, 1, 1, build_is_nan, reference_is_nan, 0, 0},
+    {&cg_op_is_nan, "empty", {FIXED(3, 0)}, 1, 1, build_is_nan, reference_is_nan, 0, 0},
     {&cg_op_cast, "f32 to f32", {FIXED(3, 5)}, 1, 1, build_cast_f32, reference_same, 0, 0},
     {&cg_op_cast, "i32 to f32", {I32(37)}, 1, 1, build_cast_f32, reference_same, 0, 0},
     {&cg_op_cast, "i32 to f32, large", {I32(20011)}, 1, 1, build_cast_f32, reference_same, 0, 0},
@@ -367,6 +384,7 @@ const cg_bad_case cg_bad_elementwise[] = {
     {&cg_op_scale, {I32(3)}, 1, build_scale, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_exp, {I32(3)}, 1, build_exp, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_log, {I32(3)}, 1, build_log, CG_EDTYPE, "x is i32, wanted f32"},
+    {&cg_op_is_nan, {I32(3)}, 1, build_is_nan_alone, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_floor, {I32(3)}, 1, build_floor, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_sqrt, {I32(3)}, 1, build_sqrt, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_clamp, {I64(3)}, 1, build_clamp, CG_EDTYPE, "x is i64, wanted f32"},
