@@ -25,7 +25,10 @@ static const char *const cases[] = {
     "branch_integers", "gather_computed", "cast_bool",      "mod_fmod",       "max_rank",
     "pow_rank",        "norm_held",       "empty_results",  "slice_empty",    "reversed",
     "resize_linear_0", "resize_linear_1", "resize_cubic_0", "resize_cubic_1", "gather_positions",
-    "cast_narrow",
+    "cast_narrow",     "choose_infinite", "choose_finite",  "choose_log",     "choose_rank",
+    "choose_given",    "choose_not",      "choose_of_ids",  "choose_moved",   "bool_number",
+    "resize_by_0.9",   "resize_by_0.7",   "resize_by_0.6",  "fractions",      "slice_far",
+    "gather_from_end", "norm_of_rows",
 };
 enum { CASES = sizeof cases / sizeof *cases, MOST = 4 };
 
@@ -124,6 +127,11 @@ static void test_refused(void **state) {
         {"refused_index_0", CG_EFORMAT, "has index 9223372036854775807, wanted less than 2"},
         {"refused_index_1", CG_EUNSUPPORTED, "picks along axis 1"},
         {"refused_branch_name", CG_EFORMAT, "(If): defines h, which is defined around the branch"},
+        {"refused_conv_strides", CG_EFORMAT, "(Conv): has a stride of 0 and a dilation of 1"},
+        {"refused_conv_dilations", CG_EFORMAT, "(Conv): has a stride of 1 and a dilation of 0"},
+        {"refused_conv_group", CG_EFORMAT, "(Conv): has 0 groups"},
+        {"refused_conv_kernel_shape", CG_EFORMAT, "has a kernel_shape of 7, its weight one of 3"},
+        {"refused_pad_axes", CG_EUNSUPPORTED, "(Pad): has axes that only a run knows"},
         {"refused_branch_input", CG_EFORMAT, "reads nothing, which nothing defines"},
     };
     for (size_t i = 0; i < sizeof list / sizeof *list; i++) {

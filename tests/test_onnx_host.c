@@ -119,10 +119,31 @@ static void test_room(void **state) {
     cg_arena_free(&room.arena);
 }
 
+/* What is read counts, whatever is made of it; a run's integers are worth some steps more. */
+static void test_steps(void **state) {
+    (void)state;
+    CgOnnx__NodeProto node = CG_ONNX__NODE_PROTO__INIT;
+    cg_host_room room = {0};
+    cg_host x = numbers(&room, CG_ONNX_TYPE(FLOAT), CG_SHAPE(40, 100), 4000), out;
+    const cg_host *in[1] = {&x};
+    int known;
+    node.op_type = (char *)(uintptr_t) "ReduceSum";
+    int64_t begun = room.budget.steps;
+    ok(cg_host_run(&room, &node, in, 1, &out, 1, &known));
+    assert_true(room.budget.steps - begun >= 4000);
+    room.budget.steps = CG_BUDGET_STEPS - 3999;
+    assert_int_equal(cg_host_run(&room, &node, in, 1, &out, 1, &known), CG_EUNSUPPORTED);
+    assert_non_null(strstr(cg_error_message(), "has 4000 elements to be computed before the run"));
+    room.budget.integers = 1;
+    ok(cg_host_run(&room, &node, in, 1, &out, 1, &known));
+    cg_arena_free(&room.arena);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_part),
         cmocka_unit_test(test_room),
+        cmocka_unit_test(test_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 OUT = Path(__file__).resolve().parent.parent / "tests/golden/onnx_cases"
 N = helper.make_node
-TYPES = {np.dtype("f4"): T.FLOAT, np.dtype("i8"): T.INT64}
+TYPES = {np.dtype("f4"): T.FLOAT, np.dtype("i8"): T.INT64, np.dtype("?"): T.BOOL}
 NARROW = {"i32": T.INT32, "i8": T.INT8, "u8": T.UINT8}
 rng = np.random.default_rng(0)
 tensors = {}
@@ -48,7 +48,7 @@ def case(name, nodes, feeds, weights, opset=17, dynamic=(), runs=True):
     path = OUT / f"{name}.onnx"
     path.write_bytes(model.SerializeToString())
     for k, v in feeds.items():
-        tensors[f"{name}/in/{k}"] = v
+        tensors[f"{name}/in/{k}"] = v.astype("u1") if v.dtype == bool else v
     if runs:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -213,7 +213,55 @@ def refused():
          runs=False)
 
 
+def choices():
+    """What is not chosen leaves no trace; what chooses is known, or an input, or follows from one."""
+    c = np.array([[True, False, True, False], [False, False, True, True]])
+    x = normal(2, 4)
+    where = [N("Where", ["c", "x", "k"], ["y"])]
+    case("choose_infinite", where, {"x": x}, {"c": c, "k": f32(np.inf)})
+    case("choose_finite", where, {"x": np.where(c, x, f32(np.inf))}, {"c": c, "k": f32(0)})
+    case("choose_log", [N("Log", ["x"], ["l"]), N("Where", ["c", "l", "k"], ["y"])],
+         {"x": np.where(c, abs(x), f32(0))}, {"c": c, "k": f32(0)})
+    case("choose_rank", where, {"x": x}, {"c": c, "k": np.full((1, 1, 1), -np.inf, "f4")})
+    case("choose_given", where, {"x": np.where(c, x, f32(np.nan)), "c": c}, {"k": f32(-1)},
+         dynamic=["x", "c"])
+    case("choose_not", [N("Not", ["c"], ["n"]), N("Where", ["n", "k", "x"], ["y"])],
+         {"x": np.where(c, x, f32(np.inf)), "c": c}, {"k": normal(1, 4)}, dynamic=["x", "c"])
+    case("choose_of_ids", [N("Equal", ["ids", "zero"], ["z"]), N("Unsqueeze", ["z", "one"], ["u"]),
+                           N("Where", ["u", "k", "x"], ["y"])],
+         {"x": normal(2, 3, 4), "ids": i64([[0, 3, 0, 1], [2, 0, 0, 0]])},
+         {"zero": i64(0), "one": i64([1]), "k": f32(np.inf)}, dynamic=["x", "ids"])
+    case("choose_moved", [N("Transpose", ["x"], ["t"], perm=[1, 0]), N("Where", ["c", "k", "t"], ["y"])],
+         {"x": normal(4, 2)}, {"c": c, "k": f32(np.inf)})
+    case("bool_number", [N("Cast", ["c"], ["f"], to=T.FLOAT), N("Mul", ["x", "f"], ["y"])], {"x": x, "c": c},
+         {}, dynamic=["x", "c"])
+
+
+def exact():
+    """Sizes, fractions and numbers from the end as others have them."""
+    for scale in 0.9, 0.7, 0.6:
+        case(f"resize_by_{scale}", [N("Resize", ["x", "", "s"], ["y"], mode="linear",
+                                      coordinate_transformation_mode="half_pixel")],
+             {"x": normal(1, 1, 10, 10)}, {"s": f32([1, 1, scale, scale])}, opset=18)
+    case("fractions", [N("Pow", ["k", "e"], ["p"]), N("ReduceMean", ["k"], ["m"], keepdims=1),
+                       N("Concat", ["p", "m"], ["j"], axis=0), N("Cast", ["j"], ["y"], to=T.FLOAT)],
+         {"k": i64([7, 2, -3, 1])}, {"e": i64([-2])}, dynamic=["k"])
+    case("slice_far", [N("Slice", ["k", "s", "t", "a", "st"], ["p"]), N("Add", ["x", "p"], ["y"])],
+         {"x": normal(1)}, {"k": f32(np.arange(8)), "s": i64([1]), "t": i64([7]), "a": i64([0]),
+                            "st": i64([2**63 - 1])})
+    case("gather_from_end", [N("Gather", ["emb", "ids"], ["y"])], {"ids": i64([[0, -1, 2], [-50, 4, 49]])},
+         {"emb": EMB}, dynamic=["ids"])
+    case("norm_of_rows", [N("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"])], {"x": normal(2, 3)},
+         {k: abs(normal(3)) for k in "sbmv"})
+    x = normal(1, 2, 5, 5)
+    for name, attribute in {"strides": [0, 0], "dilations": [0, 0], "group": 0, "kernel_shape": [7, 7]}.items():
+        case(f"refused_conv_{name}", [N("Conv", ["x", "w"], ["y"], **{name: attribute})], {"x": x},
+             {"w": normal(3, 2, 3, 3)}, runs=False)
+    case("refused_pad_axes", [N("Cast", ["ids"], ["a"], to=T.INT64), N("Pad", ["x", "p", "", "a"], ["y"])],
+         {"x": normal(2, 3), "ids": i64([1])}, {"p": i64([1, 1])}, opset=18, dynamic=["ids"], runs=False)
+
+
 OUT.mkdir(exist_ok=True)
-for f in (masks, attention, integers, numbers, refused, narrow):
+for f in (masks, attention, integers, numbers, refused, narrow, choices, exact):
     f()
 save_file(tensors, OUT / "cases.safetensors")

@@ -74,22 +74,27 @@ static cg_status check_input(const cg_onnx_port *p, const cg_shape *shape) {
     return CG_OK;
 }
 
+static int type_of(const cg_onnx_port *p) {
+    if (p->is_bool) return CG_ONNX_TYPE(BOOL);
+    if (p->dtype == CG_U8) return CG_ONNX_TYPE(UINT8);
+    if (p->dtype == CG_I32) return CG_ONNX_TYPE(INT32);
+    return p->dtype == CG_I64 ? CG_ONNX_TYPE(INT64) : CG_ONNX_TYPE(FLOAT);
+}
+
 static cg_status define_inputs(cg_importer *m) {
     const cg_onnx_port *list;
     int n = cg_onnx_inputs(m->f, &list);
     for (int i = 0; i < n; i++) {
         const cg_shape *shape = &m->shape[i];
         if (shape->rank < 0) continue; /* absent */
-        int is_float =
-            list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
         CG_TRY(check_input(&list[i], shape));
-        cg_item x = {.type = is_float ? CG_ONNX_TYPE(FLOAT) : CG_ONNX_TYPE(INT64), .shape = *shape};
+        cg_item x = {.type = type_of(&list[i]), .shape = *shape};
+        int is_float = cg_item_is_float(&x);
         x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
         CG_TRY(cg_graph_status(m->g));
         x.view = cg_view_of(shape);
         if (!is_float) m->room.budget.integers += cg_item_count(&x);
-        int is_picture = list[i].dtype == CG_U8 && !list[i].is_bool;
-        x.of_run = !is_float && !is_picture;
+        x.of_run = !is_float && x.type != CG_ONNX_TYPE(UINT8); /* which is a picture */
         CG_TRY(define(m, list[i].name, &x));
     }
     return cg_tape_inputs(m);

@@ -30,7 +30,7 @@ cg_status cg_import_integers(cg_job *j, int *done) {
 
 /* --- rows ------------------------------------------------------------------------------------- */
 
-/* Rows of a table by an input's ids. */
+/* Rows of a table by an input's ids, which are not computed with: u8. */
 static cg_status embed(cg_job *j) {
     cg_item *table = j->in[0], *index = j->in[1];
     cg_value *rows, *ids;
@@ -81,7 +81,8 @@ static cg_status pick(cg_job *j) {
     if (!table) return cg_error(CG_ENOMEM, "no memory for rows");
     CG_TRY(picks_rows(j, &by_rows));
     int64_t width = by_rows ? x->shape.dim[x->shape.rank - 1] : 1;
-    if (cg_item_count(x) > INT32_MAX) return cg_error(CG_EUNSUPPORTED, "selects of too many rows");
+    if (cg_item_count(x) / width > INT32_MAX)
+        return cg_error(CG_EUNSUPPORTED, "selects of too many rows");
     CG_TRY(numbered(j, width, table));
     CG_TRY(cg_tape_add(j->m, j->node, (cg_item *[]){table, j->in[1]}, 2, &out, 1, &t));
     if (!t) return cg_error(CG_EUNSUPPORTED, "selects by integers of a run");
@@ -113,6 +114,6 @@ cg_status cg_import_lookup(cg_job *j, int *done) {
     if (is_gather)
         CG_TRY(cg_onnx_axis(cg_onnx_int(j->node, "axis", 0), j->in[0]->shape.rank, &axis));
     *done = j->in[1]->of_run || axis == 0;
-    if (axis == 0 && are_ids) return embed(j);
-    return *done ? pick(j) : CG_OK;
+    if (j->in[1]->of_run) return pick(j); /* ids may count from the end of the table */
+    return *done ? embed(j) : CG_OK;
 }

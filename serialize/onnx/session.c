@@ -242,13 +242,14 @@ static int64_t integer(const cg_tensor *t, int64_t i) {
     return x;
 }
 
-static cg_status to_i32(const cg_tensor *t, int32_t *out) {
+/* A bool is 0 or 1, whatever stands for true. */
+static cg_status to_i32(const cg_tensor *t, int is_bool, int32_t *out) {
     for (int64_t i = 0; i < cg_shape_count(&t->shape); i++) {
         int64_t x = integer(t, i);
         if (x < INT32_MIN || x > INT32_MAX)
             return cg_error(CG_EINVAL, "input %s: element %lld is %lld, wanted an i32", t->name,
                             (long long)i, (long long)x);
-        out[i] = (int32_t)x;
+        out[i] = is_bool ? x != 0 : (int32_t)x;
     }
     return CG_OK;
 }
@@ -257,7 +258,8 @@ static cg_status to_i32(const cg_tensor *t, int32_t *out) {
 static cg_status as_graph_has(cg_onnx_session *s, int i, cg_dtype dtype, const void **data) {
     const cg_tensor *t = s->bound[i];
     *data = t->data;
-    if (t->dtype == dtype && (uintptr_t)t->data % cg_dtype_size(dtype) == 0) return CG_OK;
+    int lies_so = t->dtype == dtype && (uintptr_t)t->data % cg_dtype_size(dtype) == 0;
+    if (lies_so && !s->input[i].is_bool) return CG_OK;
     int64_t count = cg_shape_count(&t->shape);
     size_t bytes = cg_align64((size_t)count * cg_dtype_size(dtype));
     if (bytes > s->room_bytes[i]) {
@@ -268,7 +270,7 @@ static cg_status as_graph_has(cg_onnx_session *s, int i, cg_dtype dtype, const v
     }
     *data = s->room[i];
     return dtype == CG_F32 ? cg_tensor_to_f32(t->dtype, t->data, count, s->room[i])
-                           : to_i32(t, s->room[i]);
+                           : to_i32(t, s->input[i].is_bool, s->room[i]);
 }
 
 /* Integers come before the graph, which may depend on them. */
