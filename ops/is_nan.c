@@ -2,7 +2,7 @@
  * shapes  x [...] f32 -> y [...] i32
  * vjp     none
  * errors  CG_EDTYPE: x is not f32
- * onnx    IsNaN, and Cast to i32 */
+ * onnx    IsNaN, and Cast to i64, as which files have whole numbers */
 #include "ops/check.h"
 #include "ops/elementwise.h"
 #include "ops/ops.h"
@@ -27,9 +27,9 @@ static cg_status run(const cg_task *t) {
 }
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {
-    enum { INT32 = 6 };
+    enum { INT64 = 7 };
     cg_onnx_ref *y = cg_onnx_unary(s, "IsNaN", cg_onnx_value(s, n->in[0]));
-    cg_onnx_node cast = {"Cast", 1, {y}, {CG_ONNX_INT("to", INT32)}};
+    cg_onnx_node cast = {"Cast", 1, {y}, {CG_ONNX_INT("to", INT64)}};
     return cg_onnx_give(s, n->out[0], cg_onnx_like(s, &cast, y));
 }
 

@@ -5,8 +5,8 @@
  *
  * Operators on integers that only a run knows are not ours: they are evaluated on the host, for the
  * run that a graph is made for, and again before each later one. What the graph needs of them is an
- * input of it: a mask, the number of a selected row. All that is evaluated may hold 2^27 numbers at
- * a time.
+ * input of it: a mask, the number of a selected row. All that is evaluated may hold 1 GiB at a
+ * time, and takes a bounded number of steps.
  *
  * Numbers of all float types become f32. */
 #ifndef CG_ONNX_IMPORT_H
