@@ -93,8 +93,8 @@ static cg_status define_inputs(cg_importer *m) {
         x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
         CG_TRY(cg_graph_status(m->g));
         x.view = cg_view_of(shape);
-        if (!is_float) m->room.budget.integers += cg_item_count(&x);
         x.of_run = !is_float && x.type != CG_ONNX_TYPE(UINT8); /* which is a picture */
+        if (x.of_run) m->room.budget.integers += cg_item_count(&x);
         CG_TRY(define(m, list[i].name, &x));
     }
     return cg_tape_inputs(m);
