@@ -3,6 +3,7 @@
 #include "cli/data.h"
 #include "cli/inputs.h"
 #include "cli/onnxruntime.h"
+#include "cli/stop.h"
 #include "train/export.h"
 
 #include <inttypes.h>
@@ -293,9 +294,12 @@ int cli_export(int argc, char **argv) {
     a.o.templates = a.templates.all;
     a.o.pictures = pictures;
     a.o.data = data;
+    a.o.stop = cli_stop_asked;
+    cli_stop_watch("\nstopping after this step; once more: at once\n");
     if (s == CG_OK) s = cg_export(&m, a.out, &a.o, &c);
     if (s == CG_OK) print_certificate(&a, &c);
     int code = s == CG_OK ? 0 : cli_fail("export", s);
+    if (s != CG_OK && cli_stop_code()) code = cli_stop_code();
     cg_certificate_free(&c);
     cg_dataset_free(pictures);
     cg_dataset_free(data);

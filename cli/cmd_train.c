@@ -1,4 +1,5 @@
 #include "cli/cli.h"
+#include "cli/stop.h"
 #include "cli/train_job.h"
 #include "cli/train_show.h"
 
@@ -8,34 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-/* --- stopping ------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t stop_signal; /* a handler can reach nothing else */
-
-static void on_signal(int number) {
-    static const char text[] =
-        "\nstopping after this step, with a checkpoint; once more: at once\n";
-    if (stop_signal) _exit(128 + number);
-    stop_signal = number;
-    ssize_t unused = write(STDERR_FILENO, text, sizeof text - 1);
-    (void)unused;
-}
-
-static int must_stop(void *user) {
-    (void)user;
-    return stop_signal != 0;
-}
-
-/* Interrupted system calls go on, so that a checkpoint is not spoiled. */
-static void watch_signals(void) {
-    struct sigaction act = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&act.sa_mask);
-    sigaction(SIGINT, &act, NULL);
-    sigaction(SIGTERM, &act, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails, and is told */
-}
 
 /* --- what is printed ------------------------------------------------------------------------ */
 
@@ -176,11 +149,12 @@ static int run(cli_job *j) {
                             .progress = cli_show_progress,
                             .evaluated = cli_show_evaluated,
                             .saved = cli_show_saved,
-                            .stop = must_stop};
+                            .stop = cli_stop_asked};
     int64_t from = resumed_step(j);
     print_start(j);
     cli_show_begin(&show);
-    watch_signals();
+    cli_stop_watch("\nstopping after this step, with a checkpoint; once more: at once\n");
+    signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails, and is told */
     cg_status s = cg_exec_profile(cg_runner_exec(j->runner), j->a.profile.profile);
     if (s != CG_OK) return cli_fail("train", s);
     s = cg_train(j->runner, j->train, j->val, j->tokenizer, &j->options, j->resume, &watch,
@@ -189,7 +163,7 @@ static int run(cli_job *j) {
     if (s == CG_OK) print_end(j, &result, from);
     int profiled = cli_profile_end("train", &j->a.profile, j->runner, j->a.json, 0);
     cli_report_left_out("train", j->train->size, &result.loader);
-    if (s == CG_OK) return result.stopped ? 128 + (int)stop_signal : profiled;
+    if (s == CG_OK) return result.stopped ? cli_stop_code() : profiled;
     int code = cli_fail("train", s);
     if (s == CG_EIO && result.checkpoint[0]) {
         fprintf(stderr, "The last checkpoint is whole: %s\nTo go on:  ", result.checkpoint);

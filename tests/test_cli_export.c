@@ -117,6 +117,20 @@ static void other_runtimes(void **state) {
     shell("rm python3");
 }
 
+/* A signal, here of the other runtime, ends it without leaving anything. */
+static void stopped(void **state) {
+    (void)state;
+    int before = entries(".");
+    write_program("python3", "kill -INT $PPID");
+    assert_int_equal(run_in("PATH=.:/bin", "export " MODEL "--what image --out x --verify-with "
+                                           "onnxruntime"),
+                     130);
+    warns("stopping after this step");
+    assert_false(there("x"));
+    shell("rm python3");
+    assert_int_equal(entries("."), before);
+}
+
 /* -- a classifier ------------------------------------------------------------------------------ */
 
 /* Probabilities as `classify` prints them, in the order of the labels. */
@@ -217,6 +231,7 @@ int main(void) {
         cmocka_unit_test(files),
         cmocka_unit_test(what_can_be_wrong),
         cmocka_unit_test(other_runtimes),
+        cmocka_unit_test(stopped),
         cmocka_unit_test(says_what_classify_says),
         cmocka_unit_test(accuracy_on_data),
     };

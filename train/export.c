@@ -265,6 +265,11 @@ static cg_status sign(const cg_exporting *e) {
 
 /* --- all of it -------------------------------------------------------------------------------- */
 
+cg_status cg_export_go_on(const cg_exporting *e) {
+    if (!e->o->stop || !e->o->stop(e->o->arg)) return CG_OK;
+    return cg_error(CG_EINTERRUPTED, "stopped, %s.onnx is not written", name_of(e->o));
+}
+
 static cg_status write_all(cg_exporting *e) {
     const cg_export_options *o = e->o;
     char data[CG_EXPORT_PATH];
@@ -275,9 +280,12 @@ static cg_status write_all(cg_exporting *e) {
                                &o->templates, &e->label, &e->out->truncated));
     CG_TRY(write_tokenizer(e));
     CG_TRY(write_labels(e));
+    CG_TRY(cg_export_go_on(e));
     CG_TRY(write_model(e));
+    CG_TRY(cg_export_go_on(e));
     CG_TRY(certify(e));
     if (o->data) CG_TRY(cg_export_score(e));
+    CG_TRY(cg_export_go_on(e));
     CG_TRY(sign(e));
     e->out->bytes = bytes_of(e->path);
     e->out->data_bytes = bytes_of(data);

@@ -43,7 +43,8 @@ typedef struct cg_export_options {
     int64_t batch;          /* of those data, pictures and captions at a time; 0: 64 */
     double most_loss;       /* what they may lose by the file, 0.005 for half a point */
     cg_export_check check;  /* by another runtime, too; or NULL */
-    void *arg;
+    int (*stop)(void *arg); /* asked between steps: nonzero gives up; or NULL */
+    void *arg;              /* of both */
 } cg_export_options;
 
 /* On data, fractions. A classifier: how often the label that is a picture's caption is the first
@@ -86,7 +87,8 @@ double cg_export_tolerance(const cg_export_options *o);
 /* errors  CG_EINVAL: an option; `folder` is there and holds no export of this name, which has a
  *         certificate, or anything else; CG_EFORMAT: the
  *         file differs from the model by more than the tolerance (cg_parity_check), or loses more
- * of its accuracy or recall than it may; those of cg_onnx_export_clip and of the check */
+ * of its accuracy or recall than it may; those of cg_onnx_export_clip and of the check;
+ *         CG_EINTERRUPTED: by `stop` */
 cg_status cg_export(cg_model *m, const char *folder, const cg_export_options *o,
                     cg_certificate *out);
 void cg_certificate_free(cg_certificate *c); /* an all-zero or freed one is allowed */

@@ -26,6 +26,9 @@ cg_status cg_export_meta(const cg_exporting *e, cg_meta meta[CG_EXPORT_META], in
  * or there is no picture, or no caption that is a label */
 cg_status cg_export_score(cg_exporting *e);
 
+/* export.c. Between steps: CG_EINTERRUPTED where the caller wants no more. */
+cg_status cg_export_go_on(const cg_exporting *e);
+
 /* export_run.c. What the file makes of pictures of the data, by index, and of captions: rows of an
  * output, [n, width], as many at a time as cg_export_batch says; pictures that are prepared inside
  * the file, as many as follow one another in one size. */

@@ -19,9 +19,10 @@ static cg_status no_memory(void) {
 }
 
 /* Rows [n, width] of an output. */
-static cg_status run(cg_onnx_session *session, const cg_tensor *in, int n_in, const char *name,
-                     int64_t n, int64_t width, float *to) {
+static cg_status run(const cg_exporting *e, cg_onnx_session *session, const cg_tensor *in, int n_in,
+                     const char *name, int64_t n, int64_t width, float *to) {
     cg_tensor out = {.name = name};
+    CG_TRY(cg_export_go_on(e));
     CG_TRY(cg_onnx_session_run(session, in, n_in, &out, 1));
     if (out.bytes != (size_t)(n * width) * sizeof *to)
         return cg_error(CG_EFORMAT, "%s: has %zu bytes, wanted %" PRId64 " rows of %" PRId64, name,
@@ -68,7 +69,7 @@ static cg_status run_prepared(const cg_exporting *e, cg_onnx_session *session, c
         s = prepare_all(e, index + i, m, pixels, planes);
         cg_tensor in = {"pixel_values", CG_F32, CG_SHAPE(m, 3, side, side), planes,
                         (size_t)m * bytes};
-        if (s == CG_OK) s = run(session, &in, 1, output, m, width, to + i * width);
+        if (s == CG_OK) s = run(e, session, &in, 1, output, m, width, to + i * width);
     }
     free(pixels);
     free(planes);
@@ -119,7 +120,7 @@ static cg_status run_as_they_are(const cg_exporting *e, cg_onnx_session *session
         if (s == CG_OK && p.n && (i == n || !fits(&p, &image, cg_export_batch(e)))) {
             cg_tensor in = {"pixels", CG_U8, CG_SHAPE(p.n, p.height, p.width, 3), p.rgb,
                             (size_t)p.n * (size_t)p.height * (size_t)p.width * 3};
-            s = run(session, &in, 1, output, p.n, width, to + (i - p.n) * width);
+            s = run(e, session, &in, 1, output, p.n, width, to + (i - p.n) * width);
             p.n = 0;
         }
         if (i < n && s == CG_OK) s = put(&p, &image);
@@ -166,7 +167,7 @@ cg_status cg_export_run_captions(const cg_exporting *e, cg_onnx_session *session
         size_t bytes = (size_t)(m * context) * sizeof *id;
         cg_tensor in[] = {{"input_ids", CG_I64, CG_SHAPE(m, context), id, bytes},
                           {"attention_mask", CG_I64, CG_SHAPE(m, context), mask, bytes}};
-        s = run(session, in, cg_clip_text_reads_mask(d) ? 2 : 1, "text_embeds", m, width,
+        s = run(e, session, in, cg_clip_text_reads_mask(d) ? 2 : 1, "text_embeds", m, width,
                 to + i * width);
     }
     free(token);
