@@ -266,6 +266,41 @@ static void test_attention(void **state) {
     check(CG_SHAPE(R, W), unpacked, &cg_op_attention, 1, 1);
 }
 
+/* The same of one matrix, its mask being a choice: keys that lie ahead, or the last one besides.
+ * 0: low where not chosen; 1: where chosen; 2: rows of NaN become 0; from 3 on: a number that is
+ * not low; NaN that becomes another number; sums over two rows, and over half of one; a query that
+ * sees nothing; a key that one head does not see; a key that is seen and made high. */
+static cg_value *chosen(cg_graph *g, cg_value *x, int variant) {
+    static const float large[T] = {[T - 1] = 1e30f};
+    cg_value *qkv = cg_linear(g, x, matrix(g, 3 * W, W), row(g, 3 * W, -0.5f));
+    cg_value *s = cg_matmul(g, heads(g, qkv, 0), heads(g, qkv, W), 0, 1);
+    int32_t c[S * H * T * T];
+    for (int i = 0; i < S * H * T * T; i++) {
+        int query = i / T % T, key = i % T;
+        c[i] = (key <= query && (key < T - 1 || variant == 9)) != (variant == 1);
+        if (variant == 7 && query == 0) c[i] = 0;
+        if (variant == 8 && key == 1 && i / (T * T) == 2) c[i] = 0;
+    }
+    cg_value *mask = cg_constant(g, CG_I32, CG_SHAPE(S * H, T, T), c);
+    cg_value *low = cg_constant_f32(g, variant == 3 ? -3 : -1e30f);
+    s = variant == 1 ? cg_select(g, mask, low, s) : cg_select(g, mask, s, low);
+    if (variant == 9) s = cg_add(g, s, cg_constant(g, CG_F32, CG_SHAPE(T), large));
+    if (variant == 5) s = cg_reshape(g, s, CG_SHAPE(S * H, 1, T * T));
+    if (variant == 6) s = cg_reshape(g, s, CG_SHAPE(S * H / 2, T * T, 2));
+    cg_value *p = cg_softmax(g, s);
+    p = cg_reshape(g, p, CG_SHAPE(S * H, T, T));
+    if (variant == 2 || variant == 4)
+        p = cg_select(g, cg_is_nan(g, p), cg_constant_f32(g, variant == 2 ? 0 : 3), p);
+    cg_value *o = cg_matmul(g, p, heads(g, qkv, 2 * W), 0, 0);
+    o = cg_transpose(g, cg_reshape(g, o, CG_SHAPE(S, H, T, D)), CG_SHAPE(0, 2, 1, 3));
+    return cg_reshape(g, o, CG_SHAPE(R, W));
+}
+
+static void test_choices(void **state) {
+    (void)state;
+    check(CG_SHAPE(R, W), chosen, &cg_op_attention_qkv, 3, 10);
+}
+
 /* --- views ------------------------------------------------------------------------------------ */
 
 static cg_value *there_and_back(cg_graph *g, cg_value *x, int variant) {
@@ -292,7 +327,7 @@ int main(void) {
         cmocka_unit_test(test_linear),      cmocka_unit_test(test_conv),
         cmocka_unit_test(test_layer_norm),  cmocka_unit_test(test_l2norm),
         cmocka_unit_test(test_activations), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_choices),     cmocka_unit_test(test_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,11 +90,13 @@ static cg_status define_inputs(cg_importer *m) {
         CG_TRY(check_input(&list[i], shape));
         cg_item x = {.type = type_of(&list[i]), .shape = *shape};
         int is_float = cg_item_is_float(&x);
-        x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
-        CG_TRY(cg_graph_status(m->g));
-        x.view = cg_view_of(shape);
         x.of_run = !is_float && x.type != CG_ONNX_TYPE(UINT8); /* which is a picture */
         if (x.of_run) m->room.budget.integers += cg_item_count(&x);
+        if (!x.of_run) {
+            x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
+            CG_TRY(cg_graph_status(m->g));
+            x.view = cg_view_of(shape);
+        }
         CG_TRY(define(m, list[i].name, &x));
     }
     return cg_tape_inputs(m);
@@ -159,27 +161,6 @@ static cg_status run_op(cg_job *j) {
     return op ? op->run(j) : cg_error(CG_EUNSUPPORTED, "this operator is not supported");
 }
 
-/* Does the node only see integers of the run, which are a value, otherwise? */
-static int sees_value(const cg_job *j) {
-    static const char *const views[] = {"Transpose", "Reshape", "Squeeze",  "Unsqueeze",
-                                        "Flatten",   "Cast",    "Identity", NULL};
-    int to = (int)cg_onnx_int(j->node, "to", CG_ONNX_TYPE(INT64)); /* of Cast */
-    return is_one_of(j->node->op_type, views) && j->n_in > 0 && j->in[0] && j->in[0]->v &&
-           (to == CG_ONNX_TYPE(INT64) || to == CG_ONNX_TYPE(INT32));
-}
-
-/* What follows from integers of the run: numbers, and a value besides where ids stay ids. */
-static cg_status run_integers(cg_job *j, int *done) {
-    CG_TRY(cg_import_integers(j, done));
-    if (!*done || j->before || !sees_value(j)) return CG_OK;
-    cg_item numbers = j->out[0];
-    CG_TRY(run_op(j));
-    numbers.v = j->out[0].v;
-    numbers.view = j->out[0].view;
-    j->out[0] = numbers;
-    return CG_OK;
-}
-
 static cg_status run_graph(cg_importer *m, const CgOnnx__GraphProto *g, const int *order);
 
 /* A branch whose condition is known is part of the graph, as if it stood there. */
@@ -206,7 +187,7 @@ static cg_status run_job(cg_job *j) {
     if (strcmp(j->node->op_type, "If") == 0) return run_if(j);
     CG_TRY(fold(j, &done));
     if (!done) CG_TRY(cg_import_lookup(j, &done));
-    if (!done) CG_TRY(run_integers(j, &done));
+    if (!done) CG_TRY(cg_import_integers(j, &done));
     return done ? CG_OK : run_op(j);
 }
 

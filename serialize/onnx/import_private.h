@@ -12,7 +12,7 @@ enum {
 
 struct cg_tape;
 
-/* What a name stands for. Several may hold: integers of an input are a value, and of the run. */
+/* What a name stands for. */
 typedef struct cg_item {
     int type; /* CG_ONNX_TYPE(…) */
     cg_shape shape;
