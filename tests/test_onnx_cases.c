@@ -169,6 +169,21 @@ static void test_in_turn(void **state) {
     }
 }
 
+/* Shapes that follow from integers are those of the run. */
+static void test_lengths(void **state) {
+    (void)state;
+    run r;
+    ok(begin(&r, "length_0", (cg_onnx_how){0}));
+    for (int i = 0; i < 4; i++) {
+        const char *name = i % 2 ? "length_1" : "length_0";
+        take(&r, name);
+        r.out = (cg_tensor){0};
+        ok(cg_onnx_session_run(r.session, r.in, r.n_in, &r.out, 1));
+        compare(name, &r);
+    }
+    end(&r);
+}
+
 static void test_refused(void **state) {
     (void)state;
     static const struct {
@@ -221,7 +236,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cases),         cmocka_unit_test(test_masks_of_keys),
         cmocka_unit_test(test_rows_of_texts), cmocka_unit_test(test_in_turn),
-        cmocka_unit_test(test_refused),       cmocka_unit_test(test_many_integers),
+        cmocka_unit_test(test_lengths),       cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_many_integers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

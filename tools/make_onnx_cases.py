@@ -301,6 +301,11 @@ def rules():
             N("Reshape", ["o", "rows"], ["f"]), N("Gather", ["f", "x"], ["y"])],
             {"ids": i64(x)}, turn | {"first": i64([0, 4]), "rows": i64([8, 8])}, dynamic=["ids"])
 
+    for n, x in enumerate(([[3, 7, 5]], [[2, 4, 1]])):  # as many rows as the largest id says
+        case(f"length_{n}", [N("ReduceMax", ["ids"], ["n"], keepdims=0), N("Range", ["zero", "n", "one"], ["r"]),
+                             N("Gather", ["emb", "r"], ["y"])],
+             {"ids": i64(x)}, {"zero": i64(0), "one": i64(1), "emb": EMB[:9]})
+
     select = begins[:2] + [N("GatherND", ["e", "i"], ["y"], batch_dims=1)]
     of_used("end_bounded", select + [N("Min", ["ids", "most"], ["b"]),
                                   N("ArgMax", ["b"], ["i"], axis=1, keepdims=1)],

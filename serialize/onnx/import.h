@@ -27,10 +27,10 @@ typedef struct cg_onnx_ahead cg_onnx_ahead;
 
 /* Appends the file's graph to g, an empty one over such a store, at shape[i] of input i, as far as
  * the wanted outputs need it: bit i is output i. An input of rank -1 is absent; integers[i] are
- * those of input i in the run that the graph is made for, NULL where it has none. Inputs and
- * outputs have the file's names; integers are i32, floats f32. Outputs have mode CG_KEEP. *ahead is
- * NULL where nothing is to be computed; it refers to f. errors  CG_ESHAPE; CG_EINVAL: a needed
- * input is absent; CG_EUNSUPPORTED, CG_EFORMAT name the node
+ * those of input i in the run that the graph is made for, NULL where it has none. Inputs have the
+ * file's names, integers that are computed with have none; all are f32, or i32. Outputs have the
+ * file's names and mode CG_KEEP. *ahead is NULL where nothing is to be computed; it refers to f.
+ * errors  CG_ESHAPE; CG_EINVAL: a needed input is absent; CG_EUNSUPPORTED, CG_EFORMAT name the node
  */
 cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape,
                          const int32_t *const *integers, uint64_t wanted, cg_graph *g,
