@@ -12,7 +12,7 @@ static int64_t number_in(const char *path, const char *format) {
     int64_t found = -1;
     FILE *f = fopen(path, "r");
     while (f && found < 0 && fgets(line, sizeof line, f))
-        if (sscanf(line, format, &x) == 1 && x >= 0) found = x; /* NOLINT: a format of ours */
+        if (sscanf(line, format, &x) == 1 && x >= 0) found = x;
     if (f) fclose(f);
     return found;
 }

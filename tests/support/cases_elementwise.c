@@ -38,10 +38,6 @@ static void build_select(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_select(g, in[0], in[1], in[2]);
 }
 
-static void build_select_self(cg_graph *g, cg_value *const *in, cg_value **out) {
-    out[0] = cg_select(g, in[0], in[1], in[1]);
-}
-
 static void build_add_self(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_add(g, in[0], in[0]);
 }
@@ -165,11 +161,10 @@ BINARY(reference_mul, a *b)
 BINARY(reference_div, a / b)
 
 static void reference_select(cg_case_data *d) {
-    int last = d->n_in - 1; /* two operands: a in b's place */
     for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) {
         double c = d->in[0][cg_ref_broadcast(&d->in_shape[0], &d->out_shape[0], i)];
         double a = d->in[1][cg_ref_broadcast(&d->in_shape[1], &d->out_shape[0], i)];
-        double b = d->in[last][cg_ref_broadcast(&d->in_shape[last], &d->out_shape[0], i)];
+        double b = d->in[2][cg_ref_broadcast(&d->in_shape[2], &d->out_shape[0], i)];
         d->out[0][i] = c != 0 ? a : b;
     }
 }
@@ -295,15 +290,6 @@ const cg_op_case cg_cases_elementwise[] = {
     SELECT("empty", CHOICE(0, 3), F32(3), F32_SCALAR),
     SELECT("large", CHOICE(131, 257), F32(131, 257), F32(131, 257)),
     SELECT("large, repeated", CHOICE(131, 1), F32(131, 257), F32(257)),
-    {&cg_op_select,
-     "of itself",
-     {CHOICE(3, 5), F32(3, 5)},
-     2,
-     1,
-     build_select_self,
-     reference_select,
-     1e-12,
-     0},
     {&cg_op_scale, "odd size", {F32(3, 7)}, 1, 1, build_scale, reference_scale, 0, 0},
     {&cg_op_scale, "large", {F32(129, 131)}, 1, 1, build_scale, reference_scale, 0, 0},
     {&cg_op_scale, "neg", {F32(3, 7)}, 1, 1, build_neg, reference_neg, 0, 0},
