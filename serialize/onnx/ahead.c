@@ -82,9 +82,19 @@ static int holds(const relied *r) {
                       : cg_mask_is_of_keys(&r->mask, r->causal, r->data);
 }
 
+static int is_same_mask(const cg_mask *a, const cg_mask *b) {
+    int same = a->n == b->n && memcmp(a->dim, b->dim, sizeof a->dim) == 0;
+    for (int i = 0; same && i < a->n; i++) {
+        const cg_mask_part *p = &a->part[i], *q = &b->part[i];
+        same = p->added == q->added && p->chosen == q->chosen &&
+               p->seen_where_0 == q->seen_where_0 && p->behind == q->behind &&
+               memcmp(p->stride, q->stride, sizeof p->stride) == 0;
+    }
+    return same;
+}
+
 static int is_same(const relied *a, const relied *b) {
-    return a->of_rows == b->of_rows && a->causal == b->causal &&
-           memcmp(&a->mask, &b->mask, sizeof a->mask) == 0 &&
+    return a->of_rows == b->of_rows && a->causal == b->causal && is_same_mask(&a->mask, &b->mask) &&
            memcmp(&a->rows, &b->rows, sizeof a->rows) == 0;
 }
 

@@ -18,7 +18,7 @@ enum { CG_MASK_PARTS = 4 };
 
 typedef struct cg_mask {
     int64_t dim[4]; /* sequences, heads, queries, keys */
-    int64_t n;
+    int n;
     cg_mask_part part[CG_MASK_PARTS];
 } cg_mask;
 
