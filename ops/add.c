@@ -19,18 +19,18 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
 
 CG_BINARY_TILE(tile_f32, a + b)
 
-static void tile_i64(void *y_data, const void *a_data, const void *b_data, const cg_tile *t) {
+static void tile_i64(void *y_data, const void *const *in, const cg_tile *t) {
     for (int64_t r = 0; r < t->rows; r++) {
         int64_t *y = (int64_t *)y_data + r * t->n;
-        const int64_t *a = (const int64_t *)a_data + r * t->row[0];
-        const int64_t *b = (const int64_t *)b_data + r * t->row[1];
+        const int64_t *a = (const int64_t *)in[0] + r * t->row[0];
+        const int64_t *b = (const int64_t *)in[1] + r * t->row[1];
         for (int64_t i = 0; i < t->n; i++) /* wraps around: no overflow is undefined */
             y[i] = (int64_t)((uint64_t)a[i * t->inner[0]] + (uint64_t)b[i * t->inner[1]]);
     }
 }
 
 static cg_status run(const cg_task *t) {
-    return cg_binary_run(t, t->node->out[0]->dtype == CG_I64 ? tile_i64 : tile_f32);
+    return cg_broadcast_run(t, t->node->out[0]->dtype == CG_I64 ? tile_i64 : tile_f32);
 }
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {

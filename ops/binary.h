@@ -15,7 +15,7 @@
         return cg_binary_infer(n, out);                                                            \
     }                                                                                              \
     static cg_status run(const cg_task *t) {                                                       \
-        return cg_binary_run(t, tile);                                                             \
+        return cg_broadcast_run(t, tile);                                                          \
     }                                                                                              \
     static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {                                     \
         cg_onnx_ref *a = cg_onnx_value(s, n->in[0]), *b = cg_onnx_value(s, n->in[1]);              \

@@ -37,11 +37,10 @@ CG_KERNEL static void fill(uint32_t *y, uint32_t x, int64_t n) {
     for (int64_t i = 0; i < n; i++) y[i] = x;
 }
 
-static void tile(void *y_data, const void *x_data, const void *unused, const cg_tile *t) {
-    (void)unused;
+static void tile(void *y_data, const void *const *in, const cg_tile *t) {
     for (int64_t r = 0; r < t->rows; r++) {
         uint32_t *y = (uint32_t *)y_data + r * t->n;
-        const uint32_t *x = (const uint32_t *)x_data + r * t->row[0];
+        const uint32_t *x = (const uint32_t *)in[0] + r * t->row[0];
         if (t->inner[0] == 0)
             fill(y, *x, t->n);
         else
@@ -50,10 +49,7 @@ static void tile(void *y_data, const void *x_data, const void *unused, const cg_
 }
 
 static cg_status run(const cg_task *t) {
-    const cg_shape *x = &t->node->in[0]->shape;
-    cg_walk w = cg_walk_broadcast(&t->node->out[0]->shape, 1, &x);
-    cg_walk_tiles(t, &w, tile);
-    return CG_OK;
+    return cg_broadcast_run(t, tile);
 }
 
 static cg_status onnx(cg_onnx_sink *s, const cg_node *n) {

@@ -158,7 +158,7 @@ static void walk_tile_bf16(const walk_job *job, char *y, const char *const *in,
             from[i] = bf16 ? (const char *)buffer[i] : x;
         }
         float *to = y_bf16 ? buffer[CG_WALK_OPERANDS] : (float *)y + k;
-        job->fn(to, from[0], from[1], &part);
+        job->fn(to, from, &part);
         if (y_bf16) round_to(to, (uint16_t *)y + k, part.n);
         k += part.n;
     }
@@ -192,7 +192,7 @@ static void walk_range(const void *arg, int64_t pos, int64_t end) {
         if (job->any_bf16)
             walk_tile_bf16(job, y, in, &tile);
         else
-            job->fn(y, in[0], in[1], &tile);
+            job->fn(y, (const void *const *)in, &tile);
         pos += tile.rows * tile.n;
     }
 }
@@ -216,10 +216,11 @@ cg_status cg_binary_infer(const cg_node *n, cg_type *out) {
     return cg_shape_broadcast(&a->shape, &b->shape, &out->shape);
 }
 
-cg_status cg_binary_run(const cg_task *t, cg_tile_fn fn) {
-    const cg_value *y = t->node->out[0];
-    const cg_shape *shape[] = {&t->node->in[0]->shape, &t->node->in[1]->shape};
-    cg_walk w = cg_walk_broadcast(&y->shape, 2, shape);
+cg_status cg_broadcast_run(const cg_task *t, cg_tile_fn fn) {
+    const cg_node *n = t->node;
+    const cg_shape *shape[CG_WALK_OPERANDS] = {NULL};
+    for (int i = 0; i < n->n_in; i++) shape[i] = &n->in[i]->shape;
+    cg_walk w = cg_walk_broadcast(&n->out[0]->shape, n->n_in, shape);
     cg_walk_tiles(t, &w, fn);
     return CG_OK;
 }

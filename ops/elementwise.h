@@ -31,7 +31,7 @@ void cg_run_elements(const cg_task *t, cg_element_fn fn);
 /* A walk over an output in row-major order, beside operands at strides of their own. Dimensions
  * of 1 are dropped and neighbours that all operands step through alike are merged, so that two
  * tensors of one shape are one dimension, and [.., C] with [C] are two. */
-enum { CG_WALK_OPERANDS = 2 };
+enum { CG_WALK_OPERANDS = 3 };
 typedef struct cg_walk {
     int operands, rank; /* rank ≥ 2: padded in front */
     int64_t dim[CG_MAX_RANK];
@@ -55,26 +55,27 @@ typedef struct cg_tile {
     int64_t inner[CG_WALK_OPERANDS];
 } cg_tile;
 
-typedef void (*cg_tile_fn)(void *y, const void *a, const void *b, const cg_tile *tile);
+typedef void (*cg_tile_fn)(void *y, const void *const *in, const cg_tile *tile);
 
 /* Calls fn on tiles that cover the task's first result, in parallel; the walk's operands are its
  * first ones. fn sees f32 where a value is bf16, which passes through cache; inner strides must
  * then be 1 or 0. */
 void cg_walk_tiles(const cg_task *t, const cg_walk *w, cg_tile_fn fn);
 
-/* The shape rule and run of y = f(a, b). fn sees inner strides of 1 and 0, of which one at most is
- * 0. y may be written over an operand of its own type. */
+/* Of all operands, three at most, broadcast: fn sees inner strides of 1 and 0, not all of them 0
+ * where there are several operands. y may be written over an operand of its own type. */
+cg_status cg_broadcast_run(const cg_task *t, cg_tile_fn fn);
+
+/* The shape rule of y = f(a, b), f32 or bf16 or both of another type. */
 cg_status cg_binary_infer(const cg_node *n, cg_type *out);
-cg_status cg_binary_run(const cg_task *t, cg_tile_fn fn);
 
 /* Defines such a kernel on f32: y = expression, in terms of a and b. */
 #define CG_BINARY_TILE(name, expression)                                                           \
-    CG_KERNEL static void name(void *y_data, const void *a_data, const void *b_data,               \
-                               const cg_tile *t) {                                                 \
+    CG_KERNEL static void name(void *y_data, const void *const *in, const cg_tile *t) {            \
         for (int64_t r = 0; r < t->rows; r++) {                                                    \
             float *y = (float *)y_data + r * t->n;                                                 \
-            const float *a_row = (const float *)a_data + r * t->row[0];                            \
-            const float *b_row = (const float *)b_data + r * t->row[1];                            \
+            const float *a_row = (const float *)in[0] + r * t->row[0];                             \
+            const float *b_row = (const float *)in[1] + r * t->row[1];                             \
             if (t->inner[0] == 0) {                                                                \
                 const float a = *a_row;                                                            \
                 CG_BINARY_ROW(const float b = b_row[i], expression)                                \

@@ -31,6 +31,9 @@ cg_value *cg_log(cg_graph *g, cg_value *x);
 cg_value *cg_sqrt(cg_graph *g, cg_value *x);
 cg_value *cg_floor(cg_graph *g, cg_value *x);
 cg_value *cg_clamp(cg_graph *g, cg_value *x, float low, float high);
+cg_value *cg_is_nan(cg_graph *g, cg_value *x); /* i32 */
+/* a where c, i32, is not 0, else b */
+cg_value *cg_select(cg_graph *g, cg_value *c, cg_value *a, cg_value *b);
 /* to f32 (of bf16 or i32) or bf16; x itself where it is so */
 cg_value *cg_cast(cg_graph *g, cg_value *x, cg_dtype to);
 

@@ -40,10 +40,9 @@ static void vjp(cg_graph *g, const cg_node *n, cg_value *const *dy, cg_value **d
     dx[0] = cg_transpose(g, dy[0], inverse);
 }
 
-static void copy_tile(void *y, const void *x, const void *unused, const cg_tile *t) {
-    (void)unused;
+static void copy_tile(void *y, const void *const *in, const cg_tile *t) {
     for (int64_t r = 0; r < t->rows; r++)
-        memcpy((uint32_t *)y + r * t->n, (const uint32_t *)x + r * t->row[0],
+        memcpy((uint32_t *)y + r * t->n, (const uint32_t *)in[0] + r * t->row[0],
                (size_t)t->n * sizeof(uint32_t));
 }
 

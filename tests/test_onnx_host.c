@@ -61,7 +61,7 @@ static int64_t compare(const char *op, const cg_host *in, int n) {
 
 static void test_in_part(void **state) {
     (void)state;
-    enum { I64 = CG_ONNX_TYPE(INT64), SIZE = ROWS * ROWS, PERIOD = CG_HOST_ROWS };
+    enum { I64 = CG_ONNX_TYPE(INT64), SIZE = ROWS * ROWS, PERIOD = 13 };
     cg_host_room room = {0};
     cg_host keys = numbers(&room, I64, CG_SHAPE(BATCH, 1, ROWS, 1), PERIOD * ROWS);
     cg_host queries = numbers(&room, I64, CG_SHAPE(1, ROWS, ROWS), SIZE);
@@ -108,14 +108,34 @@ static void test_room(void **state) {
     cg_host_room room = {0};
     cg_host h;
     ok(cg_host_new_rows(&room, CG_ONNX_TYPE(BOOL), CG_SHAPE(1 << 20, 1 << 12), 1 << 12, &h));
-    assert_int_equal(room.used, 1 << 12);
+    assert_int_equal(room.budget.bytes, 8 << 12);
     assert_int_equal(cg_host_whole(&room, &h, &h), CG_EUNSUPPORTED);
-    assert_string_equal(cg_error_message(),
-                        "computes [1048576, 4096] before the run, wanted at most "
-                        "134217728 elements in all");
-    room.used = CG_HOST_ROOM - 10;
+    assert_non_null(strstr(cg_error_message(), "computes [1048576, 4096] before the run, "
+                                               "34359738368 bytes beside 32768, wanted at most "
+                                               "1073741824 in all of the machine's "));
+    room.budget.bytes = CG_BUDGET_BYTES - 10 * 8;
     ok(cg_host_new(&room, CG_ONNX_TYPE(BOOL), CG_SHAPE(10), &h));
     assert_int_equal(cg_host_new(&room, CG_ONNX_TYPE(BOOL), CG_SHAPE(1), &h), CG_EUNSUPPORTED);
+    cg_arena_free(&room.arena);
+}
+
+/* What is read counts, whatever is made of it; a run's integers are worth some steps more. */
+static void test_steps(void **state) {
+    (void)state;
+    CgOnnx__NodeProto node = CG_ONNX__NODE_PROTO__INIT;
+    cg_host_room room = {0};
+    cg_host x = numbers(&room, CG_ONNX_TYPE(FLOAT), CG_SHAPE(40, 100), 4000), out;
+    const cg_host *in[1] = {&x};
+    int known;
+    node.op_type = (char *)(uintptr_t) "ReduceSum";
+    int64_t begun = room.budget.steps;
+    ok(cg_host_run(&room, &node, in, 1, &out, 1, &known));
+    assert_true(room.budget.steps - begun >= 4000);
+    room.budget.steps = CG_BUDGET_STEPS - 3999;
+    assert_int_equal(cg_host_run(&room, &node, in, 1, &out, 1, &known), CG_EUNSUPPORTED);
+    assert_non_null(strstr(cg_error_message(), "has 4000 elements to be computed before the run"));
+    room.budget.integers = 1;
+    ok(cg_host_run(&room, &node, in, 1, &out, 1, &known));
     cg_arena_free(&room.arena);
 }
 
@@ -123,6 +143,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_in_part),
         cmocka_unit_test(test_room),
+        cmocka_unit_test(test_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -181,7 +181,8 @@ static void test_sizes(void **state) {
     changed(CG_ESHAPE, "node Expand (Expand)", with_integers(t, "Expand", endless, 3));
     changed(CG_EFORMAT, "has index 1099511627776, wanted less than 2",
             with_integers(t, "Gather", far_row, 1));
-    changed(CG_EUNSUPPORTED, "computes [1048576, 1024, 1] before the run", fill(t, large));
+    changed(CG_EUNSUPPORTED, "makes [1048576, 1024, 1] before the run, 4294967296 bytes",
+            fill(t, large));
     changed(CG_ESHAPE, "node ConstantOfShape (ConstantOfShape)", fill(t, endless));
     changed(CG_EFORMAT, "repeats 9223372036854775807 times", with_integers(t, "Tile", endless, 2);
             t->input[2][0] = tiny_text("w"));

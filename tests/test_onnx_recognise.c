@@ -49,7 +49,7 @@ static void run(cg_shape shape, build_fn build, int variant, int recognise, cons
     assert_int_equal(cg_graph_status(g), CG_OK);
     cg_graph_output(g, "y", v, CG_KEEP);
     if (recognise) {
-        assert_int_equal(cg_recognise(g), CG_OK);
+        assert_int_equal(cg_recognise(g, NULL, NULL), CG_OK);
         assert_int_equal(cg_graph_verify(g), CG_OK);
         if (count(g, op) != wanted)
             fail_msg("%s, variant %d: %d nodes, wanted %d", op->name, variant, count(g, op),
@@ -102,7 +102,7 @@ static void test_linear(void **state) {
         cg_graph *g = cg_once_graph();
         cg_value *y = linear(g, cg_input(g, "x", CG_F32, CG_SHAPE(R, W)), variant);
         cg_graph_output(g, "y", y, CG_KEEP);
-        assert_int_equal(cg_recognise(g), CG_OK);
+        assert_int_equal(cg_recognise(g, NULL, NULL), CG_OK);
         assert_int_equal(biased(g), variant < 2);
         cg_graph_free(g);
     }
@@ -150,18 +150,28 @@ static void test_layer_norm(void **state) {
     check(CG_SHAPE(R, W), layer_norm, &cg_op_layer_norm, 2, 7);
 }
 
+/* From 3 on: the length of a column; of other numbers; lengths that are held within bounds, which
+ * shorter and longer rows show; products with other rows, in place of squares. */
 static cg_value *unit(cg_graph *g, cg_value *x, int variant) {
-    cg_value *sum = cg_sum(g, cg_mul(g, x, x), CG_SHAPE(variant == 4 ? 0 : 1), 1);
+    if (variant >= 5 && variant < 8) x = cg_scale(g, x, variant == 7 ? 1e7f : 1e-14f);
+    cg_value *sum = cg_sum(g, cg_mul(g, x, x), CG_SHAPE(variant == 3 ? 0 : 1), 1);
     if (variant == 1) sum = cg_add(g, sum, cg_constant_f32(g, 1e-12f));
+    if (variant == 8) {
+        cg_value *a = cg_reshape(g, cg_exp(g, x), CG_SHAPE(R, 1, W));
+        cg_value *b = cg_reshape(g, a, CG_SHAPE(1, R, W));
+        return cg_div(g, a, cg_sqrt(g, cg_sum(g, cg_mul(g, a, b), CG_SHAPE(2), 1)));
+    }
     cg_value *r = cg_sqrt(g, sum);
-    if (variant == 2) r = cg_broadcast(g, cg_clamp(g, r, 1e-12f, INFINITY), x->shape);
-    if (variant == 3) r = cg_clamp(g, r, 1, INFINITY);
-    return cg_div(g, variant == 5 ? cg_scale(g, x, 2) : x, r);
+    if (variant == 2) r = cg_broadcast(g, r, x->shape);
+    if (variant == 5) r = cg_clamp(g, r, 1e-12f, INFINITY);
+    if (variant == 6) r = cg_broadcast(g, cg_clamp(g, r, 1e-12f, INFINITY), x->shape);
+    if (variant == 7) r = cg_clamp(g, r, 0, 2e6f);
+    return cg_div(g, variant == 4 ? cg_scale(g, x, 2) : x, r);
 }
 
 static void test_l2norm(void **state) {
     (void)state;
-    check(CG_SHAPE(R, W), unit, &cg_op_l2norm, 3, 6);
+    check(CG_SHAPE(R, W), unit, &cg_op_l2norm, 3, 9);
 }
 
 /* --- activations ------------------------------------------------------------------------------ */
@@ -256,6 +266,41 @@ static void test_attention(void **state) {
     check(CG_SHAPE(R, W), unpacked, &cg_op_attention, 1, 1);
 }
 
+/* The same of one matrix, its mask being a choice: keys that lie ahead, or the last one besides.
+ * 0: low where not chosen; 1: where chosen; 2: rows of NaN become 0; from 3 on: a number that is
+ * not low; NaN that becomes another number; sums over two rows, and over half of one; a query that
+ * sees nothing; a key that one head does not see; a key that is seen and made high. */
+static cg_value *chosen(cg_graph *g, cg_value *x, int variant) {
+    static const float large[T] = {[T - 1] = 1e30f};
+    cg_value *qkv = cg_linear(g, x, matrix(g, 3 * W, W), row(g, 3 * W, -0.5f));
+    cg_value *s = cg_matmul(g, heads(g, qkv, 0), heads(g, qkv, W), 0, 1);
+    int32_t c[S * H * T * T];
+    for (int i = 0; i < S * H * T * T; i++) {
+        int query = i / T % T, key = i % T;
+        c[i] = (key <= query && (key < T - 1 || variant == 9)) != (variant == 1);
+        if (variant == 7 && query == 0) c[i] = 0;
+        if (variant == 8 && key == 1 && i / (T * T) == 2) c[i] = 0;
+    }
+    cg_value *mask = cg_constant(g, CG_I32, CG_SHAPE(S * H, T, T), c);
+    cg_value *low = cg_constant_f32(g, variant == 3 ? -3 : -1e30f);
+    s = variant == 1 ? cg_select(g, mask, low, s) : cg_select(g, mask, s, low);
+    if (variant == 9) s = cg_add(g, s, cg_constant(g, CG_F32, CG_SHAPE(T), large));
+    if (variant == 5) s = cg_reshape(g, s, CG_SHAPE(S * H, 1, T * T));
+    if (variant == 6) s = cg_reshape(g, s, CG_SHAPE(S * H / 2, T * T, 2));
+    cg_value *p = cg_softmax(g, s);
+    p = cg_reshape(g, p, CG_SHAPE(S * H, T, T));
+    if (variant == 2 || variant == 4)
+        p = cg_select(g, cg_is_nan(g, p), cg_constant_f32(g, variant == 2 ? 0 : 3), p);
+    cg_value *o = cg_matmul(g, p, heads(g, qkv, 2 * W), 0, 0);
+    o = cg_transpose(g, cg_reshape(g, o, CG_SHAPE(S, H, T, D)), CG_SHAPE(0, 2, 1, 3));
+    return cg_reshape(g, o, CG_SHAPE(R, W));
+}
+
+static void test_choices(void **state) {
+    (void)state;
+    check(CG_SHAPE(R, W), chosen, &cg_op_attention_qkv, 3, 10);
+}
+
 /* --- views ------------------------------------------------------------------------------------ */
 
 static cg_value *there_and_back(cg_graph *g, cg_value *x, int variant) {
@@ -282,7 +327,7 @@ int main(void) {
         cmocka_unit_test(test_linear),      cmocka_unit_test(test_conv),
         cmocka_unit_test(test_layer_norm),  cmocka_unit_test(test_l2norm),
         cmocka_unit_test(test_activations), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_views),
+        cmocka_unit_test(test_choices),     cmocka_unit_test(test_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 
 OUT = Path(__file__).resolve().parent.parent / "tests/golden/onnx_cases"
 N = helper.make_node
-TYPES = {np.dtype("f4"): T.FLOAT, np.dtype("i8"): T.INT64}
+TYPES = {np.dtype("f4"): T.FLOAT, np.dtype("i8"): T.INT64, np.dtype("?"): T.BOOL}
 NARROW = {"i32": T.INT32, "i8": T.INT8, "u8": T.UINT8}
 rng = np.random.default_rng(0)
 tensors = {}
@@ -48,7 +48,7 @@ def case(name, nodes, feeds, weights, opset=17, dynamic=(), runs=True):
     path = OUT / f"{name}.onnx"
     path.write_bytes(model.SerializeToString())
     for k, v in feeds.items():
-        tensors[f"{name}/in/{k}"] = v
+        tensors[f"{name}/in/{k}"] = v.astype("u1") if v.dtype == bool else v
     if runs:
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -213,7 +213,139 @@ def refused():
          runs=False)
 
 
+def choices():
+    """What is not chosen leaves no trace; what chooses is known, or an input, or follows from one."""
+    c = np.array([[True, False, True, False], [False, False, True, True]])
+    x = normal(2, 4)
+    where = [N("Where", ["c", "x", "k"], ["y"])]
+    case("choose_infinite", where, {"x": x}, {"c": c, "k": f32(np.inf)})
+    case("choose_finite", where, {"x": np.where(c, x, f32(np.inf))}, {"c": c, "k": f32(0)})
+    case("choose_log", [N("Log", ["x"], ["l"]), N("Where", ["c", "l", "k"], ["y"])],
+         {"x": np.where(c, abs(x), f32(0))}, {"c": c, "k": f32(0)})
+    case("choose_rank", where, {"x": x}, {"c": c, "k": np.full((1, 1, 1), -np.inf, "f4")})
+    case("choose_given", where, {"x": np.where(c, x, f32(np.nan)), "c": c}, {"k": f32(-1)},
+         dynamic=["x", "c"])
+    case("choose_not", [N("Not", ["c"], ["n"]), N("Where", ["n", "k", "x"], ["y"])],
+         {"x": np.where(c, x, f32(np.inf)), "c": c}, {"k": normal(1, 4)}, dynamic=["x", "c"])
+    case("choose_of_ids", [N("Equal", ["ids", "zero"], ["z"]), N("Unsqueeze", ["z", "one"], ["u"]),
+                           N("Where", ["u", "k", "x"], ["y"])],
+         {"x": normal(2, 3, 4), "ids": i64([[0, 3, 0, 1], [2, 0, 0, 0]])},
+         {"zero": i64(0), "one": i64([1]), "k": f32(np.inf)}, dynamic=["x", "ids"])
+    case("choose_moved", [N("Transpose", ["x"], ["t"], perm=[1, 0]), N("Where", ["c", "k", "t"], ["y"])],
+         {"x": normal(4, 2)}, {"c": c, "k": f32(np.inf)})
+    case("bool_number", [N("Cast", ["c"], ["f"], to=T.FLOAT), N("Mul", ["x", "f"], ["y"])], {"x": x, "c": c},
+         {}, dynamic=["x", "c"])
+
+
+def exact():
+    """Sizes, fractions and numbers from the end as others have them."""
+    for scale in 0.9, 0.7, 0.6:
+        case(f"resize_by_{scale}", [N("Resize", ["x", "", "s"], ["y"], mode="linear",
+                                      coordinate_transformation_mode="half_pixel")],
+             {"x": normal(1, 1, 10, 10)}, {"s": f32([1, 1, scale, scale])}, opset=18)
+    case("fractions", [N("Pow", ["k", "e"], ["p"]), N("ReduceMean", ["k"], ["m"], keepdims=1),
+                       N("Concat", ["p", "m"], ["j"], axis=0), N("Cast", ["j"], ["y"], to=T.FLOAT)],
+         {"k": i64([7, 2, -3, 1])}, {"e": i64([-2])}, dynamic=["k"])
+    case("slice_far", [N("Slice", ["k", "s", "t", "a", "st"], ["p"]), N("Add", ["x", "p"], ["y"])],
+         {"x": normal(1)}, {"k": f32(np.arange(8)), "s": i64([1]), "t": i64([7]), "a": i64([0]),
+                            "st": i64([2**63 - 1])})
+    case("gather_from_end", [N("Gather", ["emb", "ids"], ["y"])], {"ids": i64([[0, -1, 2], [-50, 4, 49]])},
+         {"emb": EMB}, dynamic=["ids"])
+    case("norm_of_rows", [N("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"])], {"x": normal(2, 3)},
+         {k: abs(normal(3)) for k in "sbmv"})
+    x = normal(1, 2, 5, 5)
+    for name, attribute in {"strides": [0, 0], "dilations": [0, 0], "group": 0, "kernel_shape": [7, 7]}.items():
+        case(f"refused_conv_{name}", [N("Conv", ["x", "w"], ["y"], **{name: attribute})], {"x": x},
+             {"w": normal(3, 2, 3, 3)}, runs=False)
+    case("refused_pad_axes", [N("Cast", ["ids"], ["a"], to=T.INT64), N("Pad", ["x", "p", "", "a"], ["y"])],
+         {"x": normal(2, 3), "ids": i64([1])}, {"p": i64([1, 1])}, opset=18, dynamic=["ids"], runs=False)
+
+
+def rules():
+    """Masks and selections by rules that are nearly those of CLIP's files; ids as large as its own."""
+    def of_used(name, nodes, feeds, weights, dynamic=()):
+        read = {k for n in nodes for k in n.input}
+        case(name, nodes, feeds, {k: v for k, v in weights.items() if k in read}, dynamic=dynamic)
+
+    ids = i64([[49406, 300, 41000, 49407, 0, 0], [49406, 7, 49407, 0, 0, 0]])
+    ends = {"zero": i64(0), "end": i64(49407), "start": i64(49406), "forty": i64(40), "ax": i64([1]),
+            "low": f32(-1e30), "fz": f32(0), "emb": EMB}
+    begins = [N("Mod", ["ids", "forty"], ["k"]), N("Gather", ["emb", "k"], ["e"]),
+              N("Transpose", ["e"], ["t"], perm=[0, 2, 1]), N("MatMul", ["e", "t"], ["s"])]
+
+    def mask(name, rule, x=ids, more=(), low=-1e30):
+        """Adds low where the rule's result `r` is false."""
+        of_used(name, begins + rule + [
+            N("Where", ["r", "fz", "low"], ["a"]), N("Unsqueeze", ["a", "ax"], ["u"]),
+            N("Add", ["s", "u"], ["m"]), N("Softmax", ["m"], ["p"], axis=-1),
+            N("MatMul", ["p", "e"], ["y"])], {"ids": x}, ends | {"low": f32(low)} | dict(more), dynamic=["ids"])
+
+    between = [N("Greater", ["ids", "zero"], ["b"]), N("Less", ["ids", "start"], ["c"]),
+               N("And", ["b", "c"], ["r"])]
+    mask("mask_between", between)
+    mask("mask_two", [N("Equal", ["ids", "zero"], ["b"]), N("Equal", ["ids", "end"], ["c"]),
+                      N("Or", ["b", "c"], ["d"]), N("Not", ["d"], ["r"])])
+    mask("mask_negative", [N("Greater", ["ids", "zero"], ["r"])], np.where(ids == 0, -1, ids))
+    mask("mask_not_low", between, low=-1e4)
+    # of each text no key is seen: all of them are, alike
+    mask("mask_no_key", between, i64([[49406, 49407, 0, 0], [49407, 0, 0, 0]]))
+
+    turn = ends | {"causal": np.tril(np.ones((1, 4, 4), bool))}
+    for n, x in enumerate(([[5, 6, 7, 8], [5, 6, 0, 0]], [[0, 0, 0, 0], [5, 6, 7, 0]],
+                           [[5, 0, 7, 0], [8, 8, 8, 8]], [[5, 6, 0, 0], [5, 0, 0, 0]])):
+        of_used(f"in_turn_{n}", begins + [
+            N("Equal", ["ids", "zero"], ["q"]), N("Not", ["q"], ["v"]), N("Unsqueeze", ["v", "ax"], ["u"]),
+            N("And", ["u", "causal"], ["c"]), N("Where", ["c", "s", "low"], ["m"]),
+            N("Softmax", ["m"], ["p"], axis=-1), N("MatMul", ["p", "e"], ["o"]),
+            N("ArgMax", ["ids"], ["w"], axis=1, keepdims=0), N("Add", ["w", "first"], ["x"]),
+            N("Reshape", ["o", "rows"], ["f"]), N("Gather", ["f", "x"], ["y"])],
+            {"ids": i64(x)}, turn | {"first": i64([0, 4]), "rows": i64([8, 8])}, dynamic=["ids"])
+
+    for n, x in enumerate(([[3, 7, 5]], [[2, 4, 1]])):  # as many rows as the largest id says
+        case(f"length_{n}", [N("ReduceMax", ["ids"], ["n"], keepdims=0), N("Range", ["zero", "n", "one"], ["r"]),
+                             N("Gather", ["emb", "r"], ["y"])],
+             {"ids": i64(x)}, {"zero": i64(0), "one": i64(1), "emb": EMB[:9]})
+
+    select = begins[:2] + [N("GatherND", ["e", "i"], ["y"], batch_dims=1)]
+    of_used("end_bounded", select + [N("Min", ["ids", "most"], ["b"]),
+                                  N("ArgMax", ["b"], ["i"], axis=1, keepdims=1)],
+         {"ids": ids}, ends | {"most": i64(45000)}, dynamic=["ids"])
+    two = i64([[1, 49407, 3, 2], [2, 1, 49407, 0]])
+    of_used("end_of_two", select + [N("Equal", ["ids", "end"], ["b"]), N("Equal", ["ids", "two"], ["c"]),
+                                 N("Or", ["b", "c"], ["d"]), N("Cast", ["d"], ["g"], to=T.INT32),
+                                 N("ArgMax", ["g"], ["i"], axis=1, keepdims=1)],
+         {"ids": two}, ends | {"two": i64(2)}, dynamic=["ids"])
+    of_used("end_elements", begins[:2] + [N("Unsqueeze", ["w", "ax"], ["i"]),
+                                       N("GatherElements", ["e", "i"], ["y"], axis=1)],
+         {"ids": ids, "w": rng.integers(0, 6, (2, 8))}, ends, dynamic=["ids", "w"])
+
+    # what an importer may take for a mask of ones and zeros, or for NaN where all is hidden
+    x = normal(2, 4, 8)
+    scores = [N("Transpose", ["x"], ["t"], perm=[0, 2, 1]), N("MatMul", ["x", "t"], ["s"])]
+    after = [N("Softmax", ["m"], ["p"], axis=-1), N("MatMul", ["p", "x"], ["y"])]
+    case("mask_float", scores + [N("Sub", ["k", "one"], ["a"]), N("Mul", ["a", "c"], ["b"]),
+                                 N("Unsqueeze", ["b", "ax"], ["u"]), N("Add", ["s", "u"], ["m"])] + after,
+         {"x": x, "k": f32([[1, 1, 0.9, 0.9], [0.5, 0.5, 0, 0]])},
+         {"one": f32(1), "c": f32(1e9), "ax": i64([1])})
+    seen = np.array([[True, True, False, False]] * 2 + [[True, False, True, True]] * 2)
+    case("where_undone", scores + [N("Where", ["c", "s", "k"], ["w"]), N("Add", ["w", "b"], ["m"])] + after,
+         {"x": x}, {"c": seen, "k": f32(-1e4), "b": np.where(seen, 0, 1e4).astype("f4")})
+    case("where_no_key", scores + [N("Where", ["c", "s", "k"], ["m"])] + after, {"x": x},
+         {"c": seen & (np.arange(4) > 0)[:, None], "k": f32(-1e9)})
+    case("where_nan", [N("Log", ["x"], ["l"]), N("IsNaN", ["l"], ["n"]), N("Where", ["n", "k", "l"], ["y"])],
+         {"x": x}, {"k": f32(7)})
+    case("softmax_nan", scores + [N("Where", ["c", "s", "k"], ["m"]), N("Softmax", ["m"], ["p0"]),
+                                  N("IsNaN", ["p0"], ["n"]), N("Where", ["n", "z", "p0"], ["p"]), after[1]],
+         {"x": x}, {"c": seen & (np.arange(4) > 0)[:, None], "k": f32(-np.inf), "z": f32(0)})
+    for row in ([1, 24], [6, 4], [12, 2]):
+        case(f"softmax_{row[0]}_{row[1]}", [
+            N("MatMul", ["q", "k"], ["s"]), N("Reshape", ["s", "to"], ["m"]), N("Softmax", ["m"], ["p"], axis=-1),
+            N("Reshape", ["p", "back"], ["o"]), N("MatMul", ["o", "v"], ["y"])],
+            {"q": normal(1, 2, 4, 8), "k": normal(1, 2, 8, 6), "v": normal(1, 2, 6, 8)},
+            {"to": i64([1, 2, *row]), "back": i64([1, 2, 4, 6])})
+
+
 OUT.mkdir(exist_ok=True)
-for f in (masks, attention, integers, numbers, refused, narrow):
+for f in (masks, attention, integers, numbers, refused, narrow, choices, exact, rules):
     f()
 save_file(tensors, OUT / "cases.safetensors")

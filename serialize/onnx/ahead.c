@@ -1,150 +1,173 @@
-/* Nodes on integers of a run: taken down while a graph is imported, as on a tape, and evaluated
- * again before each run for those inputs of the graph that follow from them. */
+/* Before a run: the tape's nodes are evaluated on its integers, for those inputs of the graph that
+ * follow from them; and what recognition has relied on is looked at in these numbers, too. */
 #include "serialize/onnx/ahead.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* An input that is made of computed ones, if they are of a form. */
+typedef struct relied {
+    cg_value *value;
+    const char *name;
+    void *data;
+    int of_rows; /* else of keys */
+    cg_mask mask;
+    int causal;
+    cg_chosen_rows rows;
+} relied;
+
+enum { MOST_RELIED = 64 };
+
 struct cg_onnx_ahead {
     cg_importer *m;
-    int n_input;
+    relied relied[MOST_RELIED];
+    int n_relied;
 };
-
-/* --- taking down ------------------------------------------------------------------------------ */
-
-cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
-                      cg_item *const *out, int n_out) {
-    if (m->n_tape == m->cap_tape) {
-        int cap = m->cap_tape ? 2 * m->cap_tape : 64;
-        cg_tape **list = realloc(m->tape, (size_t)cap * sizeof *list);
-        if (!list) return cg_error(CG_ENOMEM, "no memory for %d nodes", cap);
-        m->tape = list;
-        m->cap_tape = cap;
-    }
-    cg_tape *t = cg_arena_alloc(&m->room.arena, sizeof *t);
-    cg_item **list = cg_arena_alloc(&m->room.arena, (size_t)(n_in + n_out + 1) * sizeof *list);
-    if (!t || !list) return cg_error(CG_ENOMEM, "no memory for a node");
-    *t = (cg_tape){.node = node, .in = list, .out = list + n_in, .n_in = n_in, .n_out = n_out};
-    memcpy(t->in, in, (size_t)n_in * sizeof *in);
-    memcpy(t->out, out, (size_t)n_out * sizeof *out);
-    m->tape[m->n_tape++] = t;
-    return CG_OK;
-}
-
-cg_status cg_item_compute(cg_job *j, cg_item *x, cg_dtype dtype, cg_value **out) {
-    cg_importer *m = j->m;
-    char name[48];
-    if (!x->probed || !x->self) return cg_error(CG_EUNSUPPORTED, "computes with what is not known");
-    if (m->n_computed == CG_MOST_COMPUTED)
-        return cg_error(CG_EUNSUPPORTED, "is one of more than %d values that follow from integers",
-                        CG_MOST_COMPUTED);
-    snprintf(name, sizeof name, "\"computed %d\"", m->n_computed);
-    *out = cg_input(j->g, name, dtype, x->shape);
-    if (!*out) return cg_graph_status(j->g);
-    cg_computed *c = &m->computed[m->n_computed];
-    *c = (cg_computed){.name = (*out)->name, .item = x->self, .dtype = dtype};
-    c->data = aligned_alloc(64, cg_align64((size_t)cg_item_count(x) * cg_dtype_size(dtype) + 1));
-    if (!c->data) return cg_error(CG_ENOMEM, "no memory for %s", name);
-    m->n_computed++;
-    return CG_OK;
-}
 
 /* --- what is needed --------------------------------------------------------------------------- */
 
-static int makes(const cg_tape *t, const cg_item *x) {
-    for (int k = 0; k < t->n_out; k++)
-        if (t->out[k] == x) return 1;
-    return 0;
-}
-
-static void need(cg_importer *m, const cg_item *x) {
-    for (int i = 0; i < m->n_tape; i++) m->tape[i]->needed |= makes(m->tape[i], x);
+static void need(const cg_item *x, int until) {
+    cg_tape *t = x->maker;
+    if (!t) return;
+    t->needed = 1;
+    if (until > t->until) t->until = until;
 }
 
 cg_status cg_onnx_ahead_make(cg_importer *m, cg_onnx_ahead **out) {
-    const cg_onnx_port *unused;
     *out = NULL;
+    for (int i = 0; i < m->n_tape; i++) cg_tape_drop(m, m->tape[i]);
     if (!m->n_computed) return CG_OK;
-    for (int i = 0; i < m->n_computed; i++) need(m, m->computed[i].item);
+    for (int i = 0; i < m->n_computed; i++) need(m->computed[i].item, 0);
     for (int i = m->n_tape - 1; i >= 0; i--)
         for (int k = 0; m->tape[i]->needed && k < m->tape[i]->n_in; k++)
-            if (m->tape[i]->in[k] && m->tape[i]->in[k]->probed) need(m, m->tape[i]->in[k]);
+            if (m->tape[i]->in[k]) need(m->tape[i]->in[k], i);
     *out = calloc(1, sizeof **out);
     if (!*out) return cg_error(CG_ENOMEM, "no memory for integers");
-    **out = (cg_onnx_ahead){m, cg_onnx_inputs(m->f, &unused)};
+    (*out)->m = m;
     return CG_OK;
 }
 
 void cg_onnx_ahead_free(cg_onnx_ahead *n) {
     if (!n) return;
+    for (int i = 0; i < n->n_relied; i++) free(n->relied[i].data);
     cg_importer_end(n->m);
     free(n);
 }
 
+/* --- what is relied on ------------------------------------------------------------------------ */
+
+const void *cg_onnx_ahead_numbers(const cg_onnx_ahead *n, const cg_value *v) {
+    for (int i = 0; n && v->kind == CG_VALUE_INPUT && i < n->m->n_computed; i++)
+        if (strcmp(n->m->computed[i].name, v->name) == 0) return n->m->computed[i].data;
+    return NULL;
+}
+
+/* Marks one row of each sequence. */
+static int choose_rows(const cg_chosen_rows *r, int32_t *mark) {
+    memset(mark, 0, (size_t)(r->sequences * r->rows) * sizeof *mark);
+    for (int64_t s = 0; s < r->sequences; s++) {
+        const int32_t *index = r->index + s * r->width;
+        int64_t row = index[0] / r->width;
+        if (row / r->rows != s) return 0;
+        for (int64_t c = 0; c < r->width; c++)
+            if (index[c] != row * r->width + c) return 0;
+        mark[row] = 1;
+    }
+    return 1;
+}
+
+static int holds(const relied *r) {
+    return r->of_rows ? choose_rows(&r->rows, r->data)
+                      : cg_mask_is_of_keys(&r->mask, r->causal, r->data);
+}
+
+static int is_same_mask(const cg_mask *a, const cg_mask *b) {
+    int same = a->n == b->n && memcmp(a->dim, b->dim, sizeof a->dim) == 0;
+    for (int i = 0; same && i < a->n; i++) {
+        const cg_mask_part *p = &a->part[i], *q = &b->part[i];
+        same = p->added == q->added && p->chosen == q->chosen &&
+               p->seen_where_0 == q->seen_where_0 && p->behind == q->behind &&
+               memcmp(p->stride, q->stride, sizeof p->stride) == 0;
+    }
+    return same;
+}
+
+static int is_same(const relied *a, const relied *b) {
+    return a->of_rows == b->of_rows && a->causal == b->causal && is_same_mask(&a->mask, &b->mask) &&
+           memcmp(&a->rows, &b->rows, sizeof a->rows) == 0;
+}
+
+static cg_value *rely(cg_onnx_ahead *n, cg_graph *g, relied r, cg_dtype dtype, int64_t count) {
+    char name[48];
+    for (int i = 0; i < n->n_relied; i++)
+        if (is_same(&n->relied[i], &r)) return n->relied[i].value;
+    if (n->n_relied == MOST_RELIED) return NULL;
+    r.data = aligned_alloc(64, cg_align64((size_t)count * cg_dtype_size(dtype) + 1));
+    if (!r.data) return cg_graph_fail(g, cg_error(CG_ENOMEM, "no memory for integers"));
+    if (holds(&r)) {
+        snprintf(name, sizeof name, "\"computed %d\"", n->m->n_computed + n->n_relied);
+        r.value = cg_input(g, name, dtype, CG_SHAPE(count));
+    }
+    if (!r.value) {
+        free(r.data);
+        return NULL;
+    }
+    r.name = r.value->name;
+    n->relied[n->n_relied++] = r;
+    return r.value;
+}
+
+cg_value *cg_onnx_ahead_keys(cg_onnx_ahead *n, cg_graph *g, const cg_mask *mask, int causal) {
+    return rely(n, g, (relied){.mask = *mask, .causal = causal}, CG_F32,
+                mask->dim[0] * mask->dim[3]);
+}
+
+cg_value *cg_onnx_ahead_rows(cg_onnx_ahead *n, cg_graph *g, const cg_chosen_rows *rows) {
+    return rely(n, g, (relied){.of_rows = 1, .rows = *rows}, CG_I32, rows->sequences * rows->rows);
+}
+
 /* --- runs ------------------------------------------------------------------------------------- */
 
-static cg_status take_inputs(cg_onnx_ahead *n, cg_host_room *room, const int32_t *const *input) {
-    const cg_onnx_port *list;
-    cg_onnx_inputs(n->m->f, &list);
-    for (int i = 0; i < n->n_input; i++) {
-        int at = input[i] ? cg_onnx_names_get(&n->m->names, list[i].name) : -1;
-        cg_item *x = at < 0 ? NULL : n->m->item[at];
-        if (!x || !x->probed) continue;
-        CG_TRY(cg_host_new(room, x->type, x->shape, &x->now));
-        for (int64_t k = 0; k < cg_item_count(x); k++) x->now.x[k] = input[i][k];
-    }
+static cg_status store_of(const cg_importer *m, const cg_tape *maker) {
+    for (int i = 0; i < m->n_computed; i++)
+        if (m->computed[i].item->maker == maker) CG_TRY(cg_computed_store(&m->computed[i]));
     return CG_OK;
 }
 
-static cg_status replay(const cg_tape *t, cg_host_room *room) {
-    const cg_host **in = calloc((size_t)t->n_in + 1, sizeof *in);
-    cg_host out[8] = {{0}};
-    int known = 0;
-    if (!in) return cg_error(CG_ENOMEM, "no memory for a node");
-    for (int k = 0; k < t->n_in; k++)
-        if (t->in[k]) in[k] = t->in[k]->probed ? &t->in[k]->now : &t->in[k]->host;
-    cg_status s = cg_host_run(room, t->node, in, t->n_in, out, t->n_out, &known);
-    free(in);
-    CG_TRY(s);
-    for (int k = 0; k < t->n_out; k++) {
-        if (!t->out[k]) continue;
-        if (!out[k].x || !cg_shape_equal(&out[k].shape, &t->out[k]->shape))
-            return cg_error(CG_EINVAL, "these inputs give it another shape");
-        t->out[k]->now = out[k];
+static cg_status evaluate(cg_importer *m, int i, int *fits) {
+    cg_tape *t = m->tape[i];
+    CG_TRY(cg_tape_run(m, t, fits));
+    if (*fits) CG_TRY(store_of(m, t));
+    for (int k = 0; k < t->n_in; k++) {
+        cg_tape *maker = t->in[k] ? t->in[k]->maker : NULL;
+        if (maker && maker->until == i) cg_tape_drop(m, maker);
     }
+    if (t->until <= i) cg_tape_drop(m, t);
     return CG_OK;
 }
 
-static cg_status store(const cg_computed *c) {
-    for (int64_t i = 0; i < cg_item_count(c->item); i++) {
-        double x = cg_host_at(&c->item->now, i);
-        if (c->dtype == CG_F32)
-            ((float *)c->data)[i] = (float)x;
-        else if (x >= 0 && x <= INT32_MAX)
-            ((int32_t *)c->data)[i] = (int32_t)x;
-        else
-            return cg_error(CG_EINVAL, "row %g of a table", x);
-    }
-    return CG_OK;
-}
-
-cg_status cg_onnx_ahead_run(cg_onnx_ahead *n, const int32_t *const *input) {
-    cg_host_room room = {0};
+cg_status cg_onnx_ahead_run(cg_onnx_ahead *n, const int32_t *const *integers, int *fits) {
+    cg_importer *m = n->m;
     char text[200];
-    cg_status s = take_inputs(n, &room, input);
-    for (int i = 0; i < n->m->n_tape && s == CG_OK; i++) {
-        if (!n->m->tape[i]->needed) continue;
-        s = replay(n->m->tape[i], &room);
-        if (s != CG_OK) s = cg_error_in(s, "%s", cg_onnx_node_text(n->m->tape[i]->node, text));
+    *fits = 1;
+    m->integers = integers;
+    m->room.budget.steps = 0;
+    cg_status s = cg_tape_inputs(m);
+    if (s == CG_OK) s = store_of(m, NULL);
+    for (int i = 0; i < m->n_tape && s == CG_OK && *fits; i++) {
+        if (!m->tape[i]->needed) continue;
+        s = evaluate(m, i, fits);
+        if (s != CG_OK) s = cg_error_in(s, "%s", cg_onnx_node_text(m->tape[i]->node, text));
     }
-    for (int i = 0; i < n->m->n_computed && s == CG_OK; i++) s = store(&n->m->computed[i]);
-    cg_arena_free(&room.arena);
+    for (int i = 0; i < m->n_tape; i++) cg_tape_drop(m, m->tape[i]);
+    for (int i = 0; i < n->n_relied && s == CG_OK && *fits; i++) *fits = holds(&n->relied[i]);
     return s;
 }
 
 const char *cg_onnx_ahead_at(const cg_onnx_ahead *n, int k, const void **data) {
-    if (!n || k >= n->m->n_computed) return NULL;
-    *data = n->m->computed[k].data;
-    return n->m->computed[k].name;
+    if (!n || k >= n->m->n_computed + n->n_relied) return NULL;
+    int made = k - n->m->n_computed;
+    *data = made < 0 ? n->m->computed[k].data : n->relied[made].data;
+    return made < 0 ? n->m->computed[k].name : n->relied[made].name;
 }

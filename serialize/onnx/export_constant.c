@@ -93,7 +93,8 @@ static const char *base_name(cg_onnx_export *x, const cg_onnx_ref *t) {
     return t->permuted ? cg_onnx_format(x, "%s.transposed", name) : name;
 }
 
-/* What makes two initializers the same. */
+/* What two initializers that are the same have alike; of constants a hash, which others may have.
+ */
 static const char *key_of(cg_onnx_export *x, const cg_onnx_ref *t) {
     char text[400];
     int at =
@@ -152,18 +153,27 @@ static const char *widened(cg_onnx_export *x, const char *name) {
     return result;
 }
 
+/* Of two under one key, so of one type and shape. */
+static int is_same(const cg_onnx_ref *a, const cg_onnx_ref *b) {
+    size_t bytes = cg_dtype_size(a->dtype);
+    for (int k = 0; k < a->n_from; k++) bytes *= (size_t)a->from[k];
+    return a->value || memcmp(a->data, b->data, bytes) == 0;
+}
+
 const char *cg_onnx_store(cg_onnx_export *x, cg_onnx_ref *t) {
-    const char *key = key_of(x, t), *name = cg_onnx_lookup(&x->made, key);
-    if (name || !key) return name;
-    cg_onnx_ref *own = cg_onnx_copy(x, t);
-    cg_onnx_initializer *i = own ? store(x, own) : NULL;
+    const char *key = key_of(x, t);
+    cg_onnx_initializer *i;
+    for (; key && (i = cg_onnx_lookup(&x->made, key)); key = cg_onnx_format(x, "%s, another", key))
+        if (is_same(i->t, t)) return i->read_as;
+    cg_onnx_ref *own = key ? cg_onnx_copy(x, t) : NULL;
+    i = own ? store(x, own) : NULL;
     if (!i) return NULL;
-    name = i->name;
+    i->read_as = i->name;
     if (i->stored == CG_F16 || (i->stored == CG_BF16 && t->dtype == CG_F32))
-        name = widened(x, name);
-    cg_status s = name ? cg_onnx_remember(&x->made, key, (void *)(uintptr_t)name) : x->status;
+        i->read_as = widened(x, i->name);
+    cg_status s = i->read_as ? cg_onnx_remember(&x->made, key, i) : x->status;
     if (s != CG_OK) cg_onnx_failed(x, s);
-    return s == CG_OK ? name : NULL;
+    return s == CG_OK ? i->read_as : NULL;
 }
 
 /* 0, 1, … as numbers, or where their count is not known as a node. */

@@ -48,6 +48,7 @@ struct cg_onnx_ref {
 typedef struct cg_onnx_initializer cg_onnx_initializer;
 struct cg_onnx_initializer {
     const char *name;
+    const char *read_as;  /* what nodes read: the same, widened where it is stored in half */
     const cg_onnx_ref *t; /* where its numbers come from */
     cg_dtype stored;      /* as which type */
     int rank;

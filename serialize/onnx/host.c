@@ -3,20 +3,13 @@
 #include <math.h>
 #include <string.h>
 
-cg_status cg_host_too_large(const cg_shape *shape) {
-    char text[CG_SHAPE_TEXT];
-    return cg_error(CG_EUNSUPPORTED,
-                    "computes %s before the run, wanted at most %d elements in all",
-                    cg_shape_print(shape, text), CG_HOST_ROOM);
-}
-
 cg_status cg_host_new_rows(cg_host_room *a, int type, cg_shape shape, int64_t held, cg_host *out) {
     CG_TRY(cg_shape_check(&shape, CG_I64));
     int64_t all = cg_shape_count(&shape), n = all <= CG_HOST_SMALL || held > all ? all : held;
-    if (n > CG_HOST_ROOM - a->used) return cg_host_too_large(&shape);
+    CG_TRY(cg_budget_hold(&a->budget, "computes", &shape, n * (int64_t)sizeof(double)));
+    CG_TRY(cg_budget_walk(&a->budget, n));
     *out = (cg_host){type, shape, cg_arena_alloc(&a->arena, (size_t)(n + 1) * sizeof(double)), n};
     if (!out->x) return cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n);
-    a->used += n;
     return CG_OK;
 }
 
@@ -81,10 +74,7 @@ void cg_host_shorten(cg_host *h) {
     int64_t n = cg_host_count(h), axis = first_axis(&h->shape);
     if (n <= CG_HOST_SMALL || axis == h->shape.rank) return;
     int64_t row = n / h->shape.dim[axis];
-    if (repeats(h, row))
-        h->held = row;
-    else if (h->shape.dim[axis] > CG_HOST_ROWS && repeats(h, row * CG_HOST_ROWS))
-        h->held = row * CG_HOST_ROWS;
+    if (repeats(h, row)) h->held = row;
 }
 
 /* How many rows of the result's axis an operand has until they come again; 0: who knows. */
@@ -301,7 +291,7 @@ cg_status cg_onnx_cuts(const cg_shape *x, const cg_host *const *in, int n_in,
         end = bounded(end < 0 ? end + size : end, step > 0 ? 0 : -1, size);
         int64_t span = step > 0 ? end - start : start - end, stride = step > 0 ? step : -step;
         int64_t length = size > 0 && span > 0 ? (span - 1) / stride + 1 : 0;
-        cut[i] = (cg_onnx_cut){axis, length ? start : 0, step, length};
+        cut[i] = (cg_onnx_cut){axis, length ? start : 0, length > 1 ? step : 1, length};
     }
     return CG_OK;
 }
@@ -327,20 +317,19 @@ cg_status cg_onnx_split(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-/* Whole numbers of a narrow type are what their low bits say, as in C. */
-static double wrapped(int type, double x) {
-    uint64_t bits = (uint64_t)cg_host_int(x);
-    if (type == CG_ONNX_TYPE(INT32)) return (int32_t)(uint32_t)bits;
-    if (type == CG_ONNX_TYPE(INT8)) return (int8_t)(uint8_t)bits;
-    return type == CG_ONNX_TYPE(UINT8) ? (uint8_t)bits : x;
+/* Integers have no fraction, and those of a narrow type are what their low bits say, as in C. */
+static double whole(int type, double x) {
+    int64_t i = cg_host_int(x);
+    if (type == CG_ONNX_TYPE(INT32)) return (int32_t)(uint32_t)i;
+    if (type == CG_ONNX_TYPE(INT8)) return (int8_t)(uint8_t)i;
+    return type == CG_ONNX_TYPE(UINT8) ? (uint8_t)i : (double)i;
 }
 
 /* Results as numbers of their type. */
 static void settle(cg_host *h) {
-    int is_float = cg_onnx_type_is_float(h->type), wide = CG_ONNX_TYPE(INT64);
-    if (is_float) wide = CG_ONNX_TYPE(DOUBLE);
-    for (int64_t i = 0; i < h->held && h->type != wide; i++)
-        h->x[i] = is_float ? (double)(float)h->x[i] : wrapped(h->type, h->x[i]);
+    int is_float = cg_onnx_type_is_float(h->type);
+    for (int64_t i = 0; i < h->held && h->type != CG_ONNX_TYPE(DOUBLE); i++)
+        h->x[i] = is_float ? (double)(float)h->x[i] : whole(h->type, h->x[i]);
     cg_host_shorten(h);
 }
 

@@ -5,6 +5,7 @@
 #ifndef CG_ONNX_HOST_H
 #define CG_ONNX_HOST_H
 
+#include "serialize/onnx/budget.h"
 #include "serialize/onnx/file.h"
 #include "serialize/onnx/strides.h"
 
@@ -20,26 +21,21 @@ typedef struct cg_host {
 #define CG_ONNX_TYPE(name) CG_ONNX__TENSOR_PROTO__DATA_TYPE__##name
 
 enum {
-    CG_HOST_ROOM = 1 << 27, /* elements that all tensors of an import, or of a run, may hold */
-    CG_HOST_SMALL = 256,    /* tensors of no more, as lists of sizes are, are held whole */
-    CG_HOST_ROWS = 13       /* rows of the first axis after which made-up ones come again: a prime,
-                               which no size of a model is by chance */
+    CG_HOST_ROOM = 1 << 27, /* elements for which a budget has memory */
+    CG_HOST_SMALL = 256     /* tensors of no more, as lists of sizes are, are held whole */
 };
 
-/* Memory for tensors; all zero: empty. */
+/* Memory for tensors; all zero: empty, an import's. */
 typedef struct cg_host_room {
     cg_arena arena;
-    int64_t used; /* elements */
+    cg_budget budget;
 } cg_host_room;
 
 /* A tensor without numbers yet, of which all are held, or the first `held` unless it is small.
- * errors  CG_EUNSUPPORTED: too large; CG_ENOMEM */
+ * errors  CG_EUNSUPPORTED: beyond the budget; CG_ENOMEM */
 cg_status cg_host_new(cg_host_room *a, int type, cg_shape shape, cg_host *out);
 cg_status cg_host_new_rows(cg_host_room *a, int type, cg_shape shape, int64_t held, cg_host *out);
 cg_status cg_host_of(cg_host_room *a, const cg_onnx_tensor *t, cg_host *out);
-
-/* The error of what has no room. */
-cg_status cg_host_too_large(const cg_shape *shape);
 
 int64_t cg_host_count(const cg_host *h);
 int64_t cg_host_int(double x); /* nearest within int64_t */
@@ -54,7 +50,7 @@ cg_status cg_host_whole(cg_host_room *a, const cg_host *h, cg_host *out);
 /* Are the numbers the same for each row of the first axis? */
 int cg_host_is_one_row(const cg_host *h);
 
-/* Holds no more than one row of the first axis, or CG_HOST_ROWS, where the others are the same. */
+/* Holds no more than one row of the first axis where the others are the same. */
 void cg_host_shorten(cg_host *h);
 
 /* A walk over n operands that broadcast to *out, which on entry is scalar, or what they are to be
@@ -84,7 +80,7 @@ cg_status cg_onnx_axis(int64_t axis, int rank, int *out);
 cg_status cg_onnx_new_shape(const CgOnnx__NodeProto *n, const cg_shape *x, const cg_host *second,
                             cg_shape *out);
 
-/* One axis of a Slice: length elements from start, `step` apart. */
+/* One axis of a Slice: length elements from start, `step` apart; 1 where there are no two. */
 typedef struct cg_onnx_cut {
     int axis;
     int64_t start, step, length;

@@ -8,6 +8,11 @@ static const cg_host *operand(const cg_host_job *j, int i) {
     return i < j->n_in ? j->in[i] : NULL;
 }
 
+/* n times m steps beside those of what is made. */
+static cg_status walk(const cg_host_job *j, int64_t n, int64_t m) {
+    return cg_budget_walk(&j->arena->budget, m && n > INT64_MAX / m ? INT64_MAX : n * m);
+}
+
 static cg_status copy(const cg_host_job *j, cg_strides w, cg_host *out) {
     cg_shape shape = {.rank = w.rank};
     memcpy(shape.dim, w.dim, sizeof shape.dim);
@@ -108,6 +113,7 @@ static cg_status run_concat(const cg_host_job *j) {
     int64_t inner = 1, outer = 1, at = 0;
     for (int d = 0; d < shape.rank; d++)
         *(d < axis ? &outer : &inner) *= d == axis ? 1 : shape.dim[d];
+    CG_TRY(walk(j, outer, j->n_in));
     for (int64_t o = 0; o < outer; o++)
         for (int k = 0; k < j->n_in; k++) {
             int64_t n = inner * j->in[k]->shape.dim[axis];
@@ -180,6 +186,7 @@ static cg_status run_gather(const cg_host_job *j) {
     for (int d = 0; d < axis; d++) outer *= shape.dim[to++] = x->shape.dim[d];
     for (int d = 0; d < index->shape.rank; d++) shape.dim[to++] = index->shape.dim[d];
     for (int d = axis + 1; d < x->shape.rank; d++) inner *= shape.dim[to++] = x->shape.dim[d];
+    CG_TRY(walk(j, outer, n));
     CG_TRY(cg_host_new(j->arena, x->type, shape, j->out));
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < n; i++) {
@@ -239,6 +246,7 @@ static cg_status run_gather_nd(const cg_host_job *j) {
     for (int d = (int)(batch + depth); d < x->shape.rank; d++)
         inner *= shape.dim[to++] = x->shape.dim[d];
     cg_strides_dense(&x->shape, stride);
+    CG_TRY(walk(j, outer * per_batch, depth));
     CG_TRY(cg_host_new(j->arena, x->type, shape, j->out));
     for (int64_t i = 0; i < outer * per_batch; i++) {
         int64_t from = batch ? i / per_batch * stride[batch - 1] : 0;

@@ -48,6 +48,7 @@ static cg_status run_reduce(const cg_host_job *j, kind k) {
     cg_strides_broadcast(&kept, &x->shape, w.stride[0]);
     CG_TRY(cg_host_new(j->arena, x->type, shape, j->out));
     int64_t count = cg_host_count(j->out), all = cg_host_count(x);
+    CG_TRY(cg_budget_walk(&j->arena->budget, all));
     for (int64_t i = 0; i < count; i++) j->out->x[i] = begin_of(k);
     for (int64_t i = 0; i < all; i++, cg_strides_step(&w))
         take(k, &j->out->x[w.offset[0]], x->x[i]);
@@ -80,6 +81,7 @@ static cg_status run_arg_max(const cg_host_job *j) {
         if (d != axis || cg_onnx_int(j->node, "keepdims", 1))
             shape.dim[shape.rank++] = d == axis ? 1 : x->shape.dim[d];
     if (l.size == 0) return cg_error(CG_EFORMAT, "looks for the largest of nothing");
+    CG_TRY(cg_budget_walk(&j->arena->budget, cg_host_count(x)));
     CG_TRY(cg_host_new(j->arena, CG_ONNX_TYPE(INT64), shape, j->out));
     for (int64_t o = 0; o < l.outer; o++)
         for (int64_t i = 0; i < l.inner; i++) {

@@ -1,4 +1,5 @@
 #include "serialize/onnx/ahead.h"
+#include "serialize/onnx/import_inside.h"
 #include "serialize/onnx/import_private.h"
 
 #include <stdlib.h>
@@ -19,8 +20,18 @@ static cg_status define(cg_importer *m, const char *name, const cg_item *x) {
     if (!copy) return cg_error(CG_ENOMEM, "no memory for %d values", m->n_item);
     *copy = *x;
     copy->self = copy;
+    copy->at = m->n_item;
+    copy->reads = cg_onnx_names_get(&m->reads, name);
     m->item[m->n_item] = copy;
     return cg_onnx_names_set(&m->names, name, m->n_item++);
+}
+
+/* Another name of the same. */
+static cg_status alias(cg_importer *m, const char *name, cg_item *x) {
+    if (!*name) return CG_OK;
+    int reads = cg_onnx_names_get(&m->reads, name);
+    x->reads += reads > 0 ? reads : 0;
+    return cg_onnx_names_set(&m->names, name, x->at);
 }
 
 static cg_item *find(const cg_importer *m, const char *name) {
@@ -63,30 +74,32 @@ static cg_status check_input(const cg_onnx_port *p, const cg_shape *shape) {
     return CG_OK;
 }
 
+static int type_of(const cg_onnx_port *p) {
+    if (p->is_bool) return CG_ONNX_TYPE(BOOL);
+    if (p->dtype == CG_U8) return CG_ONNX_TYPE(UINT8);
+    if (p->dtype == CG_I32) return CG_ONNX_TYPE(INT32);
+    return p->dtype == CG_I64 ? CG_ONNX_TYPE(INT64) : CG_ONNX_TYPE(FLOAT);
+}
+
 static cg_status define_inputs(cg_importer *m) {
     const cg_onnx_port *list;
     int n = cg_onnx_inputs(m->f, &list);
-    m->n_probe = CG_PROBES;
-    for (int i = 0; i < n; i++)
-        if (list[i].dtype != CG_F32 && m->shape[i].rank >= 0 &&
-            cg_probe_size(&m->shape[i]) > CG_LARGE)
-            m->n_probe = CG_FEW_PROBES;
     for (int i = 0; i < n; i++) {
         const cg_shape *shape = &m->shape[i];
         if (shape->rank < 0) continue; /* absent */
-        int is_float =
-            list[i].dtype == CG_F32 || list[i].dtype == CG_F16 || list[i].dtype == CG_BF16;
         CG_TRY(check_input(&list[i], shape));
-        cg_item x = {.type = is_float ? CG_ONNX_TYPE(FLOAT) : CG_ONNX_TYPE(INT64), .shape = *shape};
-        x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
-        CG_TRY(cg_graph_status(m->g));
-        x.view = cg_view_of(shape);
-        int is_picture = list[i].dtype == CG_U8 && !list[i].is_bool;
-        if (!is_float && !is_picture && i < 30 && cg_probe_size(shape) <= CG_MOST_PROBED)
-            CG_TRY(cg_probe_input(m, i, &x));
+        cg_item x = {.type = type_of(&list[i]), .shape = *shape};
+        int is_float = cg_item_is_float(&x);
+        x.of_run = !is_float && x.type != CG_ONNX_TYPE(UINT8); /* which is a picture */
+        if (x.of_run) m->room.budget.integers += cg_item_count(&x);
+        if (!x.of_run) {
+            x.v = cg_input(m->g, list[i].name, is_float ? CG_F32 : CG_I32, *shape);
+            CG_TRY(cg_graph_status(m->g));
+            x.view = cg_view_of(shape);
+        }
         CG_TRY(define(m, list[i].name, &x));
     }
-    return CG_OK;
+    return cg_tape_inputs(m);
 }
 
 /* --- nodes ------------------------------------------------------------------------------------ */
@@ -128,7 +141,7 @@ static cg_status fold(cg_job *j, int *done) {
         if (is_one_of(j->node->op_type, shapes)) {
             shape = (cg_host){.type = j->in[i]->type, .shape = j->in[i]->shape};
             in[i] = &shape;
-        } else if (j->in[i]->probed || !(in[i] = cg_item_known(j, j->in[i]))) {
+        } else if (j->in[i]->of_run || !(in[i] = cg_item_known(j, j->in[i]))) {
             return CG_OK;
         }
     }
@@ -139,60 +152,13 @@ static cg_status fold(cg_job *j, int *done) {
     return CG_OK;
 }
 
-/* Can all inputs be values? Those that are probed only, cannot; and integers, only to be seen
- * otherwise. */
-static int has_values(const cg_job *j) {
-    static const char *const views[] = {"Transpose", "Reshape", "Squeeze",  "Unsqueeze",
-                                        "Flatten",   "Cast",    "Identity", NULL};
-    int is_view = is_one_of(j->node->op_type, views);
-    for (int i = 0; i < j->n_in; i++) {
-        if (!j->in[i] || !j->in[i]->probed) continue;
-        if (!j->in[i]->v || (j->in[i]->v->dtype != CG_F32 && !is_view)) return 0;
-    }
-    return 1;
-}
-
-/* An input of more integers than are probed; or NULL. */
-static const cg_item *too_large(const cg_job *j) {
-    for (int i = 0; i < j->n_in; i++) {
-        const cg_item *x = j->in[i];
-        if (x && x->v && x->v->kind == CG_VALUE_INPUT && !x->probed && !cg_item_is_float(x) &&
-            cg_probe_size(&x->shape) > CG_MOST_PROBED)
-            return x;
-    }
-    return NULL;
-}
-
 static cg_status run_op(cg_job *j) {
     const cg_import_op *op = find_op(j->node->op_type);
-    const cg_item *x = too_large(j);
     for (int i = 0; op && i < op->operands; i++)
         if (i >= j->n_in || !j->in[i])
             return cg_error(CG_EFORMAT, "has %d operands, wanted %d or more", j->n_in,
                             op->operands);
-    cg_status s = op ? op->run(j) : cg_error(CG_EUNSUPPORTED, "this operator is not supported");
-    if (s == CG_OK || s == CG_ENOMEM || !x) return s;
-    return cg_error(CG_EUNSUPPORTED, "computes with %lld integers of a run, wanted at most %d",
-                    (long long)cg_probe_size(&x->shape), CG_MOST_PROBED);
-}
-
-/* What follows from integers of a run: probed, and a value besides where it can be one. */
-static cg_status run_probed(cg_job *j, int *done) {
-    cg_item probed[8];
-    CG_TRY(cg_probe_node(j, done));
-    if (!*done || !has_values(j)) return CG_OK;
-    memcpy(probed, j->out, (size_t)j->n_out * sizeof *probed);
-    memset(j->out, 0, (size_t)j->n_out * sizeof *probed);
-    if (run_op(j) == CG_OK) {
-        for (int k = 0; k < j->n_out; k++) {
-            probed[k].v = j->out[k].v;
-            probed[k].view = j->out[k].view;
-        }
-    } else {
-        CG_TRY(cg_graph_status(j->g));
-    }
-    memcpy(j->out, probed, (size_t)j->n_out * sizeof *probed);
-    return CG_OK;
+    return op ? op->run(j) : cg_error(CG_EUNSUPPORTED, "this operator is not supported");
 }
 
 static cg_status run_graph(cg_importer *m, const CgOnnx__GraphProto *g, const int *order);
@@ -211,8 +177,7 @@ static cg_status run_if(cg_job *j) {
         const char *name = a->g->output[k]->name;
         int at = name ? cg_onnx_names_get(&j->m->names, name) : -1;
         if (at < 0) return cg_error(CG_EFORMAT, "has a branch without output %d", k);
-        /* another name of the same, which is what a run computes */
-        if (*j->node->output[k]) CG_TRY(cg_onnx_names_set(&j->m->names, j->node->output[k], at));
+        CG_TRY(alias(j->m, j->node->output[k], j->m->item[at]));
     }
     return CG_OK;
 }
@@ -222,8 +187,7 @@ static cg_status run_job(cg_job *j) {
     if (strcmp(j->node->op_type, "If") == 0) return run_if(j);
     CG_TRY(fold(j, &done));
     if (!done) CG_TRY(cg_import_lookup(j, &done));
-    if (!done) CG_TRY(cg_import_masked(j, &done));
-    if (!done) CG_TRY(run_probed(j, &done));
+    if (!done) CG_TRY(cg_import_integers(j, &done));
     return done ? CG_OK : run_op(j);
 }
 
@@ -236,12 +200,28 @@ static cg_status missing(const cg_importer *m, const char *name) {
     return cg_error(CG_EFORMAT, "reads %.200s, which has no value", name);
 }
 
-/* A node that was probed, for runs. */
-static cg_status take_down(cg_importer *m, const cg_job *j) {
-    cg_item *out[8] = {0};
-    for (int k = 0; k < j->n_out && k < 8; k++)
-        out[k] = *j->node->output[k] ? find(m, j->node->output[k]) : NULL;
-    return cg_tape_add(m, j->node, j->in, j->n_in, out, j->n_out);
+static cg_status define_results(cg_importer *m, cg_job *j) {
+    for (int k = 0; k < j->n_out; k++) {
+        const char *name = j->node->output[k];
+        const cg_item *x = &j->out[k];
+        if (j->before) {
+            CG_TRY(alias(m, name, j->before->out[k]));
+            continue;
+        }
+        if (x->v || x->host.x || x->weight || x->of_run) CG_TRY(define(m, name, x));
+        if (!j->tape || !*name) continue;
+        j->tape->out[k] = find(m, name);
+        j->tape->out[k]->maker = j->tape;
+    }
+    return CG_OK;
+}
+
+/* One that has been read: what its maker has made goes with the last. */
+static void count_read(cg_importer *m, cg_item *x) {
+    if (!x || --x->reads > 0 || !x->maker) return;
+    for (int k = 0; k < x->maker->n_out; k++)
+        if (x->maker->out[k] && x->maker->out[k]->reads > 0) return;
+    cg_tape_drop(m, x->maker);
 }
 
 static cg_status run_node(cg_importer *m, const CgOnnx__NodeProto *n) {
@@ -258,10 +238,8 @@ static cg_status run_node(cg_importer *m, const CgOnnx__NodeProto *n) {
     }
     if (s == CG_OK) s = run_job(&j);
     if (s == CG_OK) s = cg_graph_status(m->g);
-    for (int k = 0; k < j.n_out && s == CG_OK; k++)
-        if (j.out[k].v || j.out[k].host.x || j.out[k].weight || j.out[k].probed)
-            s = define(m, n->output[k], &j.out[k]);
-    if (s == CG_OK && j.n_out && j.out[0].probed) s = take_down(m, &j);
+    if (s == CG_OK) s = define_results(m, &j);
+    for (int i = 0; i < j.n_in && s == CG_OK; i++) count_read(m, j.in[i]);
     free(j.in);
     free(j.out);
     return s;
@@ -303,8 +281,10 @@ static cg_status declare_outputs(cg_importer *m) {
 
 void cg_importer_end(cg_importer *m) {
     for (int i = 0; i < m->n_computed; i++) free(m->computed[i].data);
+    for (int i = 0; i < m->n_tape; i++) cg_tape_drop(m, m->tape[i]);
+    cg_arena_free(&m->inputs.arena);
     cg_onnx_names_free(&m->names);
-    cg_onnx_names_free(&m->reader);
+    cg_onnx_names_free(&m->reads);
     cg_arena_free(&m->room.arena);
     free(m->fixed);
     free(m->tape);
@@ -312,24 +292,34 @@ void cg_importer_end(cg_importer *m) {
     free(m);
 }
 
-cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape, uint64_t wanted, cg_graph *g,
-                         cg_onnx_ahead **integers) {
-    *integers = NULL;
+cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape,
+                         const int32_t *const *integers, uint64_t wanted, cg_graph *g,
+                         cg_onnx_ahead **ahead) {
+    cg_budget budget = {0};
+    return cg_onnx_import_within(f, shape, integers, wanted, g, &budget, ahead);
+}
+
+cg_status cg_onnx_import_within(const cg_onnx_file *f, const cg_shape *shape,
+                                const int32_t *const *integers, uint64_t wanted, cg_graph *g,
+                                cg_budget *budget, cg_onnx_ahead **ahead) {
+    *ahead = NULL;
     cg_importer *m = calloc(1, sizeof *m);
     if (!m) return cg_error(CG_ENOMEM, "no memory to import %s", f->path);
     m->f = f;
     m->g = g;
     m->shape = shape;
+    m->integers = integers;
     m->wanted = wanted;
+    m->room.budget = *budget;
     cg_status s = cg_import_mark_needed(m);
-    if (s == CG_OK) s = cg_import_find_numbers(m);
-    if (s == CG_OK) s = cg_import_find_readers(m);
+    if (s == CG_OK) s = cg_import_count_reads(m);
     if (s == CG_OK) s = define_initializers(m);
     if (s == CG_OK) s = define_inputs(m);
     if (s == CG_OK) s = run_graph(m, f->model->graph, f->order);
     if (s == CG_OK) s = declare_outputs(m);
-    if (s == CG_OK) s = cg_onnx_ahead_make(m, integers);
+    if (s == CG_OK) s = cg_onnx_ahead_make(m, ahead);
     g->named = NULL;
-    if (!*integers) cg_importer_end(m);
+    *budget = m->room.budget;
+    if (!*ahead) cg_importer_end(m);
     return s;
 }

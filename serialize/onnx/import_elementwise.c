@@ -8,12 +8,13 @@
 
 /* The atoms of a leading operand in the order in which they lie, and whether the other operand has
  * them, and where. */
+typedef struct matched {
+    int64_t size, lead, other; /* strides; other 0: it is repeated along this */
+} matched;
+
 typedef struct match {
     int n;
-    struct {
-        int64_t size, lead, other; /* strides; other 0: it is repeated along this */
-        int place;                 /* in the other operand's own order of atoms */
-    } atom[CG_VIEW_ATOMS];
+    matched atom[CG_VIEW_ATOMS];
 } match;
 
 static int find_match(cg_view lead, cg_view other, match *m) {
@@ -25,7 +26,6 @@ static int find_match(cg_view lead, cg_view other, match *m) {
         int has = axis >= 0 && other.shape.dim[axis] > 1;
         m->atom[i].size = lead.atom[i].size;
         m->atom[i].lead = lead.atom[i].stride;
-        m->atom[i].place = at;
         if (has) {
             if (at == other.n || other.atom[at].size != lead.atom[i].size) return 0;
             m->atom[i].other = other.atom[at++].stride;
@@ -33,9 +33,9 @@ static int find_match(cg_view lead, cg_view other, match *m) {
     }
     for (int i = 1; i < m->n; i++)
         for (int k = i; k > 0 && m->atom[k - 1].lead < m->atom[k].lead; k--) {
-            match swap = {.atom = {m->atom[k]}};
+            matched swap = m->atom[k];
             m->atom[k] = m->atom[k - 1];
-            m->atom[k - 1] = swap.atom[0];
+            m->atom[k - 1] = swap;
         }
     return at == other.n;
 }
@@ -127,13 +127,11 @@ static int leads(cg_job *j, const cg_item *a, const cg_item *b) {
            (a->shape.rank == b->shape.rank && !cg_value_is_fixed(j->m, a->v));
 }
 
-/* Known numbers that are the same for all of a batch, which the other operand has: one row of it.
- */
-static cg_item as_one_row(const cg_item *x, const cg_item *other) {
+cg_item cg_item_one_row(const cg_item *x, const cg_shape *other) {
     cg_item row = *x;
-    int axis = other->shape.rank - x->shape.rank;
+    int axis = other->rank - x->shape.rank;
     if (!x->host.x || x->v || x->weight || x->shape.rank == 0 || axis < 0) return row;
-    if (x->shape.dim[0] == 1 || other->shape.dim[axis] != x->shape.dim[0]) return row;
+    if (x->shape.dim[0] == 1 || other->dim[axis] != x->shape.dim[0]) return row;
     if (!cg_host_is_one_row(&x->host)) return row;
     int64_t n = cg_item_count(x) / x->shape.dim[0];
     if (row.host.held > n) row.host.held = n;
@@ -145,9 +143,9 @@ cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg
     cg_value *x, *y;
     cg_shape shape;
     CG_TRY(cg_shape_broadcast(&a->shape, &b->shape, &shape));
-    cg_item row_a = as_one_row(a, b);
+    cg_item row_a = cg_item_one_row(a, &b->shape);
     if (row_a.shape.dim[0] != a->shape.dim[0]) a = &row_a;
-    cg_item row_b = as_one_row(b, a);
+    cg_item row_b = cg_item_one_row(b, &a->shape);
     if (row_b.shape.dim[0] != b->shape.dim[0]) b = &row_b;
     CG_TRY(cg_item_value(j, a));
     CG_TRY(cg_item_value(j, b));

@@ -32,9 +32,17 @@ int cg_item_number(cg_job *j, cg_item *x, double *out) {
 
 /* --- as a value ------------------------------------------------------------------------------- */
 
+cg_status cg_import_constant(cg_job *j, const cg_shape *shape, cg_dtype dtype) {
+    CG_TRY(cg_shape_check(shape, dtype));
+    int64_t n = cg_shape_count(shape), bytes = n * (int64_t)cg_dtype_size(dtype);
+    CG_TRY(cg_budget_hold(&j->m->room.budget, "makes", shape, bytes));
+    return cg_budget_walk(&j->m->room.budget, n);
+}
+
 static cg_value *constant(cg_job *j, const cg_host *h) {
     int64_t n = cg_host_count(h);
-    if (n > CG_HOST_ROOM) return cg_graph_fail(j->g, cg_host_too_large(&h->shape));
+    cg_status s = cg_import_constant(j, &h->shape, CG_F32);
+    if (s != CG_OK) return cg_graph_fail(j->g, s);
     float *x = malloc((size_t)(n + 1) * sizeof *x);
     if (!x)
         return cg_graph_fail(j->g, cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n));
@@ -45,7 +53,6 @@ static cg_value *constant(cg_job *j, const cg_host *h) {
 }
 
 cg_status cg_item_value(cg_job *j, cg_item *x) {
-    if (x->is_nan) return cg_error(CG_EUNSUPPORTED, "uses IsNaN other than to replace NaN by 0");
     if (x->v) return CG_OK;
     if (cg_item_count(x) == 0) return cg_error(CG_EUNSUPPORTED, "has an operand without elements");
     if (x->weight)
@@ -138,6 +145,7 @@ cg_status cg_item_rows(cg_job *j, cg_item *x, cg_value **rows, cg_view *view) {
     if (x->shape.rank < 1) return cg_error(CG_EFORMAT, "has an operand of rank 0");
     if (!is_rows(&x->view)) CG_TRY(move_to_rows(j, x));
     int64_t width = x->shape.dim[x->shape.rank - 1];
+    if (width == 1 && x->view.n == CG_VIEW_ATOMS) CG_TRY(cg_item_plain(j, x, rows));
     *view = x->view;
     *rows = cg_shaped(j->g, x->v, CG_SHAPE(cg_item_count(x) / width, width));
     return of_graph(j, *rows);

@@ -44,25 +44,40 @@ static cg_status read_window(cg_job *j, window *w) {
     CG_TRY(both(j, "kernel_shape", 0, &w->kernel));
     CG_TRY(both(j, "strides", 1, &w->stride));
     CG_TRY(both(j, "pads", 0, &w->padding));
-    return both(j, "dilations", 1, &w->dilation);
+    CG_TRY(both(j, "dilations", 1, &w->dilation));
+    if (w->stride < 1 || w->dilation < 1)
+        return cg_error(CG_EFORMAT, "has a stride of %lld and a dilation of %lld, wanted 1 or more",
+                        (long long)w->stride, (long long)w->dilation);
+    return CG_OK;
+}
+
+/* What a convolution says beside its weight must be so of the weight. */
+static cg_status check_weight(const cg_job *j, const window *w, int64_t groups) {
+    const cg_shape *s = &j->in[1]->shape;
+    if (s->rank != 4)
+        return cg_error(CG_EUNSUPPORTED, "has a weight of rank %d, wanted 4", s->rank);
+    if (w->kernel && (s->dim[2] != w->kernel || s->dim[3] != w->kernel))
+        return cg_error(CG_EFORMAT, "has a kernel_shape of %lld, its weight one of %lld by %lld",
+                        (long long)w->kernel, (long long)s->dim[2], (long long)s->dim[3]);
+    if (groups < 1) return cg_error(CG_EFORMAT, "has %lld groups", (long long)groups);
+    return CG_OK;
 }
 
 static cg_status import_conv(cg_job *j) {
     window w;
     cg_value *x, *weight, *bias = NULL;
+    int64_t groups = cg_onnx_int(j->node, "group", 1);
     CG_TRY(read_window(j, &w));
-    if (j->in[1]->shape.rank != 4)
-        return cg_error(CG_EUNSUPPORTED, "has a weight of rank %d, wanted 4", j->in[1]->shape.rank);
+    CG_TRY(check_weight(j, &w, groups));
     CG_TRY(picture(j, &x));
     CG_TRY(cg_item_plain(j, j->in[1], &weight));
     if (j->n_in > 2 && j->in[2]) CG_TRY(cg_item_plain(j, j->in[2], &bias));
-    return channels_first(
-        j, cg_conv2d_with(j->g, x, weight,
-                          (cg_conv2d_options){.stride = w.stride,
-                                              .padding = w.padding,
-                                              .dilation = w.dilation,
-                                              .groups = cg_onnx_int(j->node, "group", 1),
-                                              .bias = bias}));
+    return channels_first(j, cg_conv2d_with(j->g, x, weight,
+                                            (cg_conv2d_options){.stride = w.stride,
+                                                                .padding = w.padding,
+                                                                .dilation = w.dilation,
+                                                                .groups = groups,
+                                                                .bias = bias}));
 }
 
 static cg_status import_pool(cg_job *j) {
@@ -88,10 +103,12 @@ static cg_status import_batch_norm(cg_job *j) {
     cg_value *x, *in[5];
     if (cg_onnx_int(j->node, "training_mode", 0) || j->n_out > 1)
         return cg_error(CG_EUNSUPPORTED, "is in training mode");
-    CG_TRY(picture(j, &x));
+    int is_matrix = j->in[0]->shape.rank == 2;
+    CG_TRY(is_matrix ? cg_item_plain(j, j->in[0], &x) : picture(j, &x));
     for (int i = 1; i < 5; i++) CG_TRY(cg_item_plain(j, j->in[i], &in[i]));
-    return channels_first(j, cg_batch_norm_inference(j->g, x, in[1], in[2], in[3], in[4],
-                                                     cg_onnx_float(j->node, "epsilon", 1e-5f)));
+    x = cg_batch_norm_inference(j->g, x, in[1], in[2], in[3], in[4],
+                                cg_onnx_float(j->node, "epsilon", 1e-5f));
+    return is_matrix ? cg_out_plain(j, 0, x) : channels_first(j, x);
 }
 
 const cg_import_op cg_import_picture[] = {{"Conv", 2, import_conv},

@@ -7,15 +7,12 @@
 #include "serialize/onnx/view.h"
 
 enum {
-    CG_PROBES = 6,     /* made-up values of integer inputs: number 0 is all 1, number 1 all 0 */
-    CG_FEW_PROBES = 3, /* where inputs are so large that one of them has all kinds of numbers */
-    CG_LARGE = 1 << 14,
-    CG_MOST_PROBED = 1 << 20, /* made-up integers of an input that a run may compute with */
-    CG_SEVERAL = CG_ONNX_MOST_NODES,
     CG_FOLD_MOST = 65536 /* elements of a weight that may be computed with before the run */
 };
 
-/* What a name stands for. Several may hold: integers of an input are a value, and probed. */
+struct cg_tape;
+
+/* What a name stands for. */
 typedef struct cg_item {
     int type; /* CG_ONNX_TYPE(…) */
     cg_shape shape;
@@ -23,19 +20,21 @@ typedef struct cg_item {
     const cg_onnx_tensor *weight; /* an initializer of floats; or NULL */
     cg_value *v;                  /* a value of the graph, and how it is seen; or NULL */
     cg_view view;
-    int probed; /* it follows from integers of these inputs, as bits, and from constants; or 0 */
-    cg_host probe[CG_PROBES];
-    cg_host now;          /* in a run */
-    struct cg_item *self; /* of a copy: what the tape has */
-    int is_nan;           /* of the value v, whether it is NaN, element by element */
+    int of_run;            /* it follows from integers of the run, and from constants, alone */
+    cg_host now;           /* its numbers in this run; gone when all have read them */
+    struct cg_tape *maker; /* NULL: an input */
+    int reads;             /* that are still to come while a graph is imported */
+    int at;                /* its place among the importer's */
+    struct cg_item *self;  /* of a copy: what the importer has */
 } cg_item;
 
-/* A node on integers of a run, to be evaluated again. */
+/* A node on integers of a run, evaluated for the import and again before each run. */
 typedef struct cg_tape {
     const CgOnnx__NodeProto *node;
-    cg_item **in, **out;
+    cg_item **in, **out; /* out: NULL where it has no name */
     int n_in, n_out;
-    int needed;
+    int needed, until; /* in a run: the number of the last node that reads it */
+    cg_host_room room; /* of its results */
 } cg_tape;
 
 /* An input of the graph that is computed of integers. */
@@ -55,15 +54,15 @@ typedef struct cg_importer {
     cg_onnx_names names;
     cg_item **item;
     int n_item, cap_item;
-    const cg_shape *shape; /* of inputs */
-    uint64_t wanted;       /* outputs, as bits */
-    char *needed;          /* [nodes] */
-    cg_onnx_names reader;  /* of a name: the one node that reads it, or CG_SEVERAL */
-    int64_t *number;       /* that the file compares integers with */
-    int n_number;
-    int n_probe;    /* CG_PROBES or CG_FEW_PROBES */
-    cg_tape **tape; /* in the order in which they were evaluated */
+    const cg_shape *shape;          /* of inputs */
+    const int32_t *const *integers; /* of inputs */
+    uint64_t wanted;                /* outputs, as bits */
+    char *needed;                   /* [nodes] */
+    cg_onnx_names reads;            /* of a name: how often it is read */
+    cg_tape **tape;                 /* in the order in which they were evaluated */
     int n_tape, cap_tape;
+    cg_host_room inputs; /* their integers as numbers */
+    int64_t live;        /* bytes that results of nodes on the tape hold */
     cg_computed computed[CG_MOST_COMPUTED];
     int n_computed;
     char *fixed; /* [n_fixed] of the graph's values, by id */
@@ -79,6 +78,7 @@ typedef struct cg_job {
     int n_in;
     cg_item *out; /* [n_out] zeroed */
     int n_out;
+    cg_tape *tape, *before; /* where it has been taken down; NULL: it has not */
 } cg_job;
 
 /* --- items (import_item.c) -------------------------------------------------------------------- */
@@ -96,6 +96,10 @@ const cg_host *cg_item_known(cg_job *j, cg_item *x);
 /* The one number of x. Returns 0 where it has several, or they are not known. */
 int cg_item_number(cg_job *j, cg_item *x, double *out);
 
+/* A constant of the graph is to be made: is there room in the budget? errors  CG_ESHAPE,
+ * CG_EUNSUPPORTED */
+cg_status cg_import_constant(cg_job *j, const cg_shape *shape, cg_dtype dtype);
+
 /* Makes x a value (a parameter, a constant) of f32; integers that are known become floats. */
 cg_status cg_item_value(cg_job *j, cg_item *x);
 
@@ -110,7 +114,7 @@ cg_status cg_out_plain(cg_job *j, int k, cg_value *v);
 cg_status cg_out_view(cg_job *j, int k, cg_value *v, const cg_view *view);
 
 /* x as rows [R, K] of its last axis, which must lie together: elements move where it does not.
- * *view is how x is seen in them. */
+ * *view is how x is seen in them; it has room for an axis of another width (cg_view_widened). */
 cg_status cg_item_rows(cg_job *j, cg_item *x, cg_value **rows, cg_view *view);
 
 /* The view of rows whose last axis has become `width`. */
@@ -127,14 +131,11 @@ int cg_value_is_fixed(cg_importer *m, const cg_value *v);
 
 /* --- beginning (import_begin.c) --------------------------------------------------------------- */
 
-/* Fills number: what Equal compares integers with, of which one may be an end token's id. */
-cg_status cg_import_find_numbers(cg_importer *m);
-
-/* Fills reader: the node that a name is read by, alone. */
-cg_status cg_import_find_readers(cg_importer *m);
-
 /* Fills needed: the nodes that the wanted outputs follow from. */
 cg_status cg_import_mark_needed(cg_importer *m);
+
+/* Fills reads, by outputs and by the nodes that are needed. */
+cg_status cg_import_count_reads(cg_importer *m);
 
 /* --- operators -------------------------------------------------------------------------------- */
 
@@ -153,44 +154,50 @@ extern const cg_import_op cg_import_elementwise[], cg_import_choice[], cg_import
 typedef cg_value *(*cg_binary_fn)(cg_graph *g, cg_value *a, cg_value *b);
 cg_status cg_import_binary(cg_job *j, cg_binary_fn f, cg_item *a, cg_item *b, cg_item *out);
 
+/* x; or one row of it where its numbers are known and the same for all of a batch, which the other
+ * operand has, too. */
+cg_item cg_item_one_row(const cg_item *x, const cg_shape *other);
+
 /* --- integers of a run (import_integer.c) ----------------------------------------------------- */
 
-/* Made-up numbers that an input of this shape has: of a batch those of its first rows, which come
- * again. */
-int64_t cg_probe_size(const cg_shape *shape);
+/* Evaluates a node of integers of the run and known numbers; *done is 0 where it has others, or is
+ * not one of the host's operators. */
+cg_status cg_import_integers(cg_job *j, int *done);
 
-/* Fills an input's probes. */
-cg_status cg_probe_input(cg_importer *m, int number, cg_item *x);
+/* Gather, GatherND and GatherElements by integers of the run: token embeddings, the row of an end
+ * token. */
+cg_status cg_import_lookup(cg_job *j, int *done);
 
-/* Makes x, which is only probed, an input of the graph that is computed before each run: f32, or
- * i32 for indices. */
+/* --- the tape (tape.c) ------------------------------------------------------------------------ */
+
+/* Takes the node down and evaluates it, out[k] being what the import knows of its results; where
+ * it has been taken down before, those of then are aliases. *t is NULL where the host does not know
+ * the operator. errors  those of cg_host_run; CG_ENOMEM */
+cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
+                      cg_host *out, int n_out, cg_tape **t);
+
+/* A node with the same operands that is on the tape already, all of whose results are there; or
+ * NULL. */
+cg_tape *cg_tape_find(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
+                      int n_out);
+
+/* Evaluates it into the results' now; *same is 0 where one has another shape. */
+cg_status cg_tape_run(cg_importer *m, cg_tape *t, int *same);
+
+/* Forgets its results' numbers. */
+void cg_tape_drop(cg_importer *m, cg_tape *t);
+
+/* Numbers of inputs, from the importer's integers. */
+cg_status cg_tape_inputs(cg_importer *m);
+
+/* Makes x, which is of the run and no value, an input of the graph that is computed before each
+ * run: f32, or i32 from 0 on. One for all that ask. */
 cg_status cg_item_compute(cg_job *j, cg_item *x, cg_dtype dtype, cg_value **out);
 
-/* Takes the node down for runs, in and out being those of the importer. errors  CG_ENOMEM */
-cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
-                      cg_item *const *out, int n_out);
+/* Fills an input that is computed, of its item's numbers. errors  CG_EINVAL: out of range */
+cg_status cg_computed_store(const cg_computed *c);
 
 /* Frees all that an import has made but the graph. */
 void cg_importer_end(cg_importer *m);
-
-/* The input that a probed item follows from, if it is one, [batch, length] of i64; or NULL. */
-cg_item *cg_item_source(cg_job *j, const cg_item *x);
-
-/* Evaluates the node for each probe; *done is 0 where some input is neither known nor probed. */
-cg_status cg_probe_node(cg_job *j, int *done);
-
-/* Gather, GatherND and GatherElements by integers that are not known: token embeddings, the row of
- * an end token. */
-cg_status cg_import_lookup(cg_job *j, int *done);
-
-/* --- masks (import_mask.c) -------------------------------------------------------------------- */
-
-/* Does the result meet nothing but a softmax of its last axis, and on the way there only masks and
- * other shapes? Then a number so low that it hides is as good as any other. */
-int cg_import_meets_softmax(const cg_job *j, int rank);
-
-/* Add and Where of scores and a mask that follows from an input, before a softmax: *done is 0 where
- * it is not that. */
-cg_status cg_import_masked(cg_job *j, int *done);
 
 #endif

@@ -48,10 +48,8 @@ static cg_status import_reduce(cg_job *j) {
 static cg_status last_axis(cg_job *j, int64_t otherwise) {
     int axis, rank = j->in[0]->shape.rank;
     CG_TRY(cg_onnx_axis(cg_onnx_int(j->node, "axis", otherwise), rank, &axis));
-    for (int i = axis + (strcmp(j->node->op_type, "Softmax") != 0); i < rank; i++)
-        if (i != axis || axis != rank - 1)
-            return cg_error(CG_EUNSUPPORTED, "works on axis %d of %d, wanted the last", axis, rank);
-    return CG_OK;
+    if (axis == rank - 1) return CG_OK;
+    return cg_error(CG_EUNSUPPORTED, "works on axis %d of %d, wanted the last", axis, rank);
 }
 
 static cg_status import_softmax(cg_job *j) {

@@ -41,8 +41,7 @@ static void fill_row(const filter *f, int64_t in, double scale, int64_t i, float
 
 static cg_status matrix(cg_job *j, const filter *f, int64_t in, int64_t out, double scale,
                         cg_value **v) {
-    if (out > (INT64_C(1) << 24) / in)
-        return cg_error(CG_EUNSUPPORTED, "resizes %lld to %lld", (long long)in, (long long)out);
+    CG_TRY(cg_import_constant(j, &CG_SHAPE(out, in), CG_F32));
     float *x = calloc((size_t)(in * out) + 1, sizeof *x);
     if (!x) return cg_error(CG_ENOMEM, "no memory to resize");
     for (int64_t i = 0; i < out; i++) fill_row(f, in, scale, i, x + i * in);
@@ -122,7 +121,8 @@ static cg_status import_resize(cg_job *j) {
     cg_item x = *j->in[0];
     for (int i = 0; i < n; i++) {
         int64_t in = x.shape.dim[axes[i]];
-        double out = sizes ? sizes->x[i] : floor(scales->x[i] * (double)in);
+        /* scales are f32, and the product is rounded to f32 before it is cut */
+        double out = sizes ? sizes->x[i] : (double)floorf((float)scales->x[i] * (float)in);
         if (!(out >= 1 && out <= INT32_MAX)) return cg_error(CG_EFORMAT, "has a size of %g", out);
         if ((int64_t)out == in) continue;
         cg_item y;
@@ -163,6 +163,8 @@ static cg_status import_pad(cg_job *j) {
     if (mode && !is_text(mode, "constant"))
         return cg_error(CG_EUNSUPPORTED, "pads by another mode than constant");
     if (!pads) return cg_error(CG_EUNSUPPORTED, "has no pads that are known");
+    if (j->n_in > 3 && j->in[3] && !cg_item_known(j, j->in[3]))
+        return cg_error(CG_EUNSUPPORTED, "has axes that only a run knows");
     if (j->n_in > 2 && j->in[2] && !cg_item_number(j, j->in[2], &c))
         return cg_error(CG_EUNSUPPORTED, "pads by what is not one known number");
     CG_TRY(axes_of(j, given(j, 3), axes, &n));

@@ -50,21 +50,23 @@ static cg_status import_transpose(cg_job *j) {
 
 /* --- parts along an axis ---------------------------------------------------------------------- */
 
+enum { MOST_ROWS = 1 << 20 };
+
 /* Rows [start, start + length) of v seen as [outer, size, inner]. A single one of rows that are
- * whole rows of the value is a gather, which `rows` can move up. */
+ * whole rows of the value is a gather, which `rows` can move up; not of so many that their numbers
+ * would be much. */
 static cg_value *cut_value(cg_job *j, cg_value *v, int64_t size, int64_t inner, int64_t start,
                            int64_t length) {
     cg_graph *g = j->g;
     int64_t count = cg_shape_count(&v->shape), outer = count / (size * inner);
     int64_t width = v->shape.rank ? v->shape.dim[v->shape.rank - 1] : 1;
-    if (length > 1 || inner < width || inner % width)
-        return cg_slice(g, cg_shaped(g, v, CG_SHAPE(outer, size, inner)), 1, start, length);
     int64_t each = inner / width, n = outer * each;
-    int32_t *row = malloc((size_t)n * sizeof *row + 1);
-    if (!row || count / width > INT32_MAX) {
-        free(row);
-        return cg_graph_fail(g, cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n));
-    }
+    if (length > 1 || inner < width || inner % width || n > MOST_ROWS || count / width > INT32_MAX)
+        return cg_slice(g, cg_shaped(g, v, CG_SHAPE(outer, size, inner)), 1, start, length);
+    cg_status s = cg_import_constant(j, &CG_SHAPE(n), CG_I32);
+    int32_t *row = s == CG_OK ? malloc((size_t)n * sizeof *row + 1) : NULL;
+    if (!row && s == CG_OK) s = cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n);
+    if (!row) return cg_graph_fail(g, s);
     for (int64_t i = 0; i < n; i++) row[i] = (int32_t)((i / each * size + start) * each + i % each);
     cg_value *index = cg_constant(g, CG_I32, CG_SHAPE(n), row);
     free(row);
@@ -114,7 +116,7 @@ static cg_status import_slice(cg_job *j) {
     CG_TRY(cg_onnx_cuts(&j->in[0]->shape, in, j->n_in, list, &n));
     cg_item x = *j->in[0];
     for (int i = 0; i < n; i++) {
-        if (list[i].step != 1 && list[i].length > 1)
+        if (list[i].step != 1)
             return cg_error(CG_EUNSUPPORTED, "has a step of %lld, wanted 1",
                             (long long)list[i].step);
         cg_item next;
@@ -159,6 +161,7 @@ static cg_status gather_rows(cg_job *j, const cg_host *index) {
     cg_value *table;
     CG_TRY(cg_item_plain(j, j->in[0], &table));
     int64_t n = cg_host_count(index), rows = s->dim[0], width = cg_item_count(j->in[0]) / rows;
+    CG_TRY(cg_import_constant(j, &index->shape, CG_I32));
     int32_t *row = malloc((size_t)n * sizeof *row + 1);
     if (!row) return cg_error(CG_ENOMEM, "no memory for %lld numbers", (long long)n);
     cg_status status = n ? CG_OK : cg_error(CG_EUNSUPPORTED, "selects nothing");
@@ -189,8 +192,9 @@ static cg_status import_gather(cg_job *j) {
     int axis = 0;
     int64_t start;
     cg_item part = {0};
-    if (!index) return cg_error(CG_EUNSUPPORTED, "has indices that only a run knows");
+    if (!index) return cg_error(CG_EUNSUPPORTED, "has indices that only a run knows, or too many");
     CG_TRY(cg_onnx_axis(cg_onnx_int(j->node, "axis", 0), j->in[0]->shape.rank, &axis));
+    CG_TRY(cg_budget_walk(&j->m->room.budget, cg_host_count(index)));
     if (!is_range(index, j->in[0]->shape.dim[axis], &start)) {
         if (axis != 0)
             return cg_error(CG_EUNSUPPORTED, "picks along axis %d, wanted 0 or neighbours", axis);

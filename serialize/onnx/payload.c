@@ -39,8 +39,7 @@ int cg_onnx_type_is_float(int type) {
 
 /* --- checking --------------------------------------------------------------------------------- */
 
-static cg_status check_shape(const CgOnnx__TensorProto *t, const struct type *type,
-                             cg_onnx_tensor *out) {
+static cg_status check_shape(const CgOnnx__TensorProto *t, cg_onnx_tensor *out) {
     if (t->n_dims > CG_MAX_RANK)
         return cg_error(CG_EUNSUPPORTED, "has rank %zu, wanted at most %d", t->n_dims, CG_MAX_RANK);
     out->shape.rank = (int)t->n_dims;
@@ -56,7 +55,6 @@ static cg_status check_shape(const CgOnnx__TensorProto *t, const struct type *ty
         if (d > 0) most /= d;
         out->count *= d;
     }
-    (void)type;
     return CG_OK;
 }
 
@@ -82,7 +80,7 @@ cg_status cg_onnx_tensor_check(const CgOnnx__TensorProto *t, const cg_onnx_bytes
         return cg_error(CG_EUNSUPPORTED, "has element type %d, which is not read",
                         (int)t->data_type);
     if (t->segment) return cg_error(CG_EUNSUPPORTED, "is a segment of a tensor");
-    CG_TRY(check_shape(t, type, out));
+    CG_TRY(check_shape(t, out));
     size_t wanted = (size_t)out->count * type->bytes;
     cg_onnx_bytes own = {t->raw_data.data, t->raw_data.len};
     if (!raw && t->has_raw_data) raw = &own;

@@ -4,9 +4,13 @@
 
 #include <string.h>
 
-cg_value *cg_unshaped(cg_value *v) {
+static const cg_value *unshaped(const cg_value *v) {
     while (v->node && v->node->op == &cg_op_reshape) v = v->node->in[0];
     return v;
+}
+
+cg_value *cg_unshaped(cg_value *v) {
+    return (cg_value *)(uintptr_t)unshaped(v);
 }
 
 cg_node *cg_made_by(cg_value *v, const cg_op *op) {
@@ -15,7 +19,7 @@ cg_node *cg_made_by(cg_value *v, const cg_op *op) {
 }
 
 const float *cg_numbers(const cg_value *v) {
-    while (v->node && v->node->op == &cg_op_reshape) v = v->node->in[0];
+    v = unshaped(v);
     if (v->dtype != CG_F32) return NULL;
     if (v->kind == CG_VALUE_CONSTANT) return v->data;
     return v->kind == CG_VALUE_PARAM ? v->param->data : NULL;
@@ -38,8 +42,10 @@ cg_value *cg_with_number(const cg_node *n, float *c) {
     return NULL;
 }
 
-cg_value *cg_offsets(cg_graph *g, int64_t sequences, int64_t rows) {
+cg_value *cg_offsets(cg_graph *g, cg_budget *b, int64_t sequences, int64_t rows) {
     cg_shape shape = CG_SHAPE(sequences + 1);
+    cg_status status = cg_budget_walk(b, g->n_value + sequences);
+    if (status != CG_OK) return cg_graph_fail(g, status);
     for (int i = 0; i < g->n_value; i++) {
         const cg_value *v = g->value[i];
         const int32_t *x = v->data;
@@ -48,23 +54,37 @@ cg_value *cg_offsets(cg_graph *g, int64_t sequences, int64_t rows) {
         for (int64_t s = 0; same && s <= sequences; s++) same = x[s] == s * rows;
         if (same) return g->value[i];
     }
-    return cg_i32_range(g, sequences + 1, rows);
+    status = cg_budget_hold(b, "makes", &shape, (sequences + 1) * (int64_t)sizeof(int32_t));
+    return status == CG_OK ? cg_i32_range(g, sequences + 1, rows) : cg_graph_fail(g, status);
 }
 
-typedef int (*recognise_fn)(cg_graph *g);
-
-cg_status cg_recognise(cg_graph *g) {
-    static const recognise_fn list[] = {
-        cg_recognise_views,     cg_recognise_linear, cg_recognise_norm, cg_recognise_activation,
-        cg_recognise_attention, cg_recognise_views,  cg_recognise_conv, NULL};
-    for (size_t i = 0; list[i]; i++) {
-        list[i](g);
-        g->named = NULL;
-        CG_TRY(cg_graph_status(g));
-        cg_graph_sweep(g);
-        cg_graph_order(g);
-        cg_pass_common(g);
-        cg_pass_dead(g);
-    }
+static cg_status tidy(cg_graph *g) {
+    g->named = NULL;
+    CG_TRY(cg_graph_status(g));
+    cg_graph_sweep(g);
+    cg_graph_order(g);
+    cg_pass_common(g);
+    cg_pass_dead(g);
     return CG_OK;
+}
+
+cg_status cg_recognise(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b) {
+    static int (*const before[])(cg_graph * g) = {cg_recognise_views, cg_recognise_linear,
+                                                  cg_recognise_norm};
+    cg_budget own = {0};
+    if (!b) b = &own;
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
+        before[i](g);
+        CG_TRY(tidy(g));
+    }
+    cg_recognise_activation(g, b);
+    CG_TRY(tidy(g));
+    cg_recognise_attention(g, ahead, b);
+    CG_TRY(tidy(g));
+    cg_recognise_rows(g, ahead, b);
+    CG_TRY(tidy(g));
+    cg_recognise_views(g);
+    CG_TRY(tidy(g));
+    cg_recognise_conv(g);
+    return tidy(g);
 }

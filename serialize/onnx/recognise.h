@@ -5,17 +5,28 @@
 #define CG_ONNX_RECOGNISE_H
 
 #include "graph/graph.h"
+#include "serialize/onnx/budget.h"
+#include "serialize/onnx/import.h"
 
 /* Each returns the number of rewrites; errors stay with the graph. */
-int cg_recognise_views(cg_graph *g);      /* transpositions and reshapes that undo one another */
-int cg_recognise_linear(cg_graph *g);     /* a product with a weight, and the bias behind it */
-int cg_recognise_norm(cg_graph *g);       /* layer norm, and rows of unit length */
-int cg_recognise_activation(cg_graph *g); /* gelu, gelu_tanh, quickgelu, silu */
-int cg_recognise_attention(cg_graph *g);  /* attention, causal or not, with a mask of keys or not */
-int cg_recognise_conv(cg_graph *g);       /* a convolution, residual and relu */
+int cg_recognise_views(cg_graph *g);  /* transpositions and reshapes that undo one another */
+int cg_recognise_linear(cg_graph *g); /* a product with a weight, and the bias behind it */
+int cg_recognise_norm(cg_graph *g);   /* layer norm, and rows of unit length */
+int cg_recognise_conv(cg_graph *g);   /* a convolution, residual and relu */
 
-/* All of them, and views again; equal and dead nodes go behind each. errors  the graph's */
-cg_status cg_recognise(cg_graph *g);
+/* These look at numbers, for which the budget may have no steps left: then nothing is recognised.
+ */
+int cg_recognise_activation(cg_graph *g, cg_budget *b); /* gelu, gelu_tanh, quickgelu, silu */
+
+/* And these at the run's integers, too: they rely on what they find there (ahead.h); NULL: there
+ * are none. */
+int cg_recognise_attention(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b); /* causal or not, of
+                                                                                some keys */
+int cg_recognise_rows(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b); /* a row of each sequence */
+
+/* All of them, and views again; equal and dead nodes go behind each. b NULL: a budget of its own.
+ * errors  the graph's */
+cg_status cg_recognise(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b);
 
 /* --- what they share -------------------------------------------------------------------------- */
 
@@ -32,8 +43,8 @@ int cg_one_number(const cg_value *v, float *out);
 cg_value *cg_with_number(const cg_node *n, float *c);
 
 /* Offsets of sequences of `rows` rows each, i32 [sequences + 1]: the same value for all that ask,
- * since the pass `rows` compares it. */
-cg_value *cg_offsets(cg_graph *g, int64_t sequences, int64_t rows);
+ * since the pass `rows` compares it. errors  the graph's: beyond the budget */
+cg_value *cg_offsets(cg_graph *g, cg_budget *b, int64_t sequences, int64_t rows);
 
 /* Numbers of a constant or parameter, also of another shape; NULL: it is none, or not f32. */
 const float *cg_numbers(const cg_value *v);

@@ -9,29 +9,36 @@
 
 enum { POINTS = 97, DEEPEST = 12, FOLLOWED = 5 };
 
-/* f(u), n at x = u. Returns 0 where n is not of x alone. */
-static int value_at(cg_value *v, const cg_value *x, double u, int depth, double *out);
+typedef struct point {
+    const cg_value *x;
+    double u;
+    cg_budget *budget;
+} point;
 
-static int operand_at(cg_value *v, const cg_value *x, double u, int depth, double *out) {
+/* v at x = u. Returns 0 where v is not of x alone, or takes too long. */
+static int value_at(cg_value *v, const point *p, int depth, double *out);
+
+static int operand_at(cg_value *v, const point *p, int depth, double *out) {
     float c;
-    if (cg_unshaped(v) == x) {
-        *out = u;
+    if (cg_unshaped(v) == p->x) {
+        *out = p->u;
         return 1;
     }
     if (cg_one_number(v, &c)) {
         *out = (double)c;
         return 1;
     }
-    return value_at(v, x, u, depth + 1, out);
+    return value_at(v, p, depth + 1, out);
 }
 
-static int value_at(cg_value *v, const cg_value *x, double u, int depth, double *out) {
+static int value_at(cg_value *v, const point *p, int depth, double *out) {
     v = cg_unshaped(v);
     const cg_node *n = v->node;
     double a, b = 0;
     if (!n || depth > DEEPEST || v->index || n->n_in < 1 || n->n_in > 2 || n->n_out != 1) return 0;
-    if (!operand_at(n->in[0], x, u, depth, &a)) return 0;
-    if (n->n_in == 2 && !operand_at(n->in[1], x, u, depth, &b)) return 0;
+    if (cg_budget_walk(p->budget, 1) != CG_OK) return 0;
+    if (!operand_at(n->in[0], p, depth, &a)) return 0;
+    if (n->n_in == 2 && !operand_at(n->in[1], p, depth, &b)) return 0;
     if (n->op == &cg_op_add)
         *out = a + b;
     else if (n->op == &cg_op_sub)
@@ -75,11 +82,11 @@ static const struct {
 } known[] = {
     {gelu, cg_gelu}, {gelu_tanh, cg_gelu_tanh}, {quickgelu, cg_quickgelu}, {silu, cg_silu}};
 
-static builder compare(cg_value *y, const cg_value *x) {
+static builder compare(cg_value *y, const cg_value *x, cg_budget *b) {
     int fits[4] = {1, 1, 1, 1};
     for (int i = 0; i < POINTS; i++) {
         double u = 0.25 * (i - POINTS / 2), found;
-        if (!value_at(y, x, u, 0, &found)) return NULL;
+        if (!value_at(y, &(point){x, u, b}, 0, &found)) return NULL;
         int any = 0;
         for (int k = 0; k < 4; k++) {
             double wanted = known[k].f(u);
@@ -106,13 +113,13 @@ static cg_value *up(cg_value *x) {
 
 /* From the curve down to the last node that follows from it, up from it to the value it follows
  * from. */
-static int rewrite(cg_graph *g, cg_node *curve) {
+static int rewrite(cg_graph *g, cg_node *curve, cg_budget *b) {
     cg_node *last = curve;
     for (int down = 0; last && down < FOLLOWED; down++) {
         cg_value *x = cg_unshaped(curve->in[0]);
         for (int steps = 0; x && steps < FOLLOWED; steps++, x = up(x)) {
             if (cg_shape_count(&x->shape) != cg_shape_count(&last->out[0]->shape)) continue;
-            builder build = down ? compare(last->out[0], x) : NULL;
+            builder build = down ? compare(last->out[0], x, b) : NULL;
             if (!build) continue;
             g->named = last->name;
             cg_value *y = cg_shaped(g, build(g, x), last->out[0]->shape);
@@ -126,12 +133,12 @@ static int rewrite(cg_graph *g, cg_node *curve) {
     return 0;
 }
 
-int cg_recognise_activation(cg_graph *g) {
+int cg_recognise_activation(cg_graph *g, cg_budget *b) {
     int rewrites = 0;
     for (int i = 0, n = g->n_node; i < n && g->status == CG_OK; i++) {
         const cg_op *op = g->node[i]->op;
         if (!g->node[i]->dead && (op == &cg_op_erf || op == &cg_op_tanh || op == &cg_op_sigmoid))
-            rewrites += rewrite(g, g->node[i]);
+            rewrites += rewrite(g, g->node[i], b);
     }
     return rewrites;
 }

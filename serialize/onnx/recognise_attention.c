@@ -1,9 +1,11 @@
 /* Attention that is spelt out: softmax(c q kᵀ + mask) v of matrices [B, rows, columns], B being
  * (sequences, heads). Queries, keys and values are traced back to the matrices whose columns they
- * are; factors on the way multiply c; a mask is the causal one, or hides keys, or both. */
+ * are; factors on the way multiply c; a mask is the causal one, or hides keys, or both, which is
+ * read in its numbers. Rows of the softmax are rows of the scores: only shapes that keep them lie
+ * between. */
 #include "ops/attention.h"
 #include "ops/passes/rewrite.h"
-#include "serialize/onnx/host.h"
+#include "serialize/onnx/ahead.h"
 #include "serialize/onnx/recognise.h"
 #include "serialize/onnx/trace.h"
 
@@ -20,87 +22,51 @@ typedef struct part {
 } part;
 
 typedef struct found {
+    cg_budget *budget;
     cg_node *softmax, *scores, *product;
     float scale, scale_above; /* all of it, and what is behind the product */
     int q_is_turned;
+    cg_onnx_ahead *ahead;
+    cg_mask mask;
+    int of_run; /* it follows from the run's integers */
     int causal;
     cg_value *key_mask;
     sizes s;
     part q, k, v;
 } found;
 
-/* --- masks ------------------------------------------------------------------------------------ */
-
-/* Offsets into an operand of `add`, element by element of its result. */
-static cg_strides begin(const cg_shape *operand, const cg_shape *out) {
-    cg_strides w = cg_strides_over(out, 1);
-    cg_strides_broadcast(operand, out, w.stride[0]);
-    return w;
-}
-
-/* behind: the factor that stands between the mask and the softmax.
- *
- * Numbers that hide keys: all that a causal query does not see, and none that it sees; or none. */
-static int is_known_mask(const cg_node *add, const cg_value *mask, float behind, found *f) {
-    const float *x = cg_numbers(mask);
-    const sizes *s = &f->s;
-    cg_strides w = begin(&mask->shape, &add->out[0]->shape);
-    int causal = 0, all = 1, nothing = 1;
-    for (int64_t b = 0; x && b < s->batch; b++)
-        for (int64_t i = 0; i < s->q; i++)
-            for (int64_t j = 0; j < s->k; j++, cg_strides_step(&w)) {
-                int hides = x[w.offset[0]] * behind <= -1e4f, beyond = j > i + s->k - s->q;
-                if (!hides && x[w.offset[0]] != 0) return 0;
-                all &= hides == beyond;
-                nothing &= !hides;
-                causal |= hides;
-            }
-    f->causal |= causal;
-    return x && (all || nothing);
-}
-
-/* (m - 1) c for a large c: the m of each key, f32 [sequences · keys]; or NULL. */
-static cg_value *hidden_keys(const cg_node *add, cg_value *mask, float behind, const sizes *s) {
-    float c, one;
-    cg_node *scale = cg_made_by(mask, &cg_op_scale);
-    cg_node *minus = scale ? cg_made_by(scale->in[0], &cg_op_add) : NULL;
-    cg_value *m = minus ? cg_with_number(minus, &one) : NULL;
-    if (!m || !cg_with_number(scale, &c) || c * behind < 1e9f || one != -1) return NULL;
-    if (cg_shape_count(&mask->shape) != s->sequences * s->k) return NULL;
-    if (cg_shape_count(&m->shape) != s->sequences * s->k) return NULL;
-    cg_strides w = begin(&mask->shape, &add->out[0]->shape);
-    for (int64_t b = 0; b < s->batch; b++)
-        for (int64_t i = 0; i < s->q; i++)
-            for (int64_t j = 0; j < s->k; j++, cg_strides_step(&w))
-                if (w.offset[0] != b / s->heads * s->k + j) return NULL;
-    return m;
-}
-
-static int is_mask(const cg_node *add, cg_value *mask, float behind, found *f) {
-    if (is_known_mask(add, mask, behind, f)) return 1;
-    if (f->key_mask) return 0;
-    f->key_mask = hidden_keys(add, mask, behind, &f->s);
-    return f->key_mask != NULL;
-}
-
 /* --- from the softmax up to the scores -------------------------------------------------------- */
 
-/* The operand of n through which the scores come, if it can be told without the sizes. */
-static cg_value *above(const cg_node *n, float *scale) {
-    float c;
+/* Numbers that are known, or follow from the run's integers, of this type; or NULL. */
+static const void *numbers_of(const found *f, cg_value *v, cg_dtype dtype) {
+    v = cg_unshaped(v);
+    if (v->dtype != dtype) return NULL;
+    if (v->kind == CG_VALUE_CONSTANT) return v->data;
+    return v->kind == CG_VALUE_PARAM ? v->param->data : cg_onnx_ahead_numbers(f->ahead, v);
+}
+
+/* The operand through which the scores come, of a sum with a mask, or a choice beside a low number;
+ * *beside is the other: what is added, or chooses. */
+static cg_value *past_mask(const found *f, const cg_node *n, cg_value **beside) {
+    float low;
+    if (n->op == &cg_op_add) {
+        int at = numbers_of(f, n->in[0], CG_F32) != NULL;
+        *beside = n->in[1 - at];
+        return n->in[at];
+    }
+    *beside = n->in[0];
+    int at = cg_one_number(cg_unshaped(n->in[1]), &low) ? 2 : 1;
+    return n->in[at];
+}
+
+/* The operand of n through which the scores come; *scale is multiplied by a factor. */
+static cg_value *above(const found *f, const cg_node *n, float *scale) {
+    cg_value *beside;
     if (n->op == &cg_op_reshape) return n->in[0];
-    if (n->op == &cg_op_scale) {
-        *scale *= *(const float *)n->attr;
-        return n->in[0];
-    }
-    if (n->op != &cg_op_add) return NULL;
-    for (int i = 0; i < 2; i++) { /* the larger one, and the one that is computed */
-        const cg_value *other = n->in[1 - i];
-        if (cg_numbers(other) || cg_with_number(n, &c) == n->in[i]) return n->in[i];
-        if (cg_shape_count(&other->shape) < cg_shape_count(&n->in[i]->shape)) return n->in[i];
-    }
-    cg_node *m = cg_made_by(n->in[0], &cg_op_scale);
-    return n->in[m && cg_made_by(m->in[0], &cg_op_add) ? 1 : 0];
+    if (n->op == &cg_op_add || n->op == &cg_op_select) return past_mask(f, n, &beside);
+    if (n->op != &cg_op_scale) return NULL;
+    *scale *= *(const float *)n->attr;
+    return n->in[0];
 }
 
 static int find_scores(found *f) {
@@ -109,21 +75,76 @@ static int find_scores(found *f) {
     for (int steps = 0; v && v->node && steps < 12; steps++) {
         f->scores = v->node;
         if (v->node->op == &cg_op_matmul) return f->scale > 0;
-        v = above(v->node, &f->scale);
+        v = above(f, v->node, &f->scale);
     }
     return 0;
 }
 
-/* A mask that is added before a factor is multiplied, too. */
-static int find_masks(found *f) {
+/* --- masks ------------------------------------------------------------------------------------ */
+
+/* behind: the factor that stands between the mask and the softmax. */
+static int add_part(found *f, const cg_node *n, float behind) {
+    cg_value *beside, *scores = past_mask(f, n, &beside);
+    cg_mask *m = &f->mask;
+    cg_mask_part *p = &m->part[m->n];
+    float low = 0;
+    if (m->n == CG_MASK_PARTS || !(behind > 0)) return 0;
+    *p = (cg_mask_part){.behind = behind};
+    if (n->op == &cg_op_select) {
+        p->seen_where_0 = scores == n->in[2];
+        if (!cg_one_number(cg_unshaped(n->in[p->seen_where_0 ? 1 : 2]), &low)) return 0;
+        if (!(low * behind <= CG_MASK_LOW)) return 0;
+        p->chosen = numbers_of(f, beside, CG_I32);
+    } else {
+        p->added = numbers_of(f, beside, CG_F32);
+    }
+    m->n++;
+    f->of_run |= cg_unshaped(beside)->kind == CG_VALUE_INPUT;
+    return (p->added || p->chosen) &&
+           cg_mask_strides(m, &beside->shape, &n->out[0]->shape, p->stride);
+}
+
+static int find_parts_of_mask(found *f) {
     float behind = 1;
     for (cg_value *v = f->softmax->in[0]; v->node != f->scores;) {
         const cg_node *n = v->node;
-        cg_value *next = above(n, &behind);
-        if (n->op == &cg_op_add && !is_mask(n, n->in[n->in[0] == next], behind, f)) return 0;
-        v = next;
+        v = above(f, n, &behind);
+        if ((n->op == &cg_op_add || n->op == &cg_op_select) && !add_part(f, n, behind)) return 0;
     }
     return 1;
+}
+
+/* Is it of keys, causal or not? As it is known, or as it is in this run. */
+static int is_of_keys(cg_graph *g, found *f, float *keys) {
+    if (cg_budget_walk(f->budget, cg_mask_steps(&f->mask, f->causal)) != CG_OK) return 0;
+    if (!f->of_run) return cg_mask_is_of_keys(&f->mask, f->causal, keys);
+    f->key_mask = cg_onnx_ahead_keys(f->ahead, g, &f->mask, f->causal);
+    return f->key_mask != NULL;
+}
+
+static int find_mask(cg_graph *g, found *f) {
+    const sizes *s = &f->s;
+    int64_t n = s->sequences * s->k;
+    f->mask = (cg_mask){.dim = {s->sequences, s->heads, s->q, s->k}};
+    if (!find_parts_of_mask(f)) return 0;
+    if (!f->mask.n) return 1;
+    const cg_shape shape = CG_SHAPE(n); /* twice: where they are computed, too */
+    if (cg_budget_hold(f->budget, "makes", &shape, n * 2 * (int64_t)sizeof(float)) != CG_OK)
+        return 0;
+    float *keys = malloc((size_t)n * sizeof *keys);
+    if (!keys) return 0;
+    int by_query = 0, fits, some = 0;
+    for (int i = 0; i < f->mask.n; i++) by_query |= f->mask.part[i].stride[2] != 0;
+    f->causal = by_query && s->q > 1;
+    fits = is_of_keys(g, f, keys);
+    if (!fits && f->causal) {
+        f->causal = 0;
+        fits = is_of_keys(g, f, keys);
+    }
+    for (int64_t i = 0; fits && !f->of_run && i < n; i++) some |= keys[i] == 0;
+    if (some) f->key_mask = cg_constant(g, CG_F32, CG_SHAPE(n), keys);
+    free(keys);
+    return fits;
 }
 
 /* --- queries, keys and values ----------------------------------------------------------------- */
@@ -166,8 +187,10 @@ static part itself(cg_value *v) {
     return p;
 }
 
+enum { MOST_HEADS = 1024 };
+
 static int split_heads(found *f) {
-    for (int64_t heads = f->s.batch; heads > 0; heads--) {
+    for (int64_t heads = f->s.batch < MOST_HEADS ? f->s.batch : MOST_HEADS; heads > 0; heads--) {
         if (f->s.batch % heads) continue;
         f->s.heads = heads;
         f->s.sequences = f->s.batch / heads;
@@ -186,11 +209,18 @@ typedef struct product {
     int64_t transpose_a, transpose_b;
 } product;
 
+/* Is each row that the softmax sums over a row of the scores, and nothing repeated between? */
+static int keeps_rows(const found *f) {
+    const cg_shape *p = &f->softmax->out[0]->shape, *scores = &f->scores->out[0]->shape;
+    return p->rank > 0 && p->dim[p->rank - 1] == scores->dim[scores->rank - 1] &&
+           cg_shape_count(p) == cg_shape_count(scores);
+}
+
 static int find_parts(found *f) {
     const product *top = (const product *)f->product->attr, *low = (const product *)f->scores->attr;
     const cg_shape *scores = &f->scores->out[0]->shape;
     if (top->transpose_a || scores->rank != 3 || f->product->in[0]->shape.rank != 3) return 0;
-    if (!cg_shape_equal(scores, &f->product->in[0]->shape)) return 0;
+    if (!cg_shape_equal(scores, &f->product->in[0]->shape) || !keeps_rows(f)) return 0;
     f->q = part_of(f->scores->in[0], low->transpose_a != 0);
     f->k = part_of(f->scores->in[1], low->transpose_b == 0);
     f->v = part_of(f->product->in[1], top->transpose_b != 0);
@@ -251,20 +281,33 @@ static cg_value *build(cg_graph *g, const found *f) {
     const sizes *s = &f->s;
     cg_attention_options o = {.heads = s->heads, .scale = f->scale, .causal = f->causal};
     if (f->key_mask) o.key_mask = cg_shaped(g, f->key_mask, CG_SHAPE(s->sequences * s->k));
-    cg_value *k_offset = cg_offsets(g, s->sequences, s->k), *qkv = NULL;
+    cg_value *k_offset = cg_offsets(g, f->budget, s->sequences, s->k), *qkv = NULL;
     if (is_packed(f))
         qkv = cg_shaped(g, f->q.trace.base, CG_SHAPE(s->sequences * s->q, f->q.width));
     else
         qkv = packed(g, f);
     if (qkv || g->status != CG_OK) return cg_attention_qkv(g, qkv, k_offset, o);
     return cg_attention(g, matrix(g, &f->q, s->heads * s->d), matrix(g, &f->k, s->heads * s->d),
-                        matrix(g, &f->v, s->heads * s->e), cg_offsets(g, s->sequences, s->q),
-                        k_offset, o);
+                        matrix(g, &f->v, s->heads * s->e),
+                        cg_offsets(g, f->budget, s->sequences, s->q), k_offset, o);
 }
 
-static int rewrite(cg_graph *g, cg_node *node) {
-    found f = {.product = node, .softmax = cg_made_by(node->in[0], &cg_op_softmax)};
-    if (!f.softmax || !find_scores(&f) || !find_parts(&f) || !find_masks(&f)) return 0;
+/* The softmax behind v; a row of NaN may have become 0 on the way, as attention has it. */
+static cg_node *find_softmax(cg_value *v) {
+    float other;
+    cg_node *select = cg_made_by(v, &cg_op_select);
+    cg_node *is_nan = select ? cg_made_by(select->in[0], &cg_op_is_nan) : NULL;
+    if (is_nan && cg_unshaped(is_nan->in[0]) == cg_unshaped(select->in[2]) &&
+        cg_one_number(cg_unshaped(select->in[1]), &other) && other == 0 &&
+        cg_shape_equal(&select->in[0]->shape, &select->in[2]->shape) &&
+        cg_shape_count(&select->out[0]->shape) == cg_shape_count(&select->in[2]->shape))
+        v = select->in[2];
+    return cg_made_by(v, &cg_op_softmax);
+}
+
+static int rewrite(cg_graph *g, cg_node *node, cg_onnx_ahead *ahead, cg_budget *b) {
+    found f = {.product = node, .softmax = find_softmax(node->in[0]), .ahead = ahead, .budget = b};
+    if (!f.softmax || !find_scores(&f) || !find_parts(&f) || !find_mask(g, &f)) return 0;
     g->named = f.softmax->name;
     cg_value *o = build(g, &f);
     if (!o) return 0;
@@ -279,10 +322,10 @@ static int rewrite(cg_graph *g, cg_node *node) {
     return 1;
 }
 
-int cg_recognise_attention(cg_graph *g) {
+int cg_recognise_attention(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b) {
     int rewrites = 0;
     for (int i = 0, n = g->n_node; i < n && g->status == CG_OK; i++)
         if (!g->node[i]->dead && g->node[i]->op == &cg_op_matmul)
-            rewrites += rewrite(g, g->node[i]);
+            rewrites += rewrite(g, g->node[i], ahead, b);
     return rewrites;
 }

@@ -1,12 +1,10 @@
 /* Layer norm, and rows of unit length:
  *   (x - m) / √(Σ (x - m)² / K + eps) · gain + bias,  m = Σ x / K
- *   x / √(Σ x² + eps), the root also held above a small number
+ *   x / √(Σ x² + eps)
  * over the last K elements. */
 #include "ops/passes/rewrite.h"
 #include "serialize/onnx/recognise.h"
 #include "serialize/onnx/view.h"
-
-#include <string.h>
 
 /* The axes of a sum. */
 static const cg_shape *axes_of(const cg_node *sum) {
@@ -43,6 +41,7 @@ static cg_node *squares(cg_value *v, const cg_value *x, int64_t *k) {
     cg_node *sum = cg_made_by(v, &cg_op_sum);
     cg_node *square = sum ? cg_made_by(sum->in[0], &cg_op_mul) : NULL;
     if (!square || cg_unshaped(square->in[0]) != x || cg_unshaped(square->in[1]) != x) return NULL;
+    if (cg_shape_count(&square->out[0]->shape) != cg_shape_count(&x->shape)) return NULL; /* x xᵀ */
     *k = summed(sum);
     return *k > 1 ? sum : NULL;
 }
@@ -116,22 +115,15 @@ static int layer_norm(cg_graph *g, cg_node *div) {
                    cg_layer_norm(g, rows(g, x, k), vector(g, gain, k), vector(g, bias, k), eps));
 }
 
-/* The root may be held above a small number, and repeated. That number is at most 1e-12, below
- * which squares are 0 or nearly so; a row of zeros stays one, where a file without such a number
- * has NaN.
- */
+/* The length may be repeated. A row of zeros stays one, where a file has NaN. A length that is held
+ * above a small number is left as it is: rows shorter than that are not of unit length. */
 static int l2norm(cg_graph *g, cg_node *div) {
     int64_t k;
-    float low[2], eps = 0;
+    float eps = 0;
     cg_value *x = cg_unshaped(div->in[0]), *length = cg_unshaped(div->in[1]), *per_row = div->in[1];
     if (length->node && length->node->op == &cg_op_broadcast) {
         per_row = length->node->in[0];
         length = cg_unshaped(per_row);
-    }
-    if (length->node && length->node->op == &cg_op_clamp) {
-        memcpy(low, length->node->attr, sizeof low); /* its bounds */
-        if (!(low[0] <= 1.001e-12f && low[1] > 1e6f)) return 0;
-        length = cg_unshaped(length->node->in[0]);
     }
     if (!length->node || length->node->op != &cg_op_sqrt) return 0;
     cg_value *sum = cg_unshaped(length->node->in[0]), *rest;

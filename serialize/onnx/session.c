@@ -1,12 +1,11 @@
 #include "serialize/onnx/session.h"
 
 #include "serialize/onnx/file.h"
-#include "serialize/onnx/import.h"
+#include "serialize/onnx/import_inside.h"
 #include "serialize/onnx/recognise.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { KEPT = 8, MOST_OUT = 64 };
 
@@ -14,8 +13,8 @@ typedef struct entry {
     cg_shape *shape; /* [inputs] rank -1: absent */
     uint64_t wanted; /* outputs, as bits */
     cg_graph *graph;
-    cg_onnx_ahead *integers; /* NULL: none are computed */
-    cg_plan *plan;           /* NULL: a free place */
+    cg_onnx_ahead *ahead; /* of its integers; NULL: none are computed */
+    cg_plan *plan;        /* NULL: a free place */
     int frozen;
     uint64_t used;
 } entry;
@@ -43,7 +42,7 @@ struct cg_onnx_session {
 static void entry_free(entry *e) {
     cg_plan_free(e->plan);
     cg_graph_free(e->graph);
-    cg_onnx_ahead_free(e->integers);
+    cg_onnx_ahead_free(e->ahead);
     free(e->shape);
     *e = (entry){0};
 }
@@ -57,10 +56,11 @@ static int is_same(const cg_onnx_session *s, const entry *e, uint64_t wanted) {
 
 static cg_status build(cg_onnx_session *s, entry *e, uint64_t wanted) {
     cg_graph *g = e->graph;
-    CG_TRY(cg_onnx_import(s->file, s->shape, wanted, g, &e->integers));
+    cg_budget budget = {0};
+    CG_TRY(cg_onnx_import_within(s->file, s->shape, s->as_i32, wanted, g, &budget, &e->ahead));
     cg_pass_common(g);
     cg_pass_dead(g);
-    if (!s->how.literal) CG_TRY(cg_recognise(g));
+    if (!s->how.literal) CG_TRY(cg_recognise(g, e->ahead, &budget));
     CG_TRY(cg_passes_run(g, CG_STAGE_MODEL, s->how.off, NULL));
     cg_pass_common(g);
     cg_pass_dead(g);
@@ -69,22 +69,14 @@ static cg_status build(cg_onnx_session *s, entry *e, uint64_t wanted) {
     return cg_graph_verify(g);
 }
 
-/* Sizes in a file, or of an input, can ask for any memory: what the machine has not is refused
- * before it is touched. */
-static cg_status check_memory(const cg_plan *p) {
-    cg_plan_report r;
-    cg_plan_get_report(p, &r);
-    size_t bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
-    if (r.arena_bytes <= bytes && r.frozen_bytes <= bytes - r.arena_bytes) return CG_OK;
-    return cg_error(CG_ENOMEM, "a run needs %zu bytes, the machine has %zu", r.arena_bytes, bytes);
-}
-
 static cg_status plan(cg_onnx_session *s, entry *e) {
     cg_plan_free(e->plan);
     e->plan = NULL;
     CG_TRY(e->frozen ? cg_plan_create_frozen(s->ctx, e->graph, &e->plan)
                      : cg_plan_create(s->ctx, e->graph, &e->plan));
-    return check_memory(e->plan);
+    cg_plan_report r;
+    cg_plan_get_report(e->plan, &r);
+    return cg_budget_check_run(r.arena_bytes, r.frozen_bytes);
 }
 
 static cg_status make(cg_onnx_session *s, entry *e, uint64_t wanted) {
@@ -98,13 +90,31 @@ static cg_status make(cg_onnx_session *s, entry *e, uint64_t wanted) {
     return plan(s, e);
 }
 
-/* Makes the plan for the run's shapes current. */
-static cg_status use(cg_onnx_session *s, uint64_t wanted) {
-    entry *e = NULL, *oldest = &s->kept[0];
-    for (int i = 0; i < KEPT && !e; i++) {
-        if (is_same(s, &s->kept[i], wanted)) e = &s->kept[i];
-        if (s->kept[i].used < oldest->used) oldest = &s->kept[i];
+/* The plan that is kept for the run's shapes and whose graph its integers fit, if there is one:
+ * then what is computed of them is there. */
+static cg_status find_kept(cg_onnx_session *s, uint64_t wanted, entry **found) {
+    *found = NULL;
+    for (int i = 0; i < KEPT && !*found; i++) {
+        entry *e = &s->kept[i];
+        int fits = 1;
+        if (!is_same(s, e, wanted)) continue;
+        if (e->ahead) CG_TRY(cg_onnx_ahead_run(e->ahead, s->as_i32, &fits));
+        if (fits) *found = e;
     }
+    return CG_OK;
+}
+
+static entry *oldest(cg_onnx_session *s) {
+    entry *e = &s->kept[0];
+    for (int i = 1; i < KEPT; i++)
+        if (s->kept[i].used < e->used) e = &s->kept[i];
+    return e;
+}
+
+/* Makes the plan for the run's shapes and integers current. */
+static cg_status use(cg_onnx_session *s, uint64_t wanted) {
+    entry *e;
+    CG_TRY(find_kept(s, wanted, &e));
     cg_status status = CG_OK;
     if (!e || !e->frozen) {
         cg_profile *p = cg_exec_get_profile(s->exec);
@@ -114,7 +124,7 @@ static cg_status use(cg_onnx_session *s, uint64_t wanted) {
             e->frozen = 1;
             status = plan(s, e);
         } else {
-            e = oldest;
+            e = oldest(s);
             entry_free(e);
             status = make(s, e, wanted);
         }
@@ -236,28 +246,24 @@ static int64_t integer(const cg_tensor *t, int64_t i) {
     return x;
 }
 
-static cg_status to_i32(const cg_tensor *t, int32_t *out) {
+/* A bool is 0 or 1, whatever stands for true. */
+static cg_status to_i32(const cg_tensor *t, int is_bool, int32_t *out) {
     for (int64_t i = 0; i < cg_shape_count(&t->shape); i++) {
         int64_t x = integer(t, i);
         if (x < INT32_MIN || x > INT32_MAX)
             return cg_error(CG_EINVAL, "input %s: element %lld is %lld, wanted an i32", t->name,
                             (long long)i, (long long)x);
-        out[i] = (int32_t)x;
+        out[i] = is_bool ? x != 0 : (int32_t)x;
     }
     return CG_OK;
 }
 
-/* Binds an input where the graph has it: its own memory where that can be read as it lies. */
-static cg_status bind(cg_onnx_session *s, int i) {
+/* An input's numbers as the graph has them: its own memory where that can be read as it lies. */
+static cg_status as_graph_has(cg_onnx_session *s, int i, cg_dtype dtype, const void **data) {
     const cg_tensor *t = s->bound[i];
-    const cg_value *v = cg_graph_find_input(s->current->graph, s->input[i].name);
-    cg_dtype dtype = is_float(t->dtype) ? CG_F32 : CG_I32;
-    s->as_i32[i] = NULL;
-    if (!v && !(s->current->integers && dtype == CG_I32)) return CG_OK;
-    if (t->dtype == dtype && (uintptr_t)t->data % cg_dtype_size(dtype) == 0) {
-        if (dtype == CG_I32) s->as_i32[i] = t->data;
-        return v ? cg_exec_bind_input(s->exec, t->name, t->data) : CG_OK;
-    }
+    *data = t->data;
+    int lies_so = t->dtype == dtype && (uintptr_t)t->data % cg_dtype_size(dtype) == 0;
+    if (lies_so && !s->input[i].is_bool) return CG_OK;
     int64_t count = cg_shape_count(&t->shape);
     size_t bytes = cg_align64((size_t)count * cg_dtype_size(dtype));
     if (bytes > s->room_bytes[i]) {
@@ -266,20 +272,38 @@ static cg_status bind(cg_onnx_session *s, int i) {
         s->room_bytes[i] = s->room[i] ? bytes : 0;
         if (!s->room[i]) return cg_error(CG_ENOMEM, "no memory for input %s", t->name);
     }
-    CG_TRY(dtype == CG_F32 ? cg_tensor_to_f32(t->dtype, t->data, count, s->room[i])
-                           : to_i32(t, s->room[i]));
-    if (dtype == CG_I32) s->as_i32[i] = s->room[i];
-    return v ? cg_exec_bind_input(s->exec, t->name, s->room[i]) : CG_OK;
+    *data = s->room[i];
+    return dtype == CG_F32 ? cg_tensor_to_f32(t->dtype, t->data, count, s->room[i])
+                           : to_i32(t, s->input[i].is_bool, s->room[i]);
+}
+
+/* Integers come before the graph, which may depend on them. */
+static cg_status take_integers(cg_onnx_session *s) {
+    for (int i = 0; i < s->n_input; i++) {
+        const void *data;
+        s->as_i32[i] = NULL;
+        if (!s->bound[i] || is_float(s->bound[i]->dtype)) continue;
+        CG_TRY(as_graph_has(s, i, CG_I32, &data));
+        s->as_i32[i] = data;
+    }
+    return CG_OK;
+}
+
+static cg_status bind_inputs(cg_onnx_session *s) {
+    for (int i = 0; i < s->n_input; i++) {
+        const void *data = s->as_i32[i];
+        if (!s->bound[i] || !cg_graph_find_input(s->current->graph, s->input[i].name)) continue;
+        if (!data) CG_TRY(as_graph_has(s, i, CG_F32, &data));
+        CG_TRY(cg_exec_bind_input(s->exec, s->input[i].name, data));
+    }
+    return CG_OK;
 }
 
 /* What follows from integers, where the graph still reads it. */
 static cg_status bind_computed(cg_onnx_session *s) {
-    cg_onnx_ahead *n = s->current->integers;
     const void *data;
-    if (!n) return CG_OK;
-    CG_TRY(cg_onnx_ahead_run(n, s->as_i32));
     for (int k = 0;; k++) {
-        const char *name = cg_onnx_ahead_at(n, k, &data);
+        const char *name = cg_onnx_ahead_at(s->current->ahead, k, &data);
         if (!name) return CG_OK;
         if (cg_graph_find_input(s->current->graph, name))
             CG_TRY(cg_exec_bind_input(s->exec, name, data));
@@ -327,9 +351,9 @@ static cg_status run(cg_onnx_session *s, const cg_tensor *in, int n_in, cg_tenso
         wanted |= (uint64_t)1 << at;
     }
     if (!wanted) return cg_error(CG_EINVAL, "no output is asked for");
+    CG_TRY(take_integers(s));
     CG_TRY(use(s, wanted));
-    for (int i = 0; i < s->n_input; i++)
-        if (s->bound[i]) CG_TRY(bind(s, i));
+    CG_TRY(bind_inputs(s));
     CG_TRY(bind_computed(s));
     CG_TRY(cg_exec_run(s->exec));
     return read_outputs(s, out, n_out);

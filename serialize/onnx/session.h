@@ -1,7 +1,9 @@
 /* The runtime of ONNX files: a file, run at any sizes. For each set of input shapes and wanted
  * outputs it imports the graph (import.h), recognises what our ops do better (recognise.h), runs
- * the passes and plans it; the eight plans used last are kept. From the second run on weights are
- * laid out once, for all plans.
+ * the passes and plans it; the eight plans used last are kept. What a graph relies on of a run's
+ * integers, that they make a mask of some keys or select a row of each text, is looked at in each
+ * run, and where it does not hold there is another graph. From the second run on weights are laid
+ * out once, for all plans.
  *
  *     cg_onnx_session *s;
  *     CG_TRY(cg_onnx_session_create(ctx, "image.onnx", NULL, &s));
@@ -23,8 +25,9 @@ typedef struct cg_onnx_session cg_onnx_session;
 
 /* How graphs are made; all zero: f32, everything recognised, all passes. */
 typedef struct cg_onnx_how {
-    int bf16;                 /* matrix products of bf16 numbers, summed in f32 */
-    int literal;              /* nothing is recognised: each operator as it stands */
+    int bf16;    /* matrix products of bf16 numbers, summed in f32 */
+    int literal; /* nothing is recognised: each operator as it stands, masks and selected rows as
+                    the file's own operators compute them */
     cg_passes_off off;        /* passes left out */
     const char *const *inner; /* values inside, by name, that are outputs, too */
     int n_inner;

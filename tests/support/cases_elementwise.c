@@ -1,4 +1,5 @@
-/* Cases: add, sub, mul, div, scale, neg, exp, log, sqrt, floor, clamp, relu, cast. */
+/* Cases: add, sub, mul, div, select, scale, neg, exp, log, sqrt, floor, is_nan, clamp, relu, cast.
+ */
 #include "tests/support/op_case.h"
 #include "tests/support/reference.h"
 
@@ -31,6 +32,10 @@ static void build_mul(cg_graph *g, cg_value *const *in, cg_value **out) {
 
 static void build_div(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_div(g, in[0], in[1]);
+}
+
+static void build_select(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_select(g, in[0], in[1], in[2]);
 }
 
 static void build_add_self(cg_graph *g, cg_value *const *in, cg_value **out) {
@@ -99,6 +104,19 @@ static void reference_floor(cg_case_data *d) {
         d->out[0][i] = floor(d->in[0][i]);
 }
 
+/* NaN is made in the graph: of numbers below 0. */
+static void build_is_nan(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_is_nan(g, cg_log(g, in[0]));
+}
+
+static void reference_is_nan(cg_case_data *d) {
+    for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) d->out[0][i] = d->in[0][i] < 0;
+}
+
+static void build_is_nan_alone(cg_graph *g, cg_value *const *in, cg_value **out) {
+    out[0] = cg_is_nan(g, in[0]);
+}
+
 static void build_cast_bf16(cg_graph *g, cg_value *const *in, cg_value **out) {
     out[0] = cg_cast(g, in[0], CG_BF16);
 }
@@ -142,6 +160,15 @@ BINARY(reference_sub, a - b)
 BINARY(reference_mul, a *b)
 BINARY(reference_div, a / b)
 
+static void reference_select(cg_case_data *d) {
+    for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) {
+        double c = d->in[0][cg_ref_broadcast(&d->in_shape[0], &d->out_shape[0], i)];
+        double a = d->in[1][cg_ref_broadcast(&d->in_shape[1], &d->out_shape[0], i)];
+        double b = d->in[2][cg_ref_broadcast(&d->in_shape[2], &d->out_shape[0], i)];
+        d->out[0][i] = c != 0 ? a : b;
+    }
+}
+
 #define UNARY(name, expression)                                                                    \
     static void name(cg_case_data *d) {                                                            \
         for (int64_t i = 0; i < cg_shape_count(&d->out_shape[0]); i++) {                           \
@@ -165,9 +192,14 @@ UNARY(reference_relu, x > 0 ? x : 0)
     { &cg_op_mul, text, {__VA_ARGS__}, n, 1, build_mul, reference_mul, 0, 0 }
 #define DIV(text, n, ...)                                                                          \
     { &cg_op_div, text, {__VA_ARGS__}, n, 1, build_div, reference_div, 0, 0 }
+#define SELECT(text, ...)                                                                          \
+    { &cg_op_select, text, {__VA_ARGS__}, 3, 1, build_select, reference_select, 1e-12, 0 }
 #define ONE(name, text, ...)                                                                       \
     { &cg_op_##name, text, {__VA_ARGS__}, 1, 1, build_##name, reference_##name, 5e-7, 0 }
 
+/* A third is 0, and beside 1 what is not 0 all the same. */
+#define CHOICE(...)                                                                                \
+    { CG_I32, CG_SHAPE(__VA_ARGS__), CG_FILL_INTEGER, -1, 2, 0 }
 #define FIXED(...)                                                                                 \
     { CG_F32, CG_SHAPE(__VA_ARGS__), CG_FILL_UNIFORM, -300, 300, 0 }
 /* Whole numbers that a bf16 holds. */
@@ -243,6 +275,21 @@ const cg_op_case cg_cases_elementwise[] = {
     DIV("large, same shape", 2, F32(131, 257), POSITIVE(131, 257)),
     DIV("large, column on the left", 2, F32(131, 1), POSITIVE(131, 257)),
     {&cg_op_div, "with itself", {POSITIVE(3, 5)}, 1, 1, build_div_self, reference_div, 0, 0},
+    SELECT("same shape", CHOICE(3, 19), F32(3, 19), F32(3, 19)),
+    SELECT("scalars", CHOICE(1), F32_SCALAR, F32_SCALAR),
+    SELECT("of one number", CHOICE(5, 17), F32(5, 17), F32_SCALAR),
+    SELECT("one number or the other", CHOICE(5, 17), F32_SCALAR, F32(1)),
+    SELECT("a number or a tensor", CHOICE(5, 17), F32_SCALAR, F32(5, 17)),
+    SELECT("whole rows", CHOICE(7, 1), F32(7, 19), F32(7, 19)),
+    SELECT("whole rows or a number", CHOICE(7, 1), F32(7, 19), F32_SCALAR),
+    SELECT("columns", CHOICE(19), F32(7, 19), F32(7, 1)),
+    SELECT("keys of each sequence", CHOICE(2, 1, 1, 5), F32(2, 3, 5, 5), F32_SCALAR),
+    SELECT("more axes", CHOICE(3, 5), F32(3, 5), F32(1, 1, 1)),
+    SELECT("all repeat, in turn", CHOICE(2, 1, 3, 1), F32(1, 4, 1, 5), F32(4, 3, 1)),
+    SELECT("one chooses for all", CHOICE(1), F32(3, 5), F32(4, 1, 5)),
+    SELECT("empty", CHOICE(0, 3), F32(3), F32_SCALAR),
+    SELECT("large", CHOICE(131, 257), F32(131, 257), F32(131, 257)),
+    SELECT("large, repeated", CHOICE(131, 1), F32(131, 257), F32(257)),
     {&cg_op_scale, "odd size", {F32(3, 7)}, 1, 1, build_scale, reference_scale, 0, 0},
     {&cg_op_scale, "large", {F32(129, 131)}, 1, 1, build_scale, reference_scale, 0, 0},
     {&cg_op_scale, "neg", {F32(3, 7)}, 1, 1, build_neg, reference_neg, 0, 0},
@@ -280,6 +327,9 @@ const cg_op_case cg_cases_elementwise[] = {
     {&cg_op_floor, "odd size", {FIXED(7, 19)}, 1, 1, build_floor, reference_floor, 0, 0},
     {&cg_op_floor, "large", {FIXED(129, 131)}, 1, 1, build_floor, reference_floor, 0, 0},
     {&cg_op_floor, "empty", {FIXED(3, 0)}, 1, 1, build_floor, reference_floor, 0, 0},
+    {&cg_op_is_nan, "odd size", {FIXED(7, 19)}, 1, 1, build_is_nan, reference_is_nan, 0, 0},
+    {&cg_op_is_nan, "large", {FIXED(129, 131)}, 1, 1, build_is_nan, reference_is_nan, 0, 0},
+    {&cg_op_is_nan, "empty", {FIXED(3, 0)}, 1, 1, build_is_nan, reference_is_nan, 0, 0},
     {&cg_op_cast, "f32 to f32", {FIXED(3, 5)}, 1, 1, build_cast_f32, reference_same, 0, 0},
     {&cg_op_cast, "i32 to f32", {I32(37)}, 1, 1, build_cast_f32, reference_same, 0, 0},
     {&cg_op_cast, "i32 to f32, large", {I32(20011)}, 1, 1, build_cast_f32, reference_same, 0, 0},
@@ -302,9 +352,25 @@ const cg_bad_case cg_bad_elementwise[] = {
     {&cg_op_mul, {I64(3), I64(3)}, 2, build_mul, CG_EDTYPE, "a is i64, wanted f32"},
     {&cg_op_div, {F32(4), F32(3)}, 2, build_div, CG_ESHAPE, "[4] and [3] do not broadcast"},
     {&cg_op_div, {I32(3), I32(3)}, 2, build_div, CG_EDTYPE, "a is i32, wanted f32"},
+    {&cg_op_select,
+     {CHOICE(3, 4), F32(4), F32(3)},
+     3,
+     build_select,
+     CG_ESHAPE,
+     "[4] and [3] do not broadcast"},
+    {&cg_op_select,
+     {CHOICE(3), F32(4), F32(2, 4)},
+     3,
+     build_select,
+     CG_ESHAPE,
+     "[3] and [2, 4] do not broadcast"},
+    {&cg_op_select, {F32(3), F32(3), F32(3)}, 3, build_select, CG_EDTYPE, "c is f32, wanted i32"},
+    {&cg_op_select, {I32(3), I32(3), F32(3)}, 3, build_select, CG_EDTYPE, "a is i32, wanted f32"},
+    {&cg_op_select, {I32(3), F32(3), I64(3)}, 3, build_select, CG_EDTYPE, "b is i64, wanted f32"},
     {&cg_op_scale, {I32(3)}, 1, build_scale, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_exp, {I32(3)}, 1, build_exp, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_log, {I32(3)}, 1, build_log, CG_EDTYPE, "x is i32, wanted f32"},
+    {&cg_op_is_nan, {I32(3)}, 1, build_is_nan_alone, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_floor, {I32(3)}, 1, build_floor, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_sqrt, {I32(3)}, 1, build_sqrt, CG_EDTYPE, "x is i32, wanted f32"},
     {&cg_op_clamp, {I64(3)}, 1, build_clamp, CG_EDTYPE, "x is i64, wanted f32"},
