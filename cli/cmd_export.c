@@ -246,8 +246,9 @@ static void print_figure(const cg_parity_figure *f) {
 }
 
 static void print_result(const char *runtime, const cg_parity_result *r) {
-    printf("held against the model %s: %" PRId64 " pictures, %" PRId64 " captions, %d runs\n",
-           runtime, r->pictures, r->captions, r->cases);
+    printf("held against the model %s: %" PRId64 " pictures", runtime, r->pictures);
+    if (r->given) printf(" (%" PRId64 " given)", r->given);
+    printf(", %" PRId64 " captions, %d runs\n", r->captions, r->cases);
     for (int i = 0; i < r->n; i++) print_figure(&r->figure[i]);
 }
 
@@ -283,6 +284,11 @@ static void print_certificate(const arguments *a, const cg_certificate *c) {
     snprintf(other, sizeof other, "by %s", c->checked_by);
     if (c->checked_by[0]) print_result(other, &c->checked);
     print_accuracy(&c->accuracy);
+    if (c->parity.left_out)
+        fprintf(stderr,
+                "clipgraph export: %" PRId64 " of %" PRId64
+                " given pictures could not be read, and were not compared\n",
+                c->parity.left_out, c->parity.left_out + c->parity.given);
     if (c->truncated)
         fprintf(stderr,
                 "clipgraph export: %" PRId64 " texts of labels cut to the model's context\n",

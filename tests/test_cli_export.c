@@ -61,6 +61,20 @@ static void files(void **state) {
     json_decref(j);
 }
 
+/* What was meant to be compared and was not is said. */
+static void unreadable_pictures(void **state) {
+    (void)state;
+    shell("mkdir mixed && cp photos/0.png photos/1.png mixed && head -c 60 photos/2.png > "
+          "mixed/2.png");
+    succeeds("export " MODEL "--what image --pictures mixed --out mixed_out");
+    prints("10 pictures (2 given), 0 captions");
+    warns("1 of 3 given pictures could not be read");
+    shell("rm mixed/0.png mixed/1.png");
+    refuses("export " MODEL "--what image --pictures mixed --out x", 1,
+            "not one given picture can be read: mixed/2.png");
+    shell("rm -r mixed mixed_out");
+}
+
 static void what_can_be_wrong(void **state) {
     (void)state;
     refuses("export --what image --out x", 2, "no model");
@@ -229,6 +243,7 @@ static void accuracy_on_data(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files),
+        cmocka_unit_test(unreadable_pictures),
         cmocka_unit_test(what_can_be_wrong),
         cmocka_unit_test(other_runtimes),
         cmocka_unit_test(stopped),

@@ -63,8 +63,10 @@ static json_t *figure_json(const cg_parity_figure *f) {
 }
 
 json_t *cg_parity_json(const cg_parity_result *r) {
-    json_t *j = json_pack("{s:o, s:i, s:I, s:I}", "tolerance", real(r->tolerance), "runs", r->cases,
-                          "pictures", (json_int_t)r->pictures, "captions", (json_int_t)r->captions);
+    json_t *j = json_pack("{s:o, s:i, s:I, s:I, s:I, s:I}", "tolerance", real(r->tolerance), "runs",
+                          r->cases, "pictures", (json_int_t)r->pictures, "given_pictures",
+                          (json_int_t)r->given, "given_left_out", (json_int_t)r->left_out,
+                          "captions", (json_int_t)r->captions);
     for (int i = 0; i < r->n; i++)
         json_object_set_new(j, r->figure[i].output, figure_json(&r->figure[i]));
     return j;

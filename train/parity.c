@@ -221,6 +221,8 @@ cg_status cg_parity_compare(const cg_parity *p, cg_parity_view view, double tole
     double *scores[] = {memory, memory + room};
     *out = (cg_parity_result){.cases = p->n_test, .tolerance = tolerance};
     if (p->o.what != CG_ONNX_TEXT) out->pictures = p->pictures.n;
+    out->given = p->pictures.given;
+    out->left_out = p->pictures.left_out;
     if (p->o.what == CG_ONNX_TEXT || p->o.what == CG_ONNX_BOTH) out->captions = p->captions.n;
     cg_status s = CG_OK;
     for (int kind = CG_PARITY_PIXELS; kind <= CG_PARITY_PROBABILITIES; kind++)

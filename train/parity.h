@@ -37,8 +37,8 @@ typedef struct cg_parity_options {
     int inside;                      /* pictures are prepared inside the file */
     const float *label;              /* classifier: [labels, embed_dim] */
     int64_t labels;
-    const cg_dataset *pictures; /* compared besides; or NULL. Those that cannot be read are left out
-                                 */
+    const cg_dataset *pictures; /* compared besides; or NULL. Those that cannot be read are left
+                                   out, but not all */
     int64_t most;               /* of them */
 } cg_parity_options;
 
@@ -123,6 +123,7 @@ typedef struct cg_parity_result {
     int n;
     int cases;
     int64_t pictures, captions; /* different ones */
+    int64_t given, left_out;    /* pictures: of them, the caller's; his that could not be read */
     double tolerance;
 } cg_parity_result;
 

@@ -48,16 +48,23 @@ static cg_status draw_all(cg_parity *p) {
                                 {s + 5, s + s / 2 + 1}};
     for (int i = 0; i < DRAWN; i++) {
         CG_TRY(draw(i, side[i][0], side[i][1], &p->pictures.image[i]));
-        p->pictures.n = p->pictures.own = i + 1;
+        p->pictures.n = i + 1;
     }
     return CG_OK;
 }
 
-/* Given ones follow; a file that is no picture is not this check's business. */
-static void load_given(cg_parity *p, int64_t most) {
+/* Given ones follow. */
+static cg_status load_given(cg_parity *p, int64_t most) {
     const cg_dataset *d = p->o.pictures;
-    for (int64_t i = 0; i < most; i++)
-        if (d->ops->image(d, i, &p->pictures.image[p->pictures.n]) == CG_OK) p->pictures.n++;
+    cg_parity_pictures *all = &p->pictures;
+    cg_status s = CG_OK;
+    for (int64_t i = 0; i < most; i++) {
+        s = d->ops->image(d, i, &all->image[all->n]);
+        all->n += s == CG_OK;
+        all->given += s == CG_OK;
+        all->left_out += s != CG_OK;
+    }
+    return all->given || !most ? CG_OK : cg_error_in(s, "not one given picture can be read");
 }
 
 /* A few at a time. */
@@ -81,7 +88,7 @@ cg_status cg_parity_make_pictures(cg_parity *p, cg_runner *reference) {
     all->image = cg_parity_alloc(p, DRAWN + given, sizeof *all->image);
     if (!all->image) return CG_ENOMEM;
     CG_TRY(draw_all(p));
-    load_given(p, given);
+    CG_TRY(load_given(p, given));
     all->pixels = cg_parity_alloc(p, all->n * numbers, sizeof *all->pixels);
     if (!all->pixels) return CG_ENOMEM;
     for (int64_t i = 0; i < all->n; i++)

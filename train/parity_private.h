@@ -7,7 +7,8 @@
 
 /* Pictures as files have them, as the tower reads them, and embedded. */
 typedef struct cg_parity_pictures {
-    int64_t n, own; /* the first `own` are drawn, the others given */
+    int64_t n, given; /* the last `given` are given, the others drawn */
+    int64_t left_out; /* of the given, which could not be read */
     cg_image *image;
     float *pixels; /* [n, size, size, 3] */
     float *row;    /* [n, embed_dim] */
