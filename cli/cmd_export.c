@@ -229,14 +229,16 @@ static const struct argp parser = {
 /* --- what was written ------------------------------------------------------------------------- */
 
 static void print_figure(const cg_parity_figure *f) {
-    static const char *const unit[] = {[CG_PARITY_PIXELS] = " of 255",
-                                       [CG_PARITY_EMBEDDINGS] = "",
-                                       [CG_PARITY_LOGITS] = " of the temperature",
-                                       [CG_PARITY_PROBABILITIES] =
-                                           " of the temperature, as logarithms"};
-    printf("  %-17s differs by %.2g at most%s", f->output, f->most, unit[f->kind]);
+    static const char *const differ[] = {
+        [CG_PARITY_PIXELS] = "differ by %.2g of 255 at most",
+        [CG_PARITY_EMBEDDINGS] = "differ by %.2g at most",
+        [CG_PARITY_LOGITS] = "differ by %.2g of the temperature at most",
+        [CG_PARITY_PROBABILITIES] = "their logarithms differ by %.2g of the temperature at most",
+    };
+    printf("  %-17s ", f->output);
+    printf(differ[f->kind], f->most);
     if (f->kind == CG_PARITY_PIXELS) {
-        printf("; %" PRId64 " of %" PRId64 " are apart\n", f->apart, f->elements);
+        printf(", in %" PRId64 " of %" PRId64 " numbers\n", f->apart, f->elements);
         return;
     }
     printf("; %" PRId64 " of %" PRId64 " have the same best match", f->agree, f->rows);

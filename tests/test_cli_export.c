@@ -45,7 +45,7 @@ static void files(void **state) {
     succeeds("export " MODEL "--what both --out both --name clip");
     prints("wrote both/clip.onnx, opset 17, weights in f32, ");
     prints("\nheld against the model by our runtime: 8 pictures, 8 captions");
-    prints("\n  logits_per_text   differs by ");
+    prints("\n  logits_per_text   differ by ");
     assert_true(there("both/tokenizer.json") && there("both/open_clip_config.json"));
     json_t *j = json_of("export " MODEL "--what image --preprocess --weights f16 --external-data "
                         "--out image --pictures photos --json");
