@@ -16,7 +16,7 @@ cg_status cg_import_integers(cg_job *j, int *done) {
         all = j->in[i]->of_run || cg_item_known(j, j->in[i]);
     }
     if (!any || !all || j->n_out > MOST_OUT || j->n_out < 1) return CG_OK;
-    j->before = cg_tape_find(j->m, j->node, j->in, j->n_in, j->n_out);
+    CG_TRY(cg_tape_find(j->m, j->node, j->in, j->n_in, j->n_out, &j->before));
     if (!j->before)
         CG_TRY(cg_tape_add(j->m, j->node, j->in, j->n_in, out, j->n_out, &j->tape));
     else if (!j->before->out[0]->now.x) /* all that were known to read it have */

@@ -30,6 +30,8 @@ typedef struct cg_item {
 
 /* A node on integers of a run, evaluated for the import and again before each run. */
 typedef struct cg_tape {
+    uint64_t hash;        /* of the operator, its attributes and operands */
+    struct cg_tape *next; /* of those in a list */
     const CgOnnx__NodeProto *node;
     cg_item **in, **out; /* out: NULL where it has no name */
     int n_in, n_out;
@@ -45,7 +47,7 @@ typedef struct cg_computed {
     void *data;
 } cg_computed;
 
-enum { CG_MOST_COMPUTED = 64 };
+enum { CG_MOST_COMPUTED = 64, CG_TAPE_LISTS = 4096 };
 
 typedef struct cg_importer {
     const cg_onnx_file *f;
@@ -61,8 +63,9 @@ typedef struct cg_importer {
     cg_onnx_names reads;            /* of a name: how often it is read */
     cg_tape **tape;                 /* in the order in which they were evaluated */
     int n_tape, cap_tape;
-    cg_host_room inputs; /* their integers as numbers */
-    int64_t live;        /* bytes that results of nodes on the tape hold */
+    cg_tape *tape_list[CG_TAPE_LISTS]; /* the same by hash, to be found */
+    cg_host_room inputs;               /* their integers as numbers */
+    int64_t live;                      /* bytes that results of nodes on the tape hold */
     cg_computed computed[CG_MOST_COMPUTED];
     int n_computed;
     char *fixed; /* [n_fixed] of the graph's values, by id */
@@ -177,9 +180,9 @@ cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *co
                       cg_host *out, int n_out, cg_tape **t);
 
 /* A node with the same operands that is on the tape already, all of whose results are there; or
- * NULL. */
-cg_tape *cg_tape_find(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
-                      int n_out);
+ * NULL. errors  CG_EUNSUPPORTED: beyond the budget */
+cg_status cg_tape_find(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
+                       int n_out, cg_tape **found);
 
 /* Evaluates it into the results' now; *same is 0 where one has another shape. */
 cg_status cg_tape_run(cg_importer *m, cg_tape *t, int *same);

@@ -1,5 +1,6 @@
 /* Nodes on integers of a run, taken down as on a tape while a graph is imported: evaluated then on
  * the integers of the run that it is imported for, and again (ahead.c) before each later run. */
+#include "graph/rng.h"
 #include "serialize/onnx/import_private.h"
 
 #include <stdio.h>
@@ -35,11 +36,39 @@ static int is_same(const cg_tape *t, const CgOnnx__NodeProto *node, cg_item *con
     return strcmp(t->node->op_type, node->op_type) == 0;
 }
 
-cg_tape *cg_tape_find(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
-                      int n_out) {
-    for (int i = 0; i < m->n_tape; i++)
-        if (is_same(m->tape[i], node, in, n_in, n_out)) return m->tape[i];
-    return NULL;
+static uint64_t hash_bytes(uint64_t h, const void *data, size_t n) {
+    for (const unsigned char *x = data; n--; x++) h = (h ^ *x) * 0x100000001b3u;
+    return h;
+}
+
+/* Of what is_same compares. */
+static uint64_t hash_of(const CgOnnx__NodeProto *node, cg_item *const *in, int n_in) {
+    uint64_t h = hash_bytes(0xcbf29ce484222325u, node->op_type, strlen(node->op_type));
+    for (int i = 0; i < n_in; i++) {
+        const cg_item *x = in[i] ? in[i]->self : NULL;
+        if (x && x->host.x && x->host.held <= 16)
+            h = hash_bytes(h, x->host.x, (size_t)x->host.held * sizeof *x->host.x);
+        else
+            h = hash_bytes(h, &x, sizeof x);
+    }
+    for (size_t i = 0; i < node->n_attribute; i++) {
+        const CgOnnx__AttributeProto *a = node->attribute[i];
+        h = hash_bytes(h, &a->i, sizeof a->i);
+        if (a->n_ints) h = hash_bytes(h, a->ints, a->n_ints * sizeof *a->ints);
+    }
+    return cg_mix64(h);
+}
+
+cg_status cg_tape_find(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *const *in, int n_in,
+                       int n_out, cg_tape **found) {
+    uint64_t hash = hash_of(node, in, n_in);
+    cg_tape *t = m->tape_list[hash % CG_TAPE_LISTS];
+    for (*found = NULL; t && !*found; t = t->next) {
+        CG_TRY(
+            cg_budget_walk(&m->room.budget, 1 + n_in)); /* nodes can be alike, and not the same */
+        if (t->hash == hash && is_same(t, node, in, n_in, n_out)) *found = t;
+    }
+    return CG_OK;
 }
 
 /* --- evaluation ------------------------------------------------------------------------------- */
@@ -140,6 +169,9 @@ cg_status cg_tape_add(cg_importer *m, const CgOnnx__NodeProto *node, cg_item *co
         cg_tape_drop(m, t);
         return s;
     }
+    t->hash = hash_of(node, in, n_in);
+    t->next = m->tape_list[t->hash % CG_TAPE_LISTS];
+    m->tape_list[t->hash % CG_TAPE_LISTS] = t;
     m->tape[m->n_tape++] = *made = t;
     return CG_OK;
 }
