@@ -76,7 +76,6 @@
 #include "serialize/graph_json.h"
 #include "serialize/npy.h"
 #include "serialize/onnx/export.h"
-#include "serialize/onnx/import.h"
 #include "serialize/onnx/metadata.h"
 #include "serialize/onnx/read.h"
 #include "serialize/onnx/session.h"

@@ -221,7 +221,11 @@ static const struct argp parser = {
     "\vExamples:\n"
     "  clipgraph export --checkpoint logs/first --what image --preprocess --out image\n"
     "  clipgraph export --checkpoint logs/first --what classifier --labels \"cat,dog\" \\\n"
-    "      --template \"a photo of a {}.\" --weights f16 --verify-with onnxruntime --out pets",
+    "      --template \"a photo of a {}.\" --weights f16 --verify-with onnxruntime --out pets\n"
+    "\n"
+    "Ctrl-C finishes the step, and leaves nothing behind; a second one stops at once.\n"
+    "\n"
+    "Exit codes: 0 done; 1 failed; 2 wrong usage; 130 stopped by Ctrl-C, 143 by SIGTERM.",
     children,
     NULL,
     NULL};

@@ -38,8 +38,9 @@ static const struct argp_option options[] = {
     {"precision", CLI_KEY_PRECISION, "fp32|bf16", 0, CLI_PRECISION_DOC, 0},
     {"passes", CLI_KEY_PASSES, "LIST", 0, CLI_PASSES_DOC, 0},
     {"literal", KEY_LITERAL, NULL, 0,
-     "run each operator as it stands: attention, norms and activations that are spelt out are not "
-     "recognised",
+     "run each operator as it stands: attention, norms and activations that are spelt out, masks "
+     "and "
+     "selected rows are not recognised",
      0},
     {"graph", KEY_GRAPH, NULL, 0, "print the graph that was run, one line a node", 0},
     {"profile", CLI_KEY_PROFILE, "FILE", OPTION_ARG_OPTIONAL, CLI_PROFILE_DOC, 0},

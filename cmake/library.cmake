@@ -14,7 +14,7 @@ set(PUBLIC_HEADERS
   data/classes.h data/dataset.h data/image.h data/loader.h data/tokenizer.h
   data/transform.h
   serialize/checkpoint.h serialize/graph_json.h serialize/npy.h
-  serialize/onnx/export.h serialize/onnx/import.h serialize/onnx/metadata.h serialize/onnx/read.h
+  serialize/onnx/export.h serialize/onnx/metadata.h serialize/onnx/read.h
   serialize/onnx/session.h serialize/onnx/stored.h serialize/params_io.h serialize/safetensors.h serialize/tensor.h
   train/account.h train/check.h train/embed.h train/evaluate.h train/export.h train/match.h
   train/model.h train/optimizer.h train/parity.h train/program.h train/runner.h train/schedule.h

@@ -92,7 +92,8 @@ static int import(const cg_onnx_file *f, const cg_tensor *in, int n) {
     cg_status s = cg_onnx_params(f, params);
     if (s == CG_OK) s = cg_graph_create(params, &g);
     if (s == CG_OK)
-        s = cg_onnx_import(f, shape, (const int32_t *const *)integers, ~UINT64_C(0), g, &ahead);
+        s = cg_onnx_import(f, shape, (const int32_t *const *)integers, ~UINT64_C(0), g,
+                           &(cg_budget){0}, &ahead);
     if (s == CG_OK) ok(cg_graph_verify(g));
     int small = s == CG_OK && is_small(g);
     if (s != CG_OK) assert_true(cg_error_message()[0] != '\0');

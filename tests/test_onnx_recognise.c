@@ -174,6 +174,21 @@ static void test_l2norm(void **state) {
     check(CG_SHAPE(R, W), unit, &cg_op_l2norm, 3, 9);
 }
 
+/* Rows of K, and their lengths repeated as another shape: 0, each beside its own row; 1 and 2, all
+ * of them in turn, so that a row is divided by the lengths of others. */
+static cg_value *unit_reshaped(cg_graph *g, cg_value *x, int variant) {
+    enum { N = 4, K = 3 };
+    static const cg_shape as[] = {CG_SHAPE(N, 1, K), CG_SHAPE(K, N, 1), CG_SHAPE(K, N)};
+    cg_value *r = cg_sqrt(g, cg_sum(g, cg_mul(g, x, x), CG_SHAPE(1), 1));
+    r = cg_reshape(g, r, variant == 2 ? CG_SHAPE(N) : variant ? CG_SHAPE(N, 1) : CG_SHAPE(N, 1, 1));
+    return cg_div(g, x, cg_reshape(g, cg_broadcast(g, r, as[variant]), x->shape));
+}
+
+static void test_l2norm_reshaped(void **state) {
+    (void)state;
+    check(CG_SHAPE(4, 3), unit_reshaped, &cg_op_l2norm, 1, 3);
+}
+
 /* --- activations ------------------------------------------------------------------------------ */
 
 static cg_value *gelu(cg_graph *g, cg_value *x, int variant) {
@@ -324,10 +339,11 @@ static void test_views(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_linear),      cmocka_unit_test(test_conv),
-        cmocka_unit_test(test_layer_norm),  cmocka_unit_test(test_l2norm),
-        cmocka_unit_test(test_activations), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_choices),     cmocka_unit_test(test_views),
+        cmocka_unit_test(test_linear),          cmocka_unit_test(test_conv),
+        cmocka_unit_test(test_layer_norm),      cmocka_unit_test(test_l2norm),
+        cmocka_unit_test(test_l2norm_reshaped), cmocka_unit_test(test_activations),
+        cmocka_unit_test(test_attention),       cmocka_unit_test(test_choices),
+        cmocka_unit_test(test_views),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,7 +78,8 @@ typedef struct cg_parity cg_parity;
 cg_status cg_parity_reference(cg_context *ctx, const cg_clip_desc *d, const char *folder,
                               cg_runner **out);
 
-/* reference is one of cg_parity_reference; it embeds here, and is not kept.
+/* reference is one of cg_parity_reference; it embeds here, and is not kept; nor are tokenizer and
+ * o->pictures. o->preprocess and o->label must outlive *out.
  * tokenizer may be NULL: the captions are then ids alone. errors  CG_ENONFINITE: the model's
  * embeddings */
 cg_status cg_parity_create(cg_runner *reference, const cg_tokenizer *tokenizer,

@@ -1,28 +1,29 @@
 /* Before a run: the tape's nodes are evaluated on its integers, for those inputs of the graph that
- * follow from them; and what recognition has relied on is looked at in these numbers, too. */
+ * follow from them; and what recognition has asked of these numbers is asked again. */
 #include "serialize/onnx/ahead.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* An input that is made of computed ones, if they are of a form. */
-typedef struct relied {
-    cg_value *value;
-    const char *name;
-    void *data;
+/* A form that computed inputs may have: asked when the graph is made, and answered by an input of
+ * the graph, or by none. */
+typedef struct question {
     int of_rows; /* else of keys */
     cg_mask mask;
     int causal;
     cg_chosen_rows rows;
-} relied;
+    void *data;       /* what holds the answer */
+    cg_value *value;  /* NULL: they are not of that form */
+    const char *name; /* the value's */
+} question;
 
-enum { MOST_RELIED = 64 };
+enum { MOST_ASKED = 64 };
 
 struct cg_onnx_ahead {
     cg_importer *m;
-    relied relied[MOST_RELIED];
-    int n_relied;
+    question asked[MOST_ASKED];
+    int n_asked;
 };
 
 /* --- what is needed --------------------------------------------------------------------------- */
@@ -50,12 +51,12 @@ cg_status cg_onnx_ahead_make(cg_importer *m, cg_onnx_ahead **out) {
 
 void cg_onnx_ahead_free(cg_onnx_ahead *n) {
     if (!n) return;
-    for (int i = 0; i < n->n_relied; i++) free(n->relied[i].data);
+    for (int i = 0; i < n->n_asked; i++) free(n->asked[i].data);
     cg_importer_end(n->m);
     free(n);
 }
 
-/* --- what is relied on ------------------------------------------------------------------------ */
+/* --- what is asked ---------------------------------------------------------------------------- */
 
 const void *cg_onnx_ahead_numbers(const cg_onnx_ahead *n, const cg_value *v) {
     for (int i = 0; n && v->kind == CG_VALUE_INPUT && i < n->m->n_computed; i++)
@@ -77,9 +78,9 @@ static int choose_rows(const cg_chosen_rows *r, int32_t *mark) {
     return 1;
 }
 
-static int holds(const relied *r) {
-    return r->of_rows ? choose_rows(&r->rows, r->data)
-                      : cg_mask_is_of_keys(&r->mask, r->causal, r->data);
+static int is_so(const question *q) {
+    return q->of_rows ? choose_rows(&q->rows, q->data)
+                      : cg_mask_is_of_keys(&q->mask, q->causal, q->data);
 }
 
 static int is_same_mask(const cg_mask *a, const cg_mask *b) {
@@ -93,38 +94,35 @@ static int is_same_mask(const cg_mask *a, const cg_mask *b) {
     return same;
 }
 
-static int is_same(const relied *a, const relied *b) {
+static int is_same(const question *a, const question *b) {
     return a->of_rows == b->of_rows && a->causal == b->causal && is_same_mask(&a->mask, &b->mask) &&
            memcmp(&a->rows, &b->rows, sizeof a->rows) == 0;
 }
 
-static cg_value *rely(cg_onnx_ahead *n, cg_graph *g, relied r, cg_dtype dtype, int64_t count) {
+/* Whatever the answer is, it is kept: the graph is one for integers that are answered so. */
+static cg_value *ask(cg_onnx_ahead *n, cg_graph *g, question q, cg_dtype dtype, int64_t count) {
     char name[48];
-    for (int i = 0; i < n->n_relied; i++)
-        if (is_same(&n->relied[i], &r)) return n->relied[i].value;
-    if (n->n_relied == MOST_RELIED) return NULL;
-    r.data = aligned_alloc(64, cg_align64((size_t)count * cg_dtype_size(dtype) + 1));
-    if (!r.data) return cg_graph_fail(g, cg_error(CG_ENOMEM, "no memory for integers"));
-    if (holds(&r)) {
-        snprintf(name, sizeof name, "\"computed %d\"", n->m->n_computed + n->n_relied);
-        r.value = cg_input(g, name, dtype, CG_SHAPE(count));
+    for (int i = 0; i < n->n_asked; i++)
+        if (is_same(&n->asked[i], &q)) return n->asked[i].value;
+    if (n->n_asked == MOST_ASKED) return NULL;
+    q.data = aligned_alloc(64, cg_align64((size_t)count * cg_dtype_size(dtype) + 1));
+    if (!q.data) return cg_graph_fail(g, cg_error(CG_ENOMEM, "no memory for integers"));
+    if (is_so(&q)) {
+        snprintf(name, sizeof name, "\"computed %d\"", n->m->n_computed + n->n_asked);
+        q.value = cg_input(g, name, dtype, CG_SHAPE(count));
+        q.name = q.value ? q.value->name : NULL;
     }
-    if (!r.value) {
-        free(r.data);
-        return NULL;
-    }
-    r.name = r.value->name;
-    n->relied[n->n_relied++] = r;
-    return r.value;
+    n->asked[n->n_asked++] = q;
+    return q.value;
 }
 
 cg_value *cg_onnx_ahead_keys(cg_onnx_ahead *n, cg_graph *g, const cg_mask *mask, int causal) {
-    return rely(n, g, (relied){.mask = *mask, .causal = causal}, CG_F32,
-                mask->dim[0] * mask->dim[3]);
+    return ask(n, g, (question){.mask = *mask, .causal = causal}, CG_F32,
+               mask->dim[0] * mask->dim[3]);
 }
 
 cg_value *cg_onnx_ahead_rows(cg_onnx_ahead *n, cg_graph *g, const cg_chosen_rows *rows) {
-    return rely(n, g, (relied){.of_rows = 1, .rows = *rows}, CG_I32, rows->sequences * rows->rows);
+    return ask(n, g, (question){.of_rows = 1, .rows = *rows}, CG_I32, rows->sequences * rows->rows);
 }
 
 /* --- runs ------------------------------------------------------------------------------------- */
@@ -161,13 +159,19 @@ cg_status cg_onnx_ahead_run(cg_onnx_ahead *n, const int32_t *const *integers, in
         if (s != CG_OK) s = cg_error_in(s, "%s", cg_onnx_node_text(m->tape[i]->node, text));
     }
     for (int i = 0; i < m->n_tape; i++) cg_tape_drop(m, m->tape[i]);
-    for (int i = 0; i < n->n_relied && s == CG_OK && *fits; i++) *fits = holds(&n->relied[i]);
+    for (int i = 0; i < n->n_asked && s == CG_OK && *fits; i++)
+        *fits = is_so(&n->asked[i]) == (n->asked[i].name != NULL);
     return s;
 }
 
-const char *cg_onnx_ahead_at(const cg_onnx_ahead *n, int k, const void **data) {
-    if (!n || k >= n->m->n_computed + n->n_relied) return NULL;
-    int made = k - n->m->n_computed;
-    *data = made < 0 ? n->m->computed[k].data : n->relied[made].data;
-    return made < 0 ? n->m->computed[k].name : n->relied[made].name;
+static cg_status bind(const cg_graph *g, cg_exec *e, const char *name, const void *data) {
+    return name && cg_graph_find_input(g, name) ? cg_exec_bind_input(e, name, data) : CG_OK;
+}
+
+cg_status cg_onnx_ahead_bind(const cg_onnx_ahead *n, const cg_graph *g, cg_exec *e) {
+    for (int i = 0; n && i < n->m->n_computed; i++)
+        CG_TRY(bind(g, e, n->m->computed[i].name, n->m->computed[i].data));
+    for (int i = 0; n && i < n->n_asked; i++)
+        CG_TRY(bind(g, e, n->asked[i].name, n->asked[i].data));
+    return CG_OK;
 }

@@ -1,4 +1,4 @@
-/* From an import to what its runs compute, and what a graph may rely on of it; for serialize/onnx/
+/* From an import to what its runs compute, and what a graph may ask of it; for serialize/onnx/
  * only. */
 #ifndef CG_ONNX_AHEAD_H
 #define CG_ONNX_AHEAD_H
@@ -14,8 +14,8 @@ cg_status cg_onnx_ahead_make(cg_importer *m, cg_onnx_ahead **out);
 const void *cg_onnx_ahead_numbers(const cg_onnx_ahead *n, const cg_value *v);
 
 /* Both make an input of the graph of what inputs that are computed hold, if they are of that form
- * now; and from then on each run is held to it (cg_onnx_ahead_run). NULL: they are not, or the
- * graph has failed. */
+ * now. NULL: they are not, or the graph has failed. The graph is then for runs in which they are,
+ * or are not, of that form as they are now (cg_onnx_ahead_run). */
 
 /* Keys that a mask lets be seen, f32 [sequences · keys] of 1 and 0. */
 cg_value *cg_onnx_ahead_keys(cg_onnx_ahead *n, cg_graph *g, const cg_mask *mask, int causal);

@@ -1,5 +1,4 @@
 #include "serialize/onnx/ahead.h"
-#include "serialize/onnx/import_inside.h"
 #include "serialize/onnx/import_private.h"
 
 #include <stdlib.h>
@@ -294,14 +293,7 @@ void cg_importer_end(cg_importer *m) {
 
 cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape,
                          const int32_t *const *integers, uint64_t wanted, cg_graph *g,
-                         cg_onnx_ahead **ahead) {
-    cg_budget budget = {0};
-    return cg_onnx_import_within(f, shape, integers, wanted, g, &budget, ahead);
-}
-
-cg_status cg_onnx_import_within(const cg_onnx_file *f, const cg_shape *shape,
-                                const int32_t *const *integers, uint64_t wanted, cg_graph *g,
-                                cg_budget *budget, cg_onnx_ahead **ahead) {
+                         cg_budget *budget, cg_onnx_ahead **ahead) {
     *ahead = NULL;
     cg_importer *m = calloc(1, sizeof *m);
     if (!m) return cg_error(CG_ENOMEM, "no memory to import %s", f->path);

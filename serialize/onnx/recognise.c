@@ -1,6 +1,7 @@
 #include "serialize/onnx/recognise.h"
 
 #include "ops/passes/rewrite.h"
+#include "serialize/onnx/ahead.h"
 
 #include <string.h>
 
@@ -18,15 +19,15 @@ cg_node *cg_made_by(cg_value *v, const cg_op *op) {
     return v->node && v->node->op == op && v->index == 0 ? v->node : NULL;
 }
 
-const float *cg_numbers(const cg_value *v) {
+const void *cg_numbers(const cg_value *v, cg_dtype dtype, const cg_onnx_ahead *ahead) {
     v = unshaped(v);
-    if (v->dtype != CG_F32) return NULL;
+    if (v->dtype != dtype) return NULL;
     if (v->kind == CG_VALUE_CONSTANT) return v->data;
-    return v->kind == CG_VALUE_PARAM ? v->param->data : NULL;
+    return v->kind == CG_VALUE_PARAM ? v->param->data : cg_onnx_ahead_numbers(ahead, v);
 }
 
 int cg_one_number(const cg_value *v, float *out) {
-    const float *x = cg_shape_count(&v->shape) == 1 ? cg_numbers(v) : NULL;
+    const float *x = cg_shape_count(&v->shape) == 1 ? cg_numbers(v, CG_F32, NULL) : NULL;
     if (x) *out = *x;
     return x != NULL;
 }

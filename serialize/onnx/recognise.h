@@ -46,7 +46,8 @@ cg_value *cg_with_number(const cg_node *n, float *c);
  * since the pass `rows` compares it. errors  the graph's: beyond the budget */
 cg_value *cg_offsets(cg_graph *g, cg_budget *b, int64_t sequences, int64_t rows);
 
-/* Numbers of a constant or parameter, also of another shape; NULL: it is none, or not f32. */
-const float *cg_numbers(const cg_value *v);
+/* Numbers of a constant or parameter, also of another shape, or of an input that is computed of the
+ * run's integers (ahead NULL: of none); NULL: it is none of these, or not of that type. */
+const void *cg_numbers(const cg_value *v, cg_dtype dtype, const cg_onnx_ahead *ahead);
 
 #endif

@@ -37,20 +37,12 @@ typedef struct found {
 
 /* --- from the softmax up to the scores -------------------------------------------------------- */
 
-/* Numbers that are known, or follow from the run's integers, of this type; or NULL. */
-static const void *numbers_of(const found *f, cg_value *v, cg_dtype dtype) {
-    v = cg_unshaped(v);
-    if (v->dtype != dtype) return NULL;
-    if (v->kind == CG_VALUE_CONSTANT) return v->data;
-    return v->kind == CG_VALUE_PARAM ? v->param->data : cg_onnx_ahead_numbers(f->ahead, v);
-}
-
 /* The operand through which the scores come, of a sum with a mask, or a choice beside a low number;
  * *beside is the other: what is added, or chooses. */
 static cg_value *past_mask(const found *f, const cg_node *n, cg_value **beside) {
     float low;
     if (n->op == &cg_op_add) {
-        int at = numbers_of(f, n->in[0], CG_F32) != NULL;
+        int at = cg_numbers(n->in[0], CG_F32, f->ahead) != NULL;
         *beside = n->in[1 - at];
         return n->in[at];
     }
@@ -94,9 +86,9 @@ static int add_part(found *f, const cg_node *n, float behind) {
         p->seen_where_0 = scores == n->in[2];
         if (!cg_one_number(cg_unshaped(n->in[p->seen_where_0 ? 1 : 2]), &low)) return 0;
         if (!(low * behind <= CG_MASK_LOW)) return 0;
-        p->chosen = numbers_of(f, beside, CG_I32);
+        p->chosen = cg_numbers(beside, CG_I32, f->ahead);
     } else {
-        p->added = numbers_of(f, beside, CG_F32);
+        p->added = cg_numbers(beside, CG_F32, f->ahead);
     }
     m->n++;
     f->of_run |= cg_unshaped(beside)->kind == CG_VALUE_INPUT;
@@ -114,11 +106,23 @@ static int find_parts_of_mask(found *f) {
     return 1;
 }
 
+/* Keys of a mask whose numbers are known: a constant where it hides some. */
+static int take_keys(cg_graph *g, found *f) {
+    int64_t n = f->s.sequences * f->s.k;
+    float *keys = malloc((size_t)n * sizeof *keys);
+    int fits = keys && cg_mask_is_of_keys(&f->mask, f->causal, keys), some = 0;
+    for (int64_t i = 0; fits && i < n; i++) some |= keys[i] == 0;
+    if (some) f->key_mask = cg_constant(g, CG_F32, CG_SHAPE(n), keys);
+    free(keys);
+    return fits;
+}
+
 /* Is it of keys, causal or not? As it is known, or as it is in this run. */
-static int is_of_keys(cg_graph *g, found *f, float *keys) {
-    if (cg_budget_walk(f->budget, cg_mask_steps(&f->mask, f->causal)) != CG_OK) return 0;
-    if (!f->of_run) return cg_mask_is_of_keys(&f->mask, f->causal, keys);
-    f->key_mask = cg_onnx_ahead_keys(f->ahead, g, &f->mask, f->causal);
+static int is_of_keys(cg_graph *g, found *f, int causal) {
+    f->causal = causal;
+    if (cg_budget_walk(f->budget, cg_mask_steps(&f->mask, causal)) != CG_OK) return 0;
+    if (!f->of_run) return take_keys(g, f);
+    f->key_mask = cg_onnx_ahead_keys(f->ahead, g, &f->mask, causal);
     return f->key_mask != NULL;
 }
 
@@ -128,23 +132,12 @@ static int find_mask(cg_graph *g, found *f) {
     f->mask = (cg_mask){.dim = {s->sequences, s->heads, s->q, s->k}};
     if (!find_parts_of_mask(f)) return 0;
     if (!f->mask.n) return 1;
-    const cg_shape shape = CG_SHAPE(n); /* twice: where they are computed, too */
+    const cg_shape shape = CG_SHAPE(n); /* twice: causal, and not; or read, and a constant */
     if (cg_budget_hold(f->budget, "makes", &shape, n * 2 * (int64_t)sizeof(float)) != CG_OK)
         return 0;
-    float *keys = malloc((size_t)n * sizeof *keys);
-    if (!keys) return 0;
-    int by_query = 0, fits, some = 0;
+    int by_query = 0;
     for (int i = 0; i < f->mask.n; i++) by_query |= f->mask.part[i].stride[2] != 0;
-    f->causal = by_query && s->q > 1;
-    fits = is_of_keys(g, f, keys);
-    if (!fits && f->causal) {
-        f->causal = 0;
-        fits = is_of_keys(g, f, keys);
-    }
-    for (int64_t i = 0; fits && !f->of_run && i < n; i++) some |= keys[i] == 0;
-    if (some) f->key_mask = cg_constant(g, CG_F32, CG_SHAPE(n), keys);
-    free(keys);
-    return fits;
+    return (by_query && s->q > 1 && is_of_keys(g, f, 1)) || is_of_keys(g, f, 0);
 }
 
 /* --- queries, keys and values ----------------------------------------------------------------- */

@@ -74,7 +74,8 @@ static cg_value *row_behind(cg_graph *g, cg_value *v, const cg_op *op, int64_t k
     if (!*reader || (*reader)->op != op) return NULL;
     cg_value *row = (*reader)->in[(*reader)->in[0] == v];
     const cg_shape *s = &row->shape;
-    if (!cg_numbers(row) || s->rank < 1 || s->dim[s->rank - 1] != k || cg_shape_count(s) != k)
+    if (!cg_numbers(row, CG_F32, NULL) || s->rank < 1 || s->dim[s->rank - 1] != k ||
+        cg_shape_count(s) != k)
         return NULL;
     return cg_shape_equal(&v->shape, &(*reader)->out[0]->shape) ? row : NULL;
 }
@@ -115,13 +116,17 @@ static int layer_norm(cg_graph *g, cg_node *div) {
                    cg_layer_norm(g, rows(g, x, k), vector(g, gain, k), vector(g, bias, k), eps));
 }
 
-/* The length may be repeated. A row of zeros stays one, where a file has NaN. A length that is held
- * above a small number is left as it is: rows shorter than that are not of unit length. */
+/* The length may be repeated, and what is repeated have another shape: each number must then be
+ * that of the row in whose place it is repeated. A row of zeros stays one, where a file has NaN. A
+ * length that is held above a small number is left as it is: rows shorter than that are not of unit
+ * length. */
 static int l2norm(cg_graph *g, cg_node *div) {
     int64_t k;
     float eps = 0;
     cg_value *x = cg_unshaped(div->in[0]), *length = cg_unshaped(div->in[1]), *per_row = div->in[1];
+    const cg_shape *out = &div->out[0]->shape, *beside = out;
     if (length->node && length->node->op == &cg_op_broadcast) {
+        beside = &length->shape;
         per_row = length->node->in[0];
         length = cg_unshaped(per_row);
     }
@@ -130,7 +135,7 @@ static int l2norm(cg_graph *g, cg_node *div) {
     if (sum->node && sum->node->op == &cg_op_add && (rest = cg_with_number(sum->node, &eps)))
         sum = rest;
     if (!squares(sum, x, &k) || !(eps >= 0)) return 0;
-    if (!is_per_row(per_row, &div->out[0]->shape, k)) return 0;
+    if (!is_per_row(per_row, beside, k) || cg_shape_count(beside) != cg_shape_count(out)) return 0;
     g->named = div->name;
     return replace(g, div, cg_l2norm(g, rows(g, x, k), eps));
 }

@@ -1,7 +1,7 @@
 #include "serialize/onnx/session.h"
 
 #include "serialize/onnx/file.h"
-#include "serialize/onnx/import_inside.h"
+#include "serialize/onnx/import.h"
 #include "serialize/onnx/recognise.h"
 
 #include <stdlib.h>
@@ -57,7 +57,7 @@ static int is_same(const cg_onnx_session *s, const entry *e, uint64_t wanted) {
 static cg_status build(cg_onnx_session *s, entry *e, uint64_t wanted) {
     cg_graph *g = e->graph;
     cg_budget budget = {0};
-    CG_TRY(cg_onnx_import_within(s->file, s->shape, s->as_i32, wanted, g, &budget, &e->ahead));
+    CG_TRY(cg_onnx_import(s->file, s->shape, s->as_i32, wanted, g, &budget, &e->ahead));
     cg_pass_common(g);
     cg_pass_dead(g);
     if (!s->how.literal) CG_TRY(cg_recognise(g, e->ahead, &budget));
@@ -90,17 +90,27 @@ static cg_status make(cg_onnx_session *s, entry *e, uint64_t wanted) {
     return plan(s, e);
 }
 
-/* The plan that is kept for the run's shapes and whose graph its integers fit, if there is one:
- * then what is computed of them is there. */
-static cg_status find_kept(cg_onnx_session *s, uint64_t wanted, entry **found) {
-    *found = NULL;
-    for (int i = 0; i < KEPT && !*found; i++) {
+/* The one for the run's shapes that was used last, but before `before`. */
+static entry *used_before(cg_onnx_session *s, uint64_t wanted, uint64_t before) {
+    entry *last = NULL;
+    for (int i = 0; i < KEPT; i++) {
         entry *e = &s->kept[i];
-        int fits = 1;
-        if (!is_same(s, e, wanted)) continue;
-        if (e->ahead) CG_TRY(cg_onnx_ahead_run(e->ahead, s->as_i32, &fits));
-        if (fits) *found = e;
+        if (is_same(s, e, wanted) && e->used < before && (!last || e->used > last->used)) last = e;
     }
+    return last;
+}
+
+/* The plan that is kept for the run's shapes and whose graph its integers fit, if there is one:
+ * then what is computed of them is there. No more than one fits, that which a new session would
+ * make. */
+static cg_status find_kept(cg_onnx_session *s, uint64_t wanted, entry **found) {
+    entry *e = used_before(s, wanted, UINT64_MAX);
+    for (; e; e = used_before(s, wanted, e->used)) {
+        int fits = 1;
+        if (e->ahead) CG_TRY(cg_onnx_ahead_run(e->ahead, s->as_i32, &fits));
+        if (fits) break;
+    }
+    *found = e;
     return CG_OK;
 }
 
@@ -296,18 +306,7 @@ static cg_status bind_inputs(cg_onnx_session *s) {
         if (!data) CG_TRY(as_graph_has(s, i, CG_F32, &data));
         CG_TRY(cg_exec_bind_input(s->exec, s->input[i].name, data));
     }
-    return CG_OK;
-}
-
-/* What follows from integers, where the graph still reads it. */
-static cg_status bind_computed(cg_onnx_session *s) {
-    const void *data;
-    for (int k = 0;; k++) {
-        const char *name = cg_onnx_ahead_at(s->current->ahead, k, &data);
-        if (!name) return CG_OK;
-        if (cg_graph_find_input(s->current->graph, name))
-            CG_TRY(cg_exec_bind_input(s->exec, name, data));
-    }
+    return cg_onnx_ahead_bind(s->current->ahead, s->current->graph, s->exec);
 }
 
 /* --- runs ------------------------------------------------------------------------------------- */
@@ -354,7 +353,6 @@ static cg_status run(cg_onnx_session *s, const cg_tensor *in, int n_in, cg_tenso
     CG_TRY(take_integers(s));
     CG_TRY(use(s, wanted));
     CG_TRY(bind_inputs(s));
-    CG_TRY(bind_computed(s));
     CG_TRY(cg_exec_run(s->exec));
     return read_outputs(s, out, n_out);
 }

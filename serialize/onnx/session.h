@@ -1,9 +1,9 @@
 /* The runtime of ONNX files: a file, run at any sizes. For each set of input shapes and wanted
- * outputs it imports the graph (import.h), recognises what our ops do better (recognise.h), runs
- * the passes and plans it; the eight plans used last are kept. What a graph relies on of a run's
- * integers, that they make a mask of some keys or select a row of each text, is looked at in each
- * run, and where it does not hold there is another graph. From the second run on weights are laid
- * out once, for all plans.
+ * outputs it imports the graph, recognises what our ops do better, runs the passes and plans it;
+ * the eight plans used last are kept. What a graph says of a run's integers, that they make a mask
+ * of some keys or select a row of each text, or do not, is looked at in each run, and where it is
+ * otherwise there is another graph: which graph runs does not depend on earlier runs. From the
+ * second run on weights are laid out once, for all plans.
  *
  *     cg_onnx_session *s;
  *     CG_TRY(cg_onnx_session_create(ctx, "image.onnx", NULL, &s));
@@ -33,7 +33,8 @@ typedef struct cg_onnx_how {
     int n_inner;
 } cg_onnx_how;
 
-/* Opens the file and makes its weights ready. ctx is borrowed; how NULL: all zero.
+/* Opens the file and makes its weights ready. ctx is borrowed; how, and what it
+ * refers to, need not outlive the call; how NULL: all zero.
  * errors  those of cg_onnx_open; CG_EUNSUPPORTED: bf16 on a processor that cannot multiply it */
 cg_status cg_onnx_session_create(cg_context *ctx, const char *path, const cg_onnx_how *how,
                                  cg_onnx_session **out);
