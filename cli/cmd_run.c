@@ -113,8 +113,10 @@ static const struct argp parser = {
     "metadata and operators. Without --output it prints the beginning of each result."
     "\vExamples:\n"
     "  clipgraph run image.onnx\n"
-    "  clipgraph run image.onnx --input pixel_values=photos.npy --output image_embeds=rows.npy\n"
-    "  clipgraph run image.onnx --random pixel_values=32,3,224,224 --repeat 10 --profile",
+    "  clipgraph run image.onnx --input pixel_values=photos.npy \\\n"
+    "      --output image_embeds=rows.npy\n"
+    "  clipgraph run image.onnx --random pixel_values=32,3,224,224 \\\n"
+    "      --repeat 10 --profile",
     NULL,
     NULL,
     NULL};
