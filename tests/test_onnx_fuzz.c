@@ -81,7 +81,7 @@ static int32_t *as_i32(const cg_tensor *t) {
 static int import(const cg_onnx_file *f, const cg_tensor *in, int n) {
     cg_params *params;
     cg_graph *g = NULL;
-    cg_onnx_ahead *ahead = NULL;
+    cg_onnx_computed *computed = NULL;
     cg_shape shape[MOST];
     int32_t *integers[MOST];
     ok(cg_params_create(&params));
@@ -93,12 +93,12 @@ static int import(const cg_onnx_file *f, const cg_tensor *in, int n) {
     if (s == CG_OK) s = cg_graph_create(params, &g);
     if (s == CG_OK)
         s = cg_onnx_import(f, shape, (const int32_t *const *)integers, ~UINT64_C(0), g,
-                           &(cg_budget){0}, &ahead);
+                           &(cg_budget){0}, &computed);
     if (s == CG_OK) ok(cg_graph_verify(g));
     int small = s == CG_OK && is_small(g);
     if (s != CG_OK) assert_true(cg_error_message()[0] != '\0');
     for (int i = 0; i < n; i++) free(integers[i]);
-    cg_onnx_ahead_free(ahead);
+    cg_onnx_computed_free(computed);
     cg_graph_free(g);
     cg_params_free(params);
     return s == CG_OK ? 1 + small : 0;

@@ -1,4 +1,4 @@
-#include "serialize/onnx/ahead.h"
+#include "serialize/onnx/computed.h"
 #include "serialize/onnx/import_private.h"
 
 #include <stdlib.h>
@@ -293,8 +293,8 @@ void cg_importer_end(cg_importer *m) {
 
 cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape,
                          const int32_t *const *integers, uint64_t wanted, cg_graph *g,
-                         cg_budget *budget, cg_onnx_ahead **ahead) {
-    *ahead = NULL;
+                         cg_budget *budget, cg_onnx_computed **computed) {
+    *computed = NULL;
     cg_importer *m = calloc(1, sizeof *m);
     if (!m) return cg_error(CG_ENOMEM, "no memory to import %s", f->path);
     m->f = f;
@@ -309,9 +309,9 @@ cg_status cg_onnx_import(const cg_onnx_file *f, const cg_shape *shape,
     if (s == CG_OK) s = define_inputs(m);
     if (s == CG_OK) s = run_graph(m, f->model->graph, f->order);
     if (s == CG_OK) s = declare_outputs(m);
-    if (s == CG_OK) s = cg_onnx_ahead_make(m, ahead);
+    if (s == CG_OK) s = cg_onnx_computed_make(m, computed);
     g->named = NULL;
     *budget = m->room.budget;
-    if (!*ahead) cg_importer_end(m);
+    if (!*computed) cg_importer_end(m);
     return s;
 }

@@ -1,5 +1,5 @@
 /* What hides keys from queries: numbers that are added to scores, or choose between them and a low
- * number. For recognise_attention.c, and for ahead.c, which reads the same in each run. */
+ * number. For recognise_attention.c, and for computed.c, which reads the same in each run. */
 #ifndef CG_ONNX_MASK_H
 #define CG_ONNX_MASK_H
 

@@ -1,7 +1,7 @@
 #include "serialize/onnx/recognise.h"
 
 #include "ops/passes/rewrite.h"
-#include "serialize/onnx/ahead.h"
+#include "serialize/onnx/computed.h"
 
 #include <string.h>
 
@@ -19,11 +19,11 @@ cg_node *cg_made_by(cg_value *v, const cg_op *op) {
     return v->node && v->node->op == op && v->index == 0 ? v->node : NULL;
 }
 
-const void *cg_numbers(const cg_value *v, cg_dtype dtype, const cg_onnx_ahead *ahead) {
+const void *cg_numbers(const cg_value *v, cg_dtype dtype, const cg_onnx_computed *computed) {
     v = unshaped(v);
     if (v->dtype != dtype) return NULL;
     if (v->kind == CG_VALUE_CONSTANT) return v->data;
-    return v->kind == CG_VALUE_PARAM ? v->param->data : cg_onnx_ahead_numbers(ahead, v);
+    return v->kind == CG_VALUE_PARAM ? v->param->data : cg_onnx_computed_numbers(computed, v);
 }
 
 int cg_one_number(const cg_value *v, float *out) {
@@ -69,7 +69,7 @@ static cg_status tidy(cg_graph *g) {
     return CG_OK;
 }
 
-cg_status cg_recognise(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b) {
+cg_status cg_recognise(cg_graph *g, cg_onnx_computed *computed, cg_budget *b) {
     static int (*const before[])(cg_graph * g) = {cg_recognise_views, cg_recognise_linear,
                                                   cg_recognise_norm};
     cg_budget own = {0};
@@ -80,9 +80,9 @@ cg_status cg_recognise(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b) {
     }
     cg_recognise_activation(g, b);
     CG_TRY(tidy(g));
-    cg_recognise_attention(g, ahead, b);
+    cg_recognise_attention(g, computed, b);
     CG_TRY(tidy(g));
-    cg_recognise_rows(g, ahead, b);
+    cg_recognise_rows(g, computed, b);
     CG_TRY(tidy(g));
     cg_recognise_views(g);
     CG_TRY(tidy(g));

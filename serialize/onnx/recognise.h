@@ -18,15 +18,18 @@ int cg_recognise_conv(cg_graph *g);   /* a convolution, residual and relu */
  */
 int cg_recognise_activation(cg_graph *g, cg_budget *b); /* gelu, gelu_tanh, quickgelu, silu */
 
-/* And these at the run's integers, too: they rely on what they find there (ahead.h); NULL: there
- * are none. */
-int cg_recognise_attention(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b); /* causal or not, of
-                                                                                some keys */
-int cg_recognise_rows(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b); /* a row of each sequence */
+/* And these at what is computed of the run's integers, which they ask for its form (computed.h);
+ * NULL: there is nothing. */
+
+/* Attention, causal or not, of some keys. */
+int cg_recognise_attention(cg_graph *g, cg_onnx_computed *computed, cg_budget *b);
+
+/* A row of each sequence. */
+int cg_recognise_rows(cg_graph *g, cg_onnx_computed *computed, cg_budget *b);
 
 /* All of them, and views again; equal and dead nodes go behind each. b NULL: a budget of its own.
  * errors  the graph's */
-cg_status cg_recognise(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b);
+cg_status cg_recognise(cg_graph *g, cg_onnx_computed *computed, cg_budget *b);
 
 /* --- what they share -------------------------------------------------------------------------- */
 
@@ -47,7 +50,7 @@ cg_value *cg_with_number(const cg_node *n, float *c);
 cg_value *cg_offsets(cg_graph *g, cg_budget *b, int64_t sequences, int64_t rows);
 
 /* Numbers of a constant or parameter, also of another shape, or of an input that is computed of the
- * run's integers (ahead NULL: of none); NULL: it is none of these, or not of that type. */
-const void *cg_numbers(const cg_value *v, cg_dtype dtype, const cg_onnx_ahead *ahead);
+ * run's integers (computed NULL: of none); NULL: it is none of these, or not of that type. */
+const void *cg_numbers(const cg_value *v, cg_dtype dtype, const cg_onnx_computed *computed);
 
 #endif

@@ -5,7 +5,7 @@
  * between. */
 #include "ops/attention.h"
 #include "ops/passes/rewrite.h"
-#include "serialize/onnx/ahead.h"
+#include "serialize/onnx/computed.h"
 #include "serialize/onnx/recognise.h"
 #include "serialize/onnx/trace.h"
 
@@ -26,7 +26,7 @@ typedef struct found {
     cg_node *softmax, *scores, *product;
     float scale, scale_above; /* all of it, and what is behind the product */
     int q_is_turned;
-    cg_onnx_ahead *ahead;
+    cg_onnx_computed *computed;
     cg_mask mask;
     int of_run; /* it follows from the run's integers */
     int causal;
@@ -42,7 +42,7 @@ typedef struct found {
 static cg_value *past_mask(const found *f, const cg_node *n, cg_value **beside) {
     float low;
     if (n->op == &cg_op_add) {
-        int at = cg_numbers(n->in[0], CG_F32, f->ahead) != NULL;
+        int at = cg_numbers(n->in[0], CG_F32, f->computed) != NULL;
         *beside = n->in[1 - at];
         return n->in[at];
     }
@@ -86,9 +86,9 @@ static int add_part(found *f, const cg_node *n, float behind) {
         p->seen_where_0 = scores == n->in[2];
         if (!cg_one_number(cg_unshaped(n->in[p->seen_where_0 ? 1 : 2]), &low)) return 0;
         if (!(low * behind <= CG_MASK_LOW)) return 0;
-        p->chosen = cg_numbers(beside, CG_I32, f->ahead);
+        p->chosen = cg_numbers(beside, CG_I32, f->computed);
     } else {
-        p->added = cg_numbers(beside, CG_F32, f->ahead);
+        p->added = cg_numbers(beside, CG_F32, f->computed);
     }
     m->n++;
     f->of_run |= cg_unshaped(beside)->kind == CG_VALUE_INPUT;
@@ -122,7 +122,7 @@ static int is_of_keys(cg_graph *g, found *f, int causal) {
     f->causal = causal;
     if (cg_budget_walk(f->budget, cg_mask_steps(&f->mask, causal)) != CG_OK) return 0;
     if (!f->of_run) return take_keys(g, f);
-    f->key_mask = cg_onnx_ahead_keys(f->ahead, g, &f->mask, causal);
+    f->key_mask = cg_onnx_computed_keys(f->computed, g, &f->mask, causal);
     return f->key_mask != NULL;
 }
 
@@ -298,8 +298,9 @@ static cg_node *find_softmax(cg_value *v) {
     return cg_made_by(v, &cg_op_softmax);
 }
 
-static int rewrite(cg_graph *g, cg_node *node, cg_onnx_ahead *ahead, cg_budget *b) {
-    found f = {.product = node, .softmax = find_softmax(node->in[0]), .ahead = ahead, .budget = b};
+static int rewrite(cg_graph *g, cg_node *node, cg_onnx_computed *computed, cg_budget *b) {
+    found f = {
+        .product = node, .softmax = find_softmax(node->in[0]), .computed = computed, .budget = b};
     if (!f.softmax || !find_scores(&f) || !find_parts(&f) || !find_mask(g, &f)) return 0;
     g->named = f.softmax->name;
     cg_value *o = build(g, &f);
@@ -315,10 +316,10 @@ static int rewrite(cg_graph *g, cg_node *node, cg_onnx_ahead *ahead, cg_budget *
     return 1;
 }
 
-int cg_recognise_attention(cg_graph *g, cg_onnx_ahead *ahead, cg_budget *b) {
+int cg_recognise_attention(cg_graph *g, cg_onnx_computed *computed, cg_budget *b) {
     int rewrites = 0;
     for (int i = 0, n = g->n_node; i < n && g->status == CG_OK; i++)
         if (!g->node[i]->dead && g->node[i]->op == &cg_op_matmul)
-            rewrites += rewrite(g, g->node[i], ahead, b);
+            rewrites += rewrite(g, g->node[i], computed, b);
     return rewrites;
 }

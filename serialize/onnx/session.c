@@ -13,8 +13,8 @@ typedef struct entry {
     cg_shape *shape; /* [inputs] rank -1: absent */
     uint64_t wanted; /* outputs, as bits */
     cg_graph *graph;
-    cg_onnx_ahead *ahead; /* of its integers; NULL: none are computed */
-    cg_plan *plan;        /* NULL: a free place */
+    cg_onnx_computed *computed; /* of its integers; NULL: none are computed */
+    cg_plan *plan;              /* NULL: a free place */
     int frozen;
     uint64_t used;
 } entry;
@@ -42,7 +42,7 @@ struct cg_onnx_session {
 static void entry_free(entry *e) {
     cg_plan_free(e->plan);
     cg_graph_free(e->graph);
-    cg_onnx_ahead_free(e->ahead);
+    cg_onnx_computed_free(e->computed);
     free(e->shape);
     *e = (entry){0};
 }
@@ -57,10 +57,10 @@ static int is_same(const cg_onnx_session *s, const entry *e, uint64_t wanted) {
 static cg_status build(cg_onnx_session *s, entry *e, uint64_t wanted) {
     cg_graph *g = e->graph;
     cg_budget budget = {0};
-    CG_TRY(cg_onnx_import(s->file, s->shape, s->as_i32, wanted, g, &budget, &e->ahead));
+    CG_TRY(cg_onnx_import(s->file, s->shape, s->as_i32, wanted, g, &budget, &e->computed));
     cg_pass_common(g);
     cg_pass_dead(g);
-    if (!s->how.literal) CG_TRY(cg_recognise(g, e->ahead, &budget));
+    if (!s->how.literal) CG_TRY(cg_recognise(g, e->computed, &budget));
     CG_TRY(cg_passes_run(g, CG_STAGE_MODEL, s->how.off, NULL));
     cg_pass_common(g);
     cg_pass_dead(g);
@@ -107,7 +107,7 @@ static cg_status find_kept(cg_onnx_session *s, uint64_t wanted, entry **found) {
     entry *e = used_before(s, wanted, UINT64_MAX);
     for (; e; e = used_before(s, wanted, e->used)) {
         int fits = 1;
-        if (e->ahead) CG_TRY(cg_onnx_ahead_run(e->ahead, s->as_i32, &fits));
+        if (e->computed) CG_TRY(cg_onnx_computed_run(e->computed, s->as_i32, &fits));
         if (fits) break;
     }
     *found = e;
@@ -306,7 +306,7 @@ static cg_status bind_inputs(cg_onnx_session *s) {
         if (!data) CG_TRY(as_graph_has(s, i, CG_F32, &data));
         CG_TRY(cg_exec_bind_input(s->exec, s->input[i].name, data));
     }
-    return cg_onnx_ahead_bind(s->current->ahead, s->current->graph, s->exec);
+    return cg_onnx_computed_bind(s->current->computed, s->current->graph, s->exec);
 }
 
 /* --- runs ------------------------------------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* Nodes on integers of a run, taken down as on a tape while a graph is imported: evaluated then on
- * the integers of the run that it is imported for, and again (ahead.c) before each later run. */
+ * the integers of the run that it is imported for, and again (computed.c) before each later run. */
 #include "graph/rng.h"
 #include "serialize/onnx/import_private.h"
 

@@ -1,6 +1,6 @@
 /* Before a run: the tape's nodes are evaluated on its integers, for those inputs of the graph that
  * follow from them; and what recognition has asked of these numbers is asked again. */
-#include "serialize/onnx/ahead.h"
+#include "serialize/onnx/computed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ typedef struct question {
 
 enum { MOST_ASKED = 64 };
 
-struct cg_onnx_ahead {
+struct cg_onnx_computed {
     cg_importer *m;
     question asked[MOST_ASKED];
     int n_asked;
@@ -35,7 +35,7 @@ static void need(const cg_item *x, int until) {
     if (until > t->until) t->until = until;
 }
 
-cg_status cg_onnx_ahead_make(cg_importer *m, cg_onnx_ahead **out) {
+cg_status cg_onnx_computed_make(cg_importer *m, cg_onnx_computed **out) {
     *out = NULL;
     for (int i = 0; i < m->n_tape; i++) cg_tape_drop(m, m->tape[i]);
     if (!m->n_computed) return CG_OK;
@@ -49,7 +49,7 @@ cg_status cg_onnx_ahead_make(cg_importer *m, cg_onnx_ahead **out) {
     return CG_OK;
 }
 
-void cg_onnx_ahead_free(cg_onnx_ahead *n) {
+void cg_onnx_computed_free(cg_onnx_computed *n) {
     if (!n) return;
     for (int i = 0; i < n->n_asked; i++) free(n->asked[i].data);
     cg_importer_end(n->m);
@@ -58,7 +58,7 @@ void cg_onnx_ahead_free(cg_onnx_ahead *n) {
 
 /* --- what is asked ---------------------------------------------------------------------------- */
 
-const void *cg_onnx_ahead_numbers(const cg_onnx_ahead *n, const cg_value *v) {
+const void *cg_onnx_computed_numbers(const cg_onnx_computed *n, const cg_value *v) {
     for (int i = 0; n && v->kind == CG_VALUE_INPUT && i < n->m->n_computed; i++)
         if (strcmp(n->m->computed[i].name, v->name) == 0) return n->m->computed[i].data;
     return NULL;
@@ -100,7 +100,7 @@ static int is_same(const question *a, const question *b) {
 }
 
 /* Whatever the answer is, it is kept: the graph is one for integers that are answered so. */
-static cg_value *ask(cg_onnx_ahead *n, cg_graph *g, question q, cg_dtype dtype, int64_t count) {
+static cg_value *ask(cg_onnx_computed *n, cg_graph *g, question q, cg_dtype dtype, int64_t count) {
     char name[48];
     for (int i = 0; i < n->n_asked; i++)
         if (is_same(&n->asked[i], &q)) return n->asked[i].value;
@@ -116,12 +116,12 @@ static cg_value *ask(cg_onnx_ahead *n, cg_graph *g, question q, cg_dtype dtype, 
     return q.value;
 }
 
-cg_value *cg_onnx_ahead_keys(cg_onnx_ahead *n, cg_graph *g, const cg_mask *mask, int causal) {
+cg_value *cg_onnx_computed_keys(cg_onnx_computed *n, cg_graph *g, const cg_mask *mask, int causal) {
     return ask(n, g, (question){.mask = *mask, .causal = causal}, CG_F32,
                mask->dim[0] * mask->dim[3]);
 }
 
-cg_value *cg_onnx_ahead_rows(cg_onnx_ahead *n, cg_graph *g, const cg_chosen_rows *rows) {
+cg_value *cg_onnx_computed_rows(cg_onnx_computed *n, cg_graph *g, const cg_chosen_rows *rows) {
     return ask(n, g, (question){.of_rows = 1, .rows = *rows}, CG_I32, rows->sequences * rows->rows);
 }
 
@@ -145,7 +145,7 @@ static cg_status evaluate(cg_importer *m, int i, int *fits) {
     return CG_OK;
 }
 
-cg_status cg_onnx_ahead_run(cg_onnx_ahead *n, const int32_t *const *integers, int *fits) {
+cg_status cg_onnx_computed_run(cg_onnx_computed *n, const int32_t *const *integers, int *fits) {
     cg_importer *m = n->m;
     char text[200];
     *fits = 1;
@@ -168,7 +168,7 @@ static cg_status bind(const cg_graph *g, cg_exec *e, const char *name, const voi
     return name && cg_graph_find_input(g, name) ? cg_exec_bind_input(e, name, data) : CG_OK;
 }
 
-cg_status cg_onnx_ahead_bind(const cg_onnx_ahead *n, const cg_graph *g, cg_exec *e) {
+cg_status cg_onnx_computed_bind(const cg_onnx_computed *n, const cg_graph *g, cg_exec *e) {
     for (int i = 0; n && i < n->m->n_computed; i++)
         CG_TRY(bind(g, e, n->m->computed[i].name, n->m->computed[i].data));
     for (int i = 0; n && i < n->n_asked; i++)
