@@ -9,7 +9,7 @@
  * in range, and every tensor has just the bytes that its shape and type take; external data lie in
  * the file's own folder or below it, without "..", absolute paths and symbolic links, in range.
  * Unpacking takes at most 256 MiB and eight times the file without its weights. What operators mean
- * is for import.h.
+ * is for session.h.
  *
  * source  onnx/onnx, onnx.proto and docs/IR.md, docs/ExternalData.md */
 #ifndef CG_ONNX_READ_H

@@ -33,8 +33,8 @@ typedef struct cg_onnx_how {
     int n_inner;
 } cg_onnx_how;
 
-/* Opens the file and makes its weights ready. ctx is borrowed; how, and what it
- * refers to, need not outlive the call; how NULL: all zero.
+/* Opens the file and makes its weights ready. ctx is borrowed; how and its names are copied, NULL:
+ * all zero.
  * errors  those of cg_onnx_open; CG_EUNSUPPORTED: bf16 on a processor that cannot multiply it */
 cg_status cg_onnx_session_create(cg_context *ctx, const char *path, const cg_onnx_how *how,
                                  cg_onnx_session **out);
