@@ -23,7 +23,7 @@ typedef struct cg_onnx_stored {
  *                          1e-6 of its terms, element by element, by formulas that are neither the
  *                          passes' nor the exporter's (stored_private.h has them)
  *   classifier             the labels' embeddings, to 1e-5
- *   constant…              at most 8 numbers, of the exporter's own: runs judge them
+ *   constant…              a causal mask, or at most 8 numbers of the exporter's: runs judge these
  *
  * No node has floats of its own. *compared: elements, constants left out.
  *

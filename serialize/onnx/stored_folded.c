@@ -6,6 +6,7 @@
 #include <string.h>
 
 typedef struct folded {
+    const cg_onnx_file *file;
     const cg_onnx_tensor *t;
     const float *found;
     const cg_params *p;
@@ -78,9 +79,21 @@ static cg_status check_projection(const folded *f, part which, int parts) {
                       (int64_t[]){each * width, as_they_are ? width : 1, as_they_are ? 1 : width});
 }
 
+/* How many tensors of the file follow from the same parameter. */
+static int pieces(const folded *f) {
+    char base[CG_ONNX_BASE];
+    int n = 0, number;
+    for (size_t i = 0; i < f->file->model->graph->n_initializer; i++) {
+        cg_onnx_base(f->file->tensor[i].name, ".folded", base, &number);
+        n += strcmp(base, f->base) == 0;
+    }
+    return n;
+}
+
+/* A bias of keys falls out of the softmax, so that there may be none. */
 static cg_status check_projection_bias(const folded *f) {
     int64_t rows = f->of->count / 3;
-    part which = f->number == 1 && f->t->shape.rank == 2 ? VALUES : (part)f->number;
+    part which = f->number == 1 && pieces(f) == 2 ? VALUES : (part)f->number;
     return which > VALUES ? no_form(f) : check_run(f, which * rows, rows);
 }
 
@@ -186,8 +199,9 @@ static cg_status check(const folded *f) {
     return ends(name, ".weight") && f->of->shape.rank == 4 ? check_convolution(f) : no_form(f);
 }
 
-cg_status cg_onnx_check_folded(const cg_onnx_tensor *t, const float *found, const cg_params *p) {
-    folded f = {.t = t, .found = found, .p = p};
+cg_status cg_onnx_check_folded(const cg_onnx_file *file, const cg_onnx_tensor *t,
+                               const float *found, const cg_params *p) {
+    folded f = {.file = file, .t = t, .found = found, .p = p};
     cg_onnx_base(t->name, ".folded", f.base, &f.number);
     f.of = cg_params_find(p, f.base);
     if (!f.of || f.of->dtype != CG_F32 || f.of->count == 0)

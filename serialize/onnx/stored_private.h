@@ -21,7 +21,7 @@ void cg_onnx_base(const char *name, const char *end, char base[CG_ONNX_BASE], in
  *   in_proj_weight    thirds, in the order queries, keys, values, of [3 rows, width]: transposed,
  *                     [width, rows]; or keys [heads, rows / heads, width], as they are, and values
  *                     [heads, width, rows / heads], each head's transposed
- *   in_proj_bias      thirds; of two the second is the values', [heads, rows / heads]
+ *   in_proj_bias      thirds; where the file has two of them, the second is the values'
  *   k_proj, v_proj    weights of keys and values, in these forms by heads
  *   positions         all rows but the first, which stands before the patches
  *   class_embedding   and the first row of positions, added
@@ -33,6 +33,7 @@ void cg_onnx_base(const char *name, const char *end, char base[CG_ONNX_BASE], in
  * graph nor passes nor the engine is asked: a fault of theirs is found as well.
  *
  * errors  CG_EFORMAT: it does not; no such parameter, form or rule */
-cg_status cg_onnx_check_folded(const cg_onnx_tensor *t, const float *found, const cg_params *p);
+cg_status cg_onnx_check_folded(const cg_onnx_file *file, const cg_onnx_tensor *t,
+                               const float *found, const cg_params *p);
 
 #endif
