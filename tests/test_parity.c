@@ -198,7 +198,7 @@ static float *own(CgOnnx__GraphProto *g, CgOnnx__NodeProto *n, int in) {
     g->initializer = list;
     CgOnnx__TensorProto *copy = cg_onnx__tensor_proto__unpack(NULL, size, bytes);
     free(bytes);
-    snprintf(name, sizeof name, "own %d", made++);
+    snprintf(name, sizeof name, "constant/own %d", made++);
     free(copy->name);
     free(n->input[in]);
     copy->name = strdup(name);
