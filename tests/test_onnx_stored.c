@@ -210,6 +210,32 @@ static void floats_of_no_name_are_found(void **state) {
     exporter_free(&e);
 }
 
+/* A node that has numbers, instead of a tensor. */
+static void numbers_of_nodes_are_found(void **state) {
+    (void)state;
+    exporter e = exporter_of("tiny-vit-cbow");
+    CgOnnx__ModelProto *m = exporter_write(&e, &(cg_onnx_options){.what = CG_ONNX_TEXT});
+    CgOnnx__GraphProto *g = m->graph;
+    CgOnnx__NodeProto *n = calloc(1, sizeof *n), **list;
+    list = realloc(g->node, (g->n_node + 1) * sizeof *g->node);
+    assert_true(n && list);
+    cg_onnx__node_proto__init(n);
+    n->op_type = strdup("Constant");
+    n->output = calloc(1, sizeof *n->output);
+    n->output[n->n_output++] = strdup("table");
+    n->attribute = calloc(1, sizeof *n->attribute);
+    CgOnnx__AttributeProto *a = n->attribute[n->n_attribute++] = calloc(1, sizeof *a);
+    cg_onnx__attribute_proto__init(a);
+    a->name = strdup("value_float");
+    a->has_type = a->has_f = 1;
+    a->type = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT;
+    list[g->n_node++] = n;
+    g->node = list;
+    refused(check(m, &(cg_onnx_stored){.params = e.p}), CG_EFORMAT, "numbers of its own");
+    cg_test_onnx_close(m);
+    exporter_free(&e);
+}
+
 /* A matrix of labels is as it was given, or its transpose. */
 static void labels_are_held(void **state) {
     (void)state;
@@ -254,8 +280,11 @@ static void causal_masks_are_held(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(wrong_folds_are_found),       cmocka_unit_test(misnamed_folds_are_found),
-        cmocka_unit_test(floats_of_no_name_are_found), cmocka_unit_test(labels_are_held),
+        cmocka_unit_test(wrong_folds_are_found),
+        cmocka_unit_test(misnamed_folds_are_found),
+        cmocka_unit_test(floats_of_no_name_are_found),
+        cmocka_unit_test(numbers_of_nodes_are_found),
+        cmocka_unit_test(labels_are_held),
         cmocka_unit_test(causal_masks_are_held),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
