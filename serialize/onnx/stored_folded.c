@@ -98,7 +98,7 @@ static cg_status check_projection_bias(const folded *f) {
 }
 
 static cg_status check_positions(const folded *f) {
-    int64_t width = f->of->shape.dim[f->of->shape.rank - 1];
+    int64_t width = f->of->shape.rank == 2 ? f->of->shape.dim[1] : f->of->count;
     return check_run(f, width, f->of->count - width);
 }
 
@@ -112,14 +112,10 @@ static cg_status check_near(const folded *f, int64_t at, double wanted, double s
 }
 
 static cg_status check_class(const folded *f) {
-    const float *class = f->of->data, *position;
-    char name[CG_ONNX_BASE];
-    int ignored;
-    cg_onnx_base(f->base, "class_embedding", name, &ignored);
     const cg_param *q = cg_params_find(f->p, "visual.positional_embedding");
-    if (f->t->count != f->of->count) return no_form(f);
-    CG_TRY(other(f, name, "positional_embedding", q ? q->count : 0, &position));
-    if (q->count < f->t->count) return no_form(f);
+    if (!q || q->dtype != CG_F32 || f->t->count != f->of->count || q->count < f->t->count)
+        return no_form(f);
+    const float *class = f->of->data, *position = q->data;
     for (int64_t i = 0; i < f->t->count; i++) {
         double a = (double)class[i], b = (double)position[i];
         CG_TRY(check_near(f, i, a + b, fabs(a) + fabs(b)));
