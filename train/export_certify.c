@@ -86,7 +86,12 @@ static cg_status check_stored(cg_exporting *e, side *m) {
         CG_TRY(cg_export_write(e, m->exact, CG_F32, params));
         CG_TRY(cg_onnx_check_rounded(e->path, m->exact));
     }
-    return cg_onnx_check_stored(m->exact, params, &e->out->compared);
+    cg_onnx_stored wanted = {.params = params,
+                             .as_described = e->o->as_described,
+                             .label = m->label,
+                             .labels = e->o->labels,
+                             .width = cg_runner_desc(m->reference)->embed_dim};
+    return cg_onnx_check_stored(m->exact, &wanted, &e->out->compared);
 }
 
 static cg_status remove_exact(const cg_exporting *e, const side *m) {
@@ -130,8 +135,8 @@ static cg_status certify(cg_exporting *e, side *m) {
     cg_parity *p;
     CG_TRY(cg_parity_reference(model->ctx, cg_runner_desc(model->runner), model->folder,
                                &m->reference));
-    CG_TRY(check_stored(e, m));
     CG_TRY(read_labels(e, m));
+    CG_TRY(check_stored(e, m));
     cg_parity_options options = {.what = o->what,
                                  .preprocess = &model->preprocess,
                                  .inside = o->inside,

@@ -1,7 +1,8 @@
 #include "serialize/onnx/stored.h"
 
-#include "serialize/onnx/file.h"
+#include "serialize/onnx/stored_private.h"
 
+#include <ctype.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@ static cg_status numbers(const cg_onnx_tensor *t, float **out) {
     return CG_OK;
 }
 
-static cg_status differs(const char *name, int64_t at, double found, double wanted) {
+cg_status cg_onnx_differs(const char *name, int64_t at, double found, double wanted) {
     return cg_error(CG_EFORMAT, "%s: element %" PRId64 " is %.9g, wanted %.9g", name, at, found,
                     wanted);
 }
@@ -27,15 +28,18 @@ static int same_bits(float a, float b) {
 
 /* --- parameters ------------------------------------------------------------------------------- */
 
-static const cg_param *parameter_of(const cg_params *p, const char *name, int *transposed) {
-    static const char end[] = ".transposed";
-    char base[256];
-    size_t n = strlen(name), tail = sizeof end - 1;
-    *transposed = n > tail && strcmp(name + n - tail, end) == 0 && n < sizeof base;
-    if (!*transposed) return cg_params_find(p, name);
+void cg_onnx_base(const char *name, const char *end, char base[CG_ONNX_BASE], int *number) {
+    size_t n = strlen(name), tail = strlen(end), digits = 0;
+    *base = '\0';
+    *number = 0;
+    while (digits < 6 && digits < n && isdigit((unsigned char)name[n - 1 - digits])) digits++;
+    if (digits > 0 && digits < n && name[n - 1 - digits] == '_') {
+        *number = atoi(name + n - digits);
+        n -= digits + 1;
+    }
+    if (n <= tail || strncmp(name + n - tail, end, tail) != 0 || n - tail >= CG_ONNX_BASE) return;
     memcpy(base, name, n - tail);
     base[n - tail] = '\0';
-    return cg_params_find(p, base);
 }
 
 /* found[rows, columns] is wanted[columns, rows], as many rows at a time as a cache line has. */
@@ -46,80 +50,108 @@ static cg_status check_transpose(const cg_onnx_tensor *t, const float *found, co
         for (int64_t c = 0; c < columns; c++)
             for (int64_t k = r; k < rows && k < r + LINE; k++)
                 if (!same_bits(found[k * columns + c], wanted[c * rows + k]))
-                    return differs(t->name, k * columns + c, (double)found[k * columns + c],
-                                   (double)wanted[c * rows + k]);
+                    return cg_onnx_differs(t->name, k * columns + c, (double)found[k * columns + c],
+                                           (double)wanted[c * rows + k]);
     return CG_OK;
 }
 
-static cg_status check_parameter(const cg_onnx_tensor *t, const cg_param *q, int transposed) {
-    float *found;
+static cg_status check_parameter(const cg_onnx_tensor *t, const float *found, const cg_param *q,
+                                 int transposed) {
+    const float *wanted = q->data;
     if (t->count != q->count || (transposed && t->shape.rank != 2))
         return cg_error(CG_EFORMAT, "%s: has %" PRId64 " elements, the parameter %" PRId64, t->name,
                         t->count, q->count);
-    if (t->type != TYPE(FLOAT) || q->dtype != CG_F32)
-        return cg_error(CG_EFORMAT, "%s: is not stored in f32", t->name);
-    CG_TRY(numbers(t, &found));
-    cg_status s = CG_OK;
-    if (transposed) {
-        s = check_transpose(t, found, q->data);
-    } else if (memcmp(found, q->data, (size_t)t->count * sizeof *found) != 0) {
-        int64_t at = 0;
-        const float *wanted = q->data;
-        while (same_bits(found[at], wanted[at])) at++;
-        s = differs(t->name, at, (double)found[at], (double)wanted[at]);
+    if (q->dtype != CG_F32) return cg_error(CG_EFORMAT, "%s: is not kept in f32", t->name);
+    if (transposed) return check_transpose(t, found, wanted);
+    if (memcmp(found, wanted, (size_t)t->count * sizeof *found) == 0) return CG_OK;
+    int64_t at = 0;
+    while (same_bits(found[at], wanted[at])) at++;
+    return cg_onnx_differs(t->name, at, (double)found[at], (double)wanted[at]);
+}
+
+/* As described the matrix is as it was given, otherwise transposed. */
+static cg_status check_labels(const cg_onnx_tensor *t, const float *found,
+                              const cg_onnx_stored *wanted) {
+    int64_t labels = wanted->labels, width = wanted->width;
+    if (t->count != labels * width)
+        return cg_error(CG_EFORMAT, "%s: has %" PRId64 " elements, wanted %" PRId64, t->name,
+                        t->count, labels * width);
+    for (int64_t l = 0; l < labels; l++)
+        for (int64_t k = 0; k < width; k++) {
+            int64_t at = wanted->as_described ? l * width + k : k * labels + l;
+            double is = (double)found[at], should = (double)wanted->label[l * width + k];
+            if (!(fabs(is - should) <= 1e-5)) return cg_onnx_differs(t->name, at, is, should);
+        }
+    return CG_OK;
+}
+
+enum { FEW = 8 };
+
+/* More numbers than a few are those of a causal mask: keys behind the query are not seen. */
+static cg_status check_constant(const cg_onnx_tensor *t, const float *found) {
+    int64_t length = t->shape.dim[0];
+    if (t->count <= FEW) return CG_OK;
+    if (t->shape.rank != 2 || t->shape.dim[1] != length)
+        return cg_error(CG_EFORMAT, "%s: has %" PRId64 " numbers, which no parameter has", t->name,
+                        t->count);
+    for (int64_t at = 0; at < t->count; at++) {
+        float wanted = at % length > at / length ? -1e30f : 0.0f;
+        if (!same_bits(found[at], wanted))
+            return cg_onnx_differs(t->name, at, (double)found[at], (double)wanted);
     }
+    return CG_OK;
+}
+
+/* *held: it is one that follows from the checkpoint. */
+static cg_status check_tensor(const cg_onnx_file *f, const cg_onnx_tensor *t, const float *found,
+                              const cg_onnx_stored *wanted, int *held) {
+    char base[CG_ONNX_BASE];
+    int number;
+    *held = 1;
+    const cg_param *q = cg_params_find(wanted->params, t->name);
+    if (q) return check_parameter(t, found, q, 0);
+    cg_onnx_base(t->name, ".transposed", base, &number);
+    q = cg_params_find(wanted->params, base);
+    if (q && number == 0) return check_parameter(t, found, q, 1);
+    cg_onnx_base(t->name, ".folded", base, &number);
+    if (*base && !wanted->as_described) return cg_onnx_check_folded(f, t, found, wanted->params);
+    if (strcmp(t->name, "classifier") == 0 && wanted->label) return check_labels(t, found, wanted);
+    *held = 0;
+    if (strncmp(t->name, "constant", 8) == 0) return check_constant(t, found);
+    return cg_error(CG_EFORMAT, "%s: it is no parameter, nor does it follow from any", t->name);
+}
+
+/* A node's own tensor would be seen by none of these checks. */
+static cg_status check_no_constants(const cg_onnx_file *f) {
+    const CgOnnx__GraphProto *g = f->model->graph;
+    char text[200];
+    for (size_t i = 0; i < g->n_node; i++)
+        if (strcmp(g->node[i]->op_type, "Constant") == 0)
+            return cg_error(CG_EFORMAT, "%s has numbers of its own",
+                            cg_onnx_node_text(g->node[i], text));
+    return CG_OK;
+}
+
+static cg_status check_stored(const cg_onnx_file *f, const cg_onnx_tensor *t,
+                              const cg_onnx_stored *wanted, int64_t *compared) {
+    float *found;
+    int held;
+    if (!cg_onnx_type_is_float(t->type)) return CG_OK;
+    if (t->type != TYPE(FLOAT)) return cg_error(CG_EFORMAT, "%s: is not stored in f32", t->name);
+    CG_TRY(numbers(t, &found));
+    cg_status s = check_tensor(f, t, found, wanted, &held);
+    if (held) *compared += t->count;
     free(found);
     return s;
 }
 
-enum { HELD, UNKNOWN }; /* a parameter, or no floats; other floats */
-
-/* What a node makes of constants: HELD, UNKNOWN, or -1 where an operand is of a run. */
-static int made_of(const CgOnnx__NodeProto *n, const cg_onnx_names *constants) {
-    int worst = n->n_input ? HELD : -1;
-    for (size_t i = 0; i < n->n_input && worst >= 0; i++) {
-        int x = *n->input[i] ? cg_onnx_names_get(constants, n->input[i]) : HELD;
-        if (x < 0 || x > worst) worst = x;
-    }
-    return worst;
-}
-
-/* What a Gather reads is a parameter, or made of some: a run looks at few of its rows. */
-static cg_status check_tables(const cg_onnx_file *f, const cg_params *p, cg_onnx_names *constants) {
-    const CgOnnx__GraphProto *g = f->model->graph;
-    int transposed;
-    for (size_t i = 0; i < g->n_initializer; i++) {
-        const cg_onnx_tensor *t = &f->tensor[i];
-        int held = !cg_onnx_type_is_float(t->type) || parameter_of(p, t->name, &transposed);
-        CG_TRY(cg_onnx_names_set(constants, t->name, held ? HELD : UNKNOWN));
-    }
-    for (size_t i = 0; i < g->n_node; i++) {
-        const CgOnnx__NodeProto *n = g->node[f->order[i]];
-        int made = made_of(n, constants);
-        if (strncmp(n->op_type, "Gather", 6) == 0 && n->n_input > 0 &&
-            cg_onnx_names_get(constants, n->input[0]) == UNKNOWN)
-            return cg_error(CG_EFORMAT, "%s: rows of it are read, and it is no parameter",
-                            n->input[0]);
-        for (size_t k = 0; k < n->n_output && made >= 0; k++)
-            CG_TRY(cg_onnx_names_set(constants, n->output[k], made));
-    }
-    return CG_OK;
-}
-
-cg_status cg_onnx_check_stored(const char *path, const cg_params *p, int64_t *compared) {
+cg_status cg_onnx_check_stored(const char *path, const cg_onnx_stored *wanted, int64_t *compared) {
     cg_onnx_file *f;
-    int transposed;
     *compared = 0;
     CG_TRY(cg_onnx_open(path, &f));
-    cg_onnx_names constants = {0};
-    cg_status s = check_tables(f, p, &constants);
-    cg_onnx_names_free(&constants);
-    for (size_t i = 0; i < f->model->graph->n_initializer && s == CG_OK; i++) {
-        const cg_param *q = parameter_of(p, f->tensor[i].name, &transposed);
-        if (!q) continue;
-        s = check_parameter(&f->tensor[i], q, transposed);
-        *compared += q->count;
-    }
+    cg_status s = check_no_constants(f);
+    for (size_t i = 0; i < f->model->graph->n_initializer && s == CG_OK; i++)
+        s = check_stored(f, &f->tensor[i], wanted, compared);
     cg_onnx_close(f);
     return s;
 }
@@ -158,7 +190,7 @@ static cg_status check_kept(const cg_onnx_tensor *t, const cg_onnx_tensor *exact
     cg_status s = CG_OK;
     for (size_t i = 0; i < n && s == CG_OK; i++)
         if (memcmp(&found[i], &wanted[i], sizeof *found) != 0)
-            s = differs(t->name, (int64_t)i, found[i], wanted[i]);
+            s = cg_onnx_differs(t->name, (int64_t)i, found[i], wanted[i]);
     free(found);
     return s;
 }
@@ -170,7 +202,7 @@ static cg_status check_half(const cg_onnx_tensor *t, const cg_onnx_tensor *exact
     if (s == CG_OK) s = numbers(exact, &wanted);
     for (int64_t i = 0; i < t->count && s == CG_OK; i++) {
         float y = narrow(wanted[i], bits, least);
-        if (!same_bits(found[i], y)) s = differs(t->name, i, (double)found[i], (double)y);
+        if (!same_bits(found[i], y)) s = cg_onnx_differs(t->name, i, (double)found[i], (double)y);
     }
     free(found);
     free(wanted);

@@ -7,13 +7,29 @@
 
 CG_API_BEGIN
 
-/* Does every initializer of an f32 file that has a parameter's name hold that parameter, bit by
- * bit, one named PARAMETER.transposed its transpose, and is every table that Gather reads one of
- * them, or made of them? What follows from parameters, PARAMETER.folded, is for runs to judge: each
- * of its numbers takes part in them. *compared: elements.
+/* What a file should store. */
+typedef struct cg_onnx_stored {
+    const cg_params *params;
+    int as_described;   /* nothing is folded */
+    const float *label; /* [labels, width], of a classifier; NULL: there are none */
+    int64_t labels, width;
+} cg_onnx_stored;
+
+/* Is every float initializer of an f32 file one of these, and what it should be?
  *
- * errors  those of cg_onnx_open; CG_EFORMAT names the tensor, the element and both numbers */
-cg_status cg_onnx_check_stored(const char *path, const cg_params *p, int64_t *compared);
+ *   PARAMETER              that parameter, bit by bit
+ *   PARAMETER.transposed   a matrix's transpose, bit by bit
+ *   PARAMETER.folded…      what follows from parameters: copies bit by bit, what is computed to
+ *                          1e-6 of its terms, element by element, by formulas that are neither the
+ *                          passes' nor the exporter's (stored_private.h has them)
+ *   classifier             the labels' embeddings, to 1e-5
+ *   constant…              a causal mask, or at most 8 numbers of the exporter's: runs judge these
+ *
+ * No node has floats of its own. *compared: elements, constants left out.
+ *
+ * errors  those of cg_onnx_open; CG_EFORMAT names the tensor, the element and both numbers, or the
+ * tensor that is none of these */
+cg_status cg_onnx_check_stored(const char *path, const cg_onnx_stored *wanted, int64_t *compared);
 
 /* Is the file that other one, in f32, with tensors rounded to nearest, ties to even, to f16 or
  * bf16, which Cast widens, and all else the same: opset, inputs, outputs, nodes, attributes and
