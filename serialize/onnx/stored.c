@@ -22,8 +22,8 @@ cg_status cg_onnx_differs(const char *name, int64_t at, double found, double wan
                     wanted);
 }
 
-static int same_bits(float a, float b) {
-    return memcmp(&a, &b, sizeof a) == 0;
+int cg_onnx_same_bits(double a, double b) {
+    return a == b && !signbit(a) == !signbit(b);
 }
 
 /* --- parameters ------------------------------------------------------------------------------- */
@@ -49,7 +49,7 @@ static cg_status check_transpose(const cg_onnx_tensor *t, const float *found, co
     for (int64_t r = 0; r < rows; r += LINE)
         for (int64_t c = 0; c < columns; c++)
             for (int64_t k = r; k < rows && k < r + LINE; k++)
-                if (!same_bits(found[k * columns + c], wanted[c * rows + k]))
+                if (!cg_onnx_same_bits(found[k * columns + c], wanted[c * rows + k]))
                     return cg_onnx_differs(t->name, k * columns + c, (double)found[k * columns + c],
                                            (double)wanted[c * rows + k]);
     return CG_OK;
@@ -65,7 +65,7 @@ static cg_status check_parameter(const cg_onnx_tensor *t, const float *found, co
     if (transposed) return check_transpose(t, found, wanted);
     if (memcmp(found, wanted, (size_t)t->count * sizeof *found) == 0) return CG_OK;
     int64_t at = 0;
-    while (same_bits(found[at], wanted[at])) at++;
+    while (cg_onnx_same_bits((double)found[at], (double)wanted[at])) at++;
     return cg_onnx_differs(t->name, at, (double)found[at], (double)wanted[at]);
 }
 
@@ -96,7 +96,7 @@ static cg_status check_constant(const cg_onnx_tensor *t, const float *found) {
                         t->count);
     for (int64_t at = 0; at < t->count; at++) {
         float wanted = at % length > at / length ? -1e30f : 0.0f;
-        if (!same_bits(found[at], wanted))
+        if (!cg_onnx_same_bits(found[at], wanted))
             return cg_onnx_differs(t->name, at, (double)found[at], (double)wanted);
     }
     return CG_OK;
@@ -189,7 +189,7 @@ static cg_status check_kept(const cg_onnx_tensor *t, const cg_onnx_tensor *exact
     cg_onnx_tensor_numbers(exact, wanted);
     cg_status s = CG_OK;
     for (size_t i = 0; i < n && s == CG_OK; i++)
-        if (memcmp(&found[i], &wanted[i], sizeof *found) != 0)
+        if (!cg_onnx_same_bits(found[i], wanted[i]))
             s = cg_onnx_differs(t->name, (int64_t)i, found[i], wanted[i]);
     free(found);
     return s;
@@ -202,7 +202,8 @@ static cg_status check_half(const cg_onnx_tensor *t, const cg_onnx_tensor *exact
     if (s == CG_OK) s = numbers(exact, &wanted);
     for (int64_t i = 0; i < t->count && s == CG_OK; i++) {
         float y = narrow(wanted[i], bits, least);
-        if (!same_bits(found[i], y)) s = cg_onnx_differs(t->name, i, (double)found[i], (double)y);
+        if (!cg_onnx_same_bits(found[i], y))
+            s = cg_onnx_differs(t->name, i, (double)found[i], (double)y);
     }
     free(found);
     free(wanted);

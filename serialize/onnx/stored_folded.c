@@ -48,7 +48,7 @@ static cg_status check_copy(const folded *f, const float *from, const int64_t di
         for (int64_t j = 0; j < dim[1]; j++) {
             const float *row = from + i * stride[0] + j * stride[1];
             for (int64_t k = 0; k < dim[2]; k++, at++)
-                if (memcmp(&f->found[at], &row[k * stride[2]], sizeof *row) != 0)
+                if (!cg_onnx_same_bits((double)f->found[at], (double)row[k * stride[2]]))
                     return cg_onnx_differs(f->t->name, at, (double)f->found[at],
                                            (double)row[k * stride[2]]);
         }

@@ -8,6 +8,9 @@
 /* stored.c. An element that is not what it should be. */
 cg_status cg_onnx_differs(const char *name, int64_t at, double found, double wanted);
 
+/* Bit by bit; what is no number is never the same, and no checkpoint has it. */
+int cg_onnx_same_bits(double a, double b);
+
 /* The name that is followed by `end`, or by `end`, _ and a number, which goes to *number (else 0);
  * "": it has no such end, or is too long. */
 enum { CG_ONNX_BASE = 256 };
