@@ -267,20 +267,103 @@ static int other_cubic(CgOnnx__GraphProto *g) {
     return attribute(g, "cubic_coeff_a", 0, -.75f);
 }
 
+/* --- types ------------------------------------------------------------------------------------ */
+
+enum { F16 = CG_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT16 };
+
+/* What a Cast makes is read as it was before. */
+static int cast_left_out(CgOnnx__GraphProto *g, int number) {
+    const CgOnnx__NodeProto *cast = find_node(g, "Cast", number);
+    if (!cast) return 0;
+    for (size_t i = 0; i < g->n_node; i++)
+        for (size_t k = 0; k < g->node[i]->n_input; k++)
+            if (strcmp(g->node[i]->input[k], cast->output[0]) == 0) {
+                free(g->node[i]->input[k]);
+                g->node[i]->input[k] = strdup(cast->input[0]);
+            }
+    return 1;
+}
+
+static int first_cast_left_out(CgOnnx__GraphProto *g) {
+    return cast_left_out(g, 0);
+}
+
+/* Constants of one type in another, each number as wide as before or twice as wide. */
+static int narrow_integers(CgOnnx__GraphProto *g) {
+    int changed = 0;
+    for (size_t i = 0; i < g->n_initializer; i++) {
+        CgOnnx__TensorProto *t = g->initializer[i];
+        if (t->data_type != CG_ONNX__TENSOR_PROTO__DATA_TYPE__INT64) continue;
+        size_t n = t->raw_data.len / 8;
+        for (size_t k = 0; k < n; k++)
+            memmove(t->raw_data.data + 4 * k, t->raw_data.data + 8 * k, 4);
+        t->raw_data.len = 4 * n;
+        t->data_type = CG_ONNX__TENSOR_PROTO__DATA_TYPE__INT32;
+        changed = 1;
+    }
+    return changed;
+}
+
+static int wide_floats(CgOnnx__GraphProto *g) {
+    int changed = 0;
+    for (size_t i = 0; i < g->n_initializer; i++) {
+        CgOnnx__TensorProto *t = g->initializer[i];
+        if (t->data_type != FLOAT || strncmp(t->name, "constant/", 9) != 0) continue;
+        size_t n = t->raw_data.len / 4;
+        double *wide = calloc(n + 1, sizeof *wide);
+        assert_non_null(wide);
+        for (size_t k = 0; k < n; k++) wide[k] = ((float *)(void *)t->raw_data.data)[k];
+        free(t->raw_data.data);
+        t->raw_data.data = (uint8_t *)wide;
+        t->raw_data.len = n * sizeof *wide;
+        t->data_type = CG_ONNX__TENSOR_PROTO__DATA_TYPE__DOUBLE;
+        changed = 1;
+    }
+    return changed;
+}
+
+static int input_of_halves(CgOnnx__GraphProto *g) {
+    g->input[0]->type->tensor_type->elem_type = F16;
+    return 1;
+}
+
+static int output_of_halves(CgOnnx__GraphProto *g) {
+    g->output[0]->type->tensor_type->elem_type = F16;
+    return 1;
+}
+
+static int output_of_77(CgOnnx__GraphProto *g) {
+    g->output[0]->type->tensor_type->shape->dim[1]->dim_value = 77;
+    return 1;
+}
+
+static int other_attribute(CgOnnx__GraphProto *g) {
+    CgOnnx__NodeProto *n = find_node(g, "Softmax", 0);
+    if (!n) return 0;
+    for (size_t i = 0; i < n->n_attribute; i++) {
+        free(n->attribute[i]->name);
+        n->attribute[i]->name = strdup("axes");
+    }
+    return n->n_attribute > 0;
+}
+
 /* --- breaking files --------------------------------------------------------------------------- */
 
 static int same(CgOnnx__GraphProto *g) {
     return g->n_node > 0;
 }
 
-/* Reads `from`, breaks it, writes the file named `to`. */
-static void breaks(const char *from, const char *to, const char *name,
-                   int (*change)(CgOnnx__GraphProto *g)) {
+static CgOnnx__ModelProto *read_model(const char *path) {
     cg_map map;
-    ok(cg_file_map(from, &map));
+    ok(cg_file_map(path, &map));
     CgOnnx__ModelProto *m = cg_onnx__model_proto__unpack(NULL, map.bytes, map.data);
     assert_non_null(m);
-    if (!change(m->graph)) fail_msg("%s: there is nothing to break", name);
+    cg_file_unmap(&map);
+    return m;
+}
+
+/* Frees it, too. */
+static void write_model(CgOnnx__ModelProto *m, const char *to) {
     size_t size = cg_onnx__model_proto__get_packed_size(m);
     uint8_t *bytes = malloc(size);
     assert_non_null(bytes);
@@ -288,7 +371,14 @@ static void breaks(const char *from, const char *to, const char *name,
     write_file(to, bytes, size);
     free(bytes);
     cg_onnx__model_proto__free_unpacked(m, NULL);
-    cg_file_unmap(&map);
+}
+
+/* Reads `from`, breaks it, writes the file named `to`. */
+static void breaks(const char *from, const char *to, const char *name,
+                   int (*change)(CgOnnx__GraphProto *g)) {
+    CgOnnx__ModelProto *m = read_model(from);
+    if (!change(m->graph)) fail_msg("%s: there is nothing to break", name);
+    write_model(m, to);
 }
 
 /* One export that is broken in turn, and the certificate of what it has become. */
@@ -440,6 +530,45 @@ static void broken_preprocessing_is_caught(void **state) {
     cg_model_free(&m);
 }
 
+/* Files whose numbers are right, which no runtime that goes by types would load. */
+static void wrong_types_are_caught(void **state) {
+    (void)state;
+    static const broken text[] = {
+        {"unchanged", CG_ONNX_TEXT, same},
+        {"a Cast left out", CG_ONNX_TEXT, first_cast_left_out},
+        {"integers as i32", CG_ONNX_TEXT, narrow_integers},
+        {"constants as f64", CG_ONNX_TEXT, wide_floats},
+        {"output as f16", CG_ONNX_TEXT, output_of_halves},
+        {"output of 77", CG_ONNX_TEXT, output_of_77},
+        {"axes of Softmax", CG_ONNX_TEXT, other_attribute},
+        {"unchanged", CG_ONNX_IMAGE, same},
+        {"pictures as f16", CG_ONNX_IMAGE, input_of_halves},
+        {"output as f16", CG_ONNX_IMAGE, output_of_halves},
+        {"axes of Softmax", CG_ONNX_IMAGE, other_attribute},
+    };
+    cg_model m;
+    make_model("tiny-vit-transformer", "typed", NULL, &m);
+    catch_all(&m, 0, text, sizeof text / sizeof *text);
+    cg_model_free(&m);
+}
+
+/* With Gelu, which came with opset 20. */
+static void older_opsets_are_caught(void **state) {
+    (void)state;
+    cg_model m;
+    sound s;
+    make_model("tiny-vit-transformer", "older", NULL, &m);
+    make_sound(&m, (cg_export_options){.what = CG_ONNX_TEXT, .opset = 20}, &s);
+    for (int opset = 13; opset < 20; opset++) {
+        CgOnnx__ModelProto *file = read_model(in_folder("sound/model.onnx"));
+        file->opset_import[0]->version = opset;
+        write_model(file, "sound/broken.onnx");
+        refused(cg_export_certify(&s.e), CG_EFORMAT, "has no such operator");
+    }
+    free_sound(&s);
+    cg_model_free(&m);
+}
+
 /* Columns of probs are what labels.txt says, which is what the file says. */
 static void other_labels_are_caught(void **state) {
     (void)state;
@@ -463,6 +592,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(broken_towers_are_caught),
         cmocka_unit_test(broken_preprocessing_is_caught),
+        cmocka_unit_test(wrong_types_are_caught),
+        cmocka_unit_test(older_opsets_are_caught),
         cmocka_unit_test(other_labels_are_caught),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -29,7 +29,8 @@ unsigned cg_onnx_letter(char letter) {
                 {'S', BIT(FLOAT)},
                 {'V', FLOATS | INDICES | BIT(INT8)},
                 {'W', FLOATS | INDICES},
-                {'X', PLAIN | BYTES}};
+                {'X', PLAIN | BYTES},
+                {'Y', PLAIN | INDICES | BYTES | BIT(BOOL)}};
     for (size_t i = 0; i < sizeof list / sizeof *list; i++)
         if (list[i].letter == letter) return list[i].types;
     return 0;
@@ -49,6 +50,7 @@ static const cg_onnx_schema schemas[] = {
     {"Add", 13, "WW:W", ""},
     {"Add", 14, "NN:N", ""},
     {"And", 13, "BB:B", ""},
+    {"ArgMax", 13, "N:I", "axis:i keepdims:i select_last_index:i"},
     {"AveragePool", 13, "P:P", WINDOW " ceil_mode:i count_include_pad:i"},
     {"AveragePool", 19, "P:P", WINDOW " ceil_mode:i count_include_pad:i dilations:I"},
     {"BatchNormalization", 13, "PPPPP:PPPPP", "epsilon:f momentum:f"},
@@ -64,6 +66,8 @@ static const cg_onnx_schema schemas[] = {
      "value_strings:S"},
     {"ConstantOfShape", 13, "I:@", "value:t"},
     {"Conv", 13, "PPP:P", WINDOW " dilations:I group:i"},
+    {"CumSum", 13, "RJ:R", "exclusive:i reverse:i"},
+    {"CumSum", 14, "WJ:W", "exclusive:i reverse:i"},
     {"Div", 13, "WW:W", ""},
     {"Div", 14, "NN:N", ""},
     {"Dropout", 13, "FPB:FB", "seed:i"},
@@ -85,7 +89,7 @@ static const cg_onnx_schema schemas[] = {
     {"Identity", 13, "A:A", ""},
     {"If", 13, "B:@*", "else_branch:g then_branch:g"},
     {"IsNaN", 13, "F:B", ""},
-    {"LayerNormalization", 17, "FFF:FSS", "axis:i epsilon:f stash_type:i"},
+    {"LayerNormalization", 17, "FFF:F@@", "axis:i epsilon:f stash_type:i"},
     {"Less", 13, "NN:B", ""},
     {"LessOrEqual", 13, "QQ:B", ""},
     {"LessOrEqual", 16, "NN:B", ""},
@@ -143,7 +147,8 @@ static const cg_onnx_schema schemas[] = {
     {"Transpose", 13, "A:A", "perm:I"},
     {"Trilu", 14, "AI:A", "upper:i"},
     {"Unsqueeze", 13, "AI:A", ""},
-    {"Where", 13, "BAA:A", ""},
+    {"Where", 13, "BYY:Y", ""},
+    {"Where", 16, "BAA:A", ""},
     {"Xor", 13, "BB:B", ""},
 };
 

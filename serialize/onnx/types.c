@@ -94,15 +94,17 @@ static cg_status check_operands(const scope *s, const CgOnnx__NodeProto *n, cons
 
 /* --- results ---------------------------------------------------------------------------------- */
 
-/* The type that an attribute states: of Cast, Constant and ConstantOfShape. */
+/* The type that an attribute states, where one may: f32 where it does not. */
 static int stated_type(const CgOnnx__NodeProto *n) {
-    int64_t type = strcmp(n->op_type, "ConstantOfShape") == 0 ? CG_ONNX_TYPE(FLOAT) : 0;
+    int64_t type = CG_ONNX_TYPE(FLOAT);
     for (size_t i = 0; i < n->n_attribute; i++) {
         const CgOnnx__AttributeProto *a = n->attribute[i];
-        if (strcmp(a->name, "to") == 0) type = a->i;
+        if (strcmp(a->name, "to") == 0 || strcmp(a->name, "stash_type") == 0) type = a->i;
         if (a->t) type = a->t->data_type;
+        if (a->g) type = 0; /* check_branch sees */
         if (strncmp(a->name, "value_float", 11) == 0) type = CG_ONNX_TYPE(FLOAT);
         if (strncmp(a->name, "value_int", 9) == 0) type = CG_ONNX_TYPE(INT64);
+        if (strncmp(a->name, "value_string", 12) == 0) type = 0;
     }
     return type > 0 && type < 32 && cg_onnx_type_name((int)type) ? (int)type : 0;
 }
@@ -117,15 +119,14 @@ static int result_type(const CgOnnx__NodeProto *n, char letter, const binding *b
 
 static cg_status define_results(scope *s, const CgOnnx__NodeProto *n, const char *letters,
                                 const binding *b) {
-    size_t n_letters = letters ? strlen(letters) : 0;
+    size_t n_letters = strlen(letters);
     for (size_t k = 0; k < n->n_output; k++) {
-        char letter = letters ? letter_at(letters, n_letters, k) : '@';
+        char letter = letter_at(letters, n_letters, k);
         if (!*n->output[k]) continue;
         if (!letter)
             return cg_error(CG_EFORMAT, "has %zu results, wanted at most %zu", n->n_output,
                             n_letters);
-        int type = letters ? result_type(n, letter, b) : 0;
-        CG_TRY(cg_onnx_names_set(&s->type, n->output[k], type));
+        CG_TRY(cg_onnx_names_set(&s->type, n->output[k], result_type(n, letter, b)));
     }
     return CG_OK;
 }
@@ -167,7 +168,7 @@ static cg_status check_types(scope *s, const CgOnnx__NodeProto *n) {
     if (!schema && first)
         return cg_error(CG_EFORMAT, "opset %" PRId64 " has no such operator, it came with %d",
                         s->opset, first);
-    if (!schema) return define_results(s, n, NULL, &b);
+    if (!schema) return define_results(s, n, "A*", &b);
     CG_TRY(cg_onnx_schema_attributes(schema, n));
     CG_TRY(check_operands(s, n, schema->types, &b));
     CG_TRY(define_results(s, n, strchr(schema->types, ':') + 1, &b));
