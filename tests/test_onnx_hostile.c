@@ -203,10 +203,12 @@ static void test_opsets(void **state) {
             t->node[1].op_type = tiny_text("Gelu");
             t->opset.version = 19);
     changed(CG_OK, "", t->node[1].op_type = tiny_text("Gelu"); t->opset.version = 20);
-    changed(CG_EFORMAT, "(ReduceSum): has an attribute axes, which the operator has not",
+    changed(CG_EFORMAT,
+            "(ReduceSum): has an attribute axes, which the operator has not in this opset",
             with_axes(t, "ReduceSum", "axes"));
     changed(CG_OK, "", with_axes(t, "ReduceMean", "axes"));
-    changed(CG_EFORMAT, "(ReduceMean): has an attribute axes, which the operator has not",
+    changed(CG_EFORMAT,
+            "(ReduceMean): has an attribute axes, which the operator has not in this opset",
             with_axes(t, "ReduceMean", "axes");
             t->opset.version = 18);
     changed(CG_EFORMAT, "(Softmax): has an attribute axes, which", with_axes(t, "Softmax", "axes"));
@@ -246,7 +248,7 @@ static void test_types(void **state) {
     changed(CG_EFORMAT, "(Gather): operand 1, c, is f32, wanted i32 or i64",
             with_tensor(t, "Gather", TYPE(FLOAT), 2, 8));
     changed(CG_OK, "", with_tensor(t, "Gather", TYPE(INT32), 2, 8));
-    changed(CG_EFORMAT, "(Mul): operand 1, c, is bool, wanted f32 or u8",
+    changed(CG_EFORMAT, "(Mul): operand 1, c, is bool, wanted f32 as operand 0",
             with_tensor(t, "Mul", TYPE(BOOL), 4, 4));
     changed(CG_EFORMAT, "(Not): operand 0, z, is f32, wanted bool", add_node(t, "Not", "z", NULL));
 }

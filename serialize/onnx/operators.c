@@ -189,7 +189,9 @@ static cg_status check_attribute(const cg_onnx_schema *s, const CgOnnx__Attribut
                  {'S', CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS, a->n_strings > 0}};
     char wanted = holds(s, a->name);
     if (!wanted)
-        return cg_error(CG_EFORMAT, "has an attribute %.60s, which the operator has not", a->name);
+        return cg_error(CG_EFORMAT,
+                        "has an attribute %.60s, which the operator has not in this opset",
+                        a->name);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         int stated = a->has_type && (int)a->type == kinds[i].type;
         if (kinds[i].letter != wanted && (stated || kinds[i].given))

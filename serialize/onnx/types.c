@@ -65,13 +65,13 @@ static cg_status check_operand(const CgOnnx__NodeProto *n, size_t k, char letter
                                binding *b) {
     char text[100];
     int at = letter & 127;
-    if (!(cg_onnx_letter(letter) >> type & 1))
-        return cg_error(CG_EFORMAT, "operand %zu, %.100s, is %s, wanted %s", k, n->input[k],
-                        cg_onnx_type_name(type), print_types(cg_onnx_letter(letter), text));
     if (b->type[at] && b->type[at] != type)
         return cg_error(CG_EFORMAT, "operand %zu, %.100s, is %s, wanted %s as operand %zu", k,
                         n->input[k], cg_onnx_type_name(type), cg_onnx_type_name(b->type[at]),
                         b->by[at]);
+    if (!(cg_onnx_letter(letter) >> type & 1))
+        return cg_error(CG_EFORMAT, "operand %zu, %.100s, is %s, wanted %s", k, n->input[k],
+                        cg_onnx_type_name(type), print_types(cg_onnx_letter(letter), text));
     b->type[at] = type;
     b->by[at] = k;
     return CG_OK;
