@@ -30,13 +30,10 @@
     CG_ATTR(cg_conv2d_attr, stride, INT), CG_ATTR(cg_conv2d_attr, padding, INT),                   \
         CG_ATTR(cg_conv2d_attr, dilation, INT), CG_ATTR(cg_conv2d_attr, groups, INT)
 
-static const cg_attr_field forward_fields[] = {
-    OPTIONS, CG_ATTR(cg_conv2d_attr, relu, INT), {0}};
+static const cg_attr_field forward_fields[] = {OPTIONS, CG_ATTR(cg_conv2d_attr, relu, INT), {0}};
 
-static const cg_attr_field grad_fields[] = {OPTIONS,
-                                            CG_ATTR(cg_conv2d_attr, height, INT),
-                                            CG_ATTR(cg_conv2d_attr, width, INT),
-                                            {0}};
+static const cg_attr_field grad_fields[] = {
+    OPTIONS, CG_ATTR(cg_conv2d_attr, height, INT), CG_ATTR(cg_conv2d_attr, width, INT), {0}};
 
 /* --- shapes ----------------------------------------------------------------------------------- */
 

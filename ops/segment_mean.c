@@ -16,8 +16,7 @@ typedef struct cg_segment_mean_grad_attr {
     int64_t rows; /* R */
 } cg_segment_mean_grad_attr;
 
-static const cg_attr_field grad_fields[] = {CG_ATTR(cg_segment_mean_grad_attr, rows, INT),
-                                            {0}};
+static const cg_attr_field grad_fields[] = {CG_ATTR(cg_segment_mean_grad_attr, rows, INT), {0}};
 
 static cg_status infer(const cg_node *n, cg_type *out) {
     const cg_value *x = n->in[0], *offset = n->in[1];
