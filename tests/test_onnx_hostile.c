@@ -87,10 +87,22 @@ static void add_node(tiny *t, const char *op, const char *a, const char *b) {
     t->graph.n_node = 3;
 }
 
+enum {
+    AN_INT = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT,
+    INTS = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS,
+    GRAPH = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH
+};
+
+static void name_attribute(CgOnnx__AttributeProto *a, const char *name, int type) {
+    a->name = tiny_text(name);
+    a->has_type = 1;
+    a->type = type;
+}
+
 static void with_graph(tiny *t, const char *op, const char *attribute) {
     static CgOnnx__GraphProto body = CG_ONNX__GRAPH_PROTO__INIT;
     add_node(t, op, "z", NULL);
-    t->attribute.name = tiny_text(attribute);
+    name_attribute(&t->attribute, attribute, GRAPH);
     t->attribute.g = &body;
     t->node[2].n_attribute = 1;
 }
@@ -104,7 +116,7 @@ static void with_function(tiny *t) {
 
 static void with_permutation(tiny *t, int64_t *perm) {
     add_node(t, "Transpose", "z", NULL);
-    t->attribute.name = tiny_text("perm");
+    name_attribute(&t->attribute, "perm", INTS);
     t->attribute.ints = perm;
     t->attribute.n_ints = 2;
     t->node[2].n_attribute = 1;
@@ -112,7 +124,7 @@ static void with_permutation(tiny *t, int64_t *perm) {
 
 static void with_axis(tiny *t, int64_t axis) {
     add_node(t, "Softmax", "z", NULL);
-    t->attribute.name = tiny_text("axis");
+    name_attribute(&t->attribute, "axis", AN_INT);
     t->attribute.has_i = 1;
     t->attribute.i = axis;
     t->node[2].n_attribute = 1;
@@ -147,7 +159,7 @@ static void with_integers(tiny *t, const char *op, int64_t *numbers, int64_t n) 
     add_node(t, op, "z", "c");
     constant = (CgOnnx__NodeProto)CG_ONNX__NODE_PROTO__INIT;
     attribute = (CgOnnx__AttributeProto)CG_ONNX__ATTRIBUTE_PROTO__INIT;
-    attribute.name = tiny_text("value_ints");
+    name_attribute(&attribute, "value_ints", INTS);
     attribute.ints = numbers;
     attribute.n_ints = (size_t)n;
     constant.op_type = tiny_text("Constant");
@@ -190,7 +202,7 @@ static void with_tensor(tiny *t, const char *op, int type, int64_t n, size_t byt
 static void with_axes(tiny *t, const char *op, const char *name) {
     static int64_t axes[1] = {1};
     add_node(t, op, "z", NULL);
-    t->attribute.name = tiny_text(name);
+    name_attribute(&t->attribute, name, INTS);
     t->attribute.ints = axes;
     t->attribute.n_ints = 1;
     t->node[2].n_attribute = 1;
@@ -215,8 +227,11 @@ static void test_opsets(void **state) {
     changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type",
             with_axes(t, "Softmax", "axis"));
     changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type", with_axis(t, 1);
-            t->attribute.has_type = 1;
             t->attribute.type = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type", with_axis(t, 1);
+            t->attribute.has_type = 0);
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type", with_axis(t, 1);
+            t->attribute.has_f = 1);
     changed(CG_EFORMAT, "(Softmax): has attribute axis twice", with_axis(t, 1);
             t->node[2].attribute = (CgOnnx__AttributeProto *[]){&t->attribute, &t->attribute};
             t->node[2].n_attribute = 2);

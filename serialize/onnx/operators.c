@@ -193,8 +193,9 @@ static cg_status check_attribute(const cg_onnx_schema *s, const CgOnnx__Attribut
                         "has an attribute %.60s, which the operator has not in this opset",
                         a->name);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        int stated = a->has_type && (int)a->type == kinds[i].type;
-        if (kinds[i].letter != wanted && (stated || kinds[i].given))
+        int is_wanted = kinds[i].letter == wanted,
+            is_stated = a->has_type && (int)a->type == kinds[i].type;
+        if (is_wanted ? !is_stated : kinds[i].given)
             return cg_error(CG_EFORMAT, "has an attribute %.60s of another type", a->name);
     }
     return CG_OK;
