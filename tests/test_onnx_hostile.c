@@ -224,13 +224,16 @@ static void test_opsets(void **state) {
             with_axes(t, "ReduceMean", "axes");
             t->opset.version = 18);
     changed(CG_EFORMAT, "(Softmax): has an attribute axes, which", with_axes(t, "Softmax", "axes"));
-    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type",
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type, wanted an integer",
             with_axes(t, "Softmax", "axis"));
-    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type", with_axis(t, 1);
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type, wanted an integer",
+            with_axis(t, 1);
             t->attribute.type = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
-    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type", with_axis(t, 1);
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type, wanted an integer",
+            with_axis(t, 1);
             t->attribute.has_type = 0);
-    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type", with_axis(t, 1);
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type, wanted an integer",
+            with_axis(t, 1);
             t->attribute.has_f = 1);
     changed(CG_EFORMAT, "(Softmax): has attribute axis twice", with_axis(t, 1);
             t->node[2].attribute = (CgOnnx__AttributeProto *[]){&t->attribute, &t->attribute};

@@ -175,29 +175,34 @@ static char holds(const cg_onnx_schema *s, const char *name) {
     return 0;
 }
 
+#define KIND(name) CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__##name
+
 static cg_status check_attribute(const cg_onnx_schema *s, const CgOnnx__AttributeProto *a) {
     const struct {
         char letter;
+        const char *what;
         int type, given;
-    } kinds[] = {{'f', CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT, a->has_f},
-                 {'i', CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT, a->has_i},
-                 {'s', CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING, a->has_s},
-                 {'t', CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__TENSOR, a->t != NULL},
-                 {'g', CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH, a->g != NULL},
-                 {'F', CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOATS, a->n_floats > 0},
-                 {'I', CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS, a->n_ints > 0},
-                 {'S', CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRINGS, a->n_strings > 0}};
-    char wanted = holds(s, a->name);
-    if (!wanted)
+    } kinds[] = {{'f', "a float", KIND(FLOAT), a->has_f},
+                 {'i', "an integer", KIND(INT), a->has_i},
+                 {'s', "a string", KIND(STRING), a->has_s},
+                 {'t', "a tensor", KIND(TENSOR), a->t != NULL},
+                 {'g', "a graph", KIND(GRAPH), a->g != NULL},
+                 {'F', "floats", KIND(FLOATS), a->n_floats > 0},
+                 {'I', "integers", KIND(INTS), a->n_ints > 0},
+                 {'S', "strings", KIND(STRINGS), a->n_strings > 0}};
+    enum { N = sizeof kinds / sizeof *kinds };
+    char letter = holds(s, a->name);
+    size_t wanted = 0;
+    while (wanted < N && kinds[wanted].letter != letter) wanted++;
+    if (wanted == N)
         return cg_error(CG_EFORMAT,
                         "has an attribute %.60s, which the operator has not in this opset",
                         a->name);
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        int is_wanted = kinds[i].letter == wanted,
-            is_stated = a->has_type && (int)a->type == kinds[i].type;
-        if (is_wanted ? !is_stated : kinds[i].given)
-            return cg_error(CG_EFORMAT, "has an attribute %.60s of another type", a->name);
-    }
+    int fits = a->has_type && (int)a->type == kinds[wanted].type;
+    for (size_t i = 0; i < N; i++) fits &= i == wanted || !kinds[i].given;
+    if (!fits)
+        return cg_error(CG_EFORMAT, "has an attribute %.60s of another type, wanted %s", a->name,
+                        kinds[wanted].what);
     return CG_OK;
 }
 
