@@ -270,7 +270,7 @@ static void catch_all(cg_model *m, int inside, const broken *list, size_t n) {
 static void broken_towers_are_caught(void **state) {
     (void)state;
     static const broken transformer[] = {
-        {"unchanged", CG_ONNX_TEXT, change_nothing},
+        {"unchanged", CG_ONNX_TEXT, same},
         {"causal mask removed", CG_ONNX_TEXT, unmask},
         {"smallest id for the end token", CG_ONNX_TEXT, smallest_id},
         {"last end token for the first", CG_ONNX_TEXT, last_end_token},
@@ -280,30 +280,30 @@ static void broken_towers_are_caught(void **state) {
         {"rows of the token table", CG_ONNX_TEXT, unread_rows},
         {"rows of another table", CG_ONNX_TEXT, other_table},
         {"the last bit of a position", CG_ONNX_TEXT, last_bit_of_a_position},
-        {"unchanged", CG_ONNX_IMAGE, change_nothing},
+        {"unchanged", CG_ONNX_IMAGE, same},
         {"another activation", CG_ONNX_IMAGE, other_activation},
         {"a matrix transposed", CG_ONNX_IMAGE, transpose},
         {"a gain", CG_ONNX_IMAGE, nudge},
-        {"unchanged", CG_ONNX_CLASSIFIER, change_nothing},
+        {"unchanged", CG_ONNX_CLASSIFIER, same},
         {"another activation", CG_ONNX_CLASSIFIER, other_activation},
         {"a matrix transposed", CG_ONNX_CLASSIFIER, transpose},
         {"a gain", CG_ONNX_CLASSIFIER, nudge},
         {"a temperature", CG_ONNX_CLASSIFIER, temperature},
         {"another label", CG_ONNX_CLASSIFIER, other_labels},
-        {"unchanged", CG_ONNX_BOTH, change_nothing},
+        {"unchanged", CG_ONNX_BOTH, same},
         {"logits of the smallest id", CG_ONNX_BOTH, smallest_id},
         {"a temperature", CG_ONNX_BOTH, temperature},
         {"rows of the token table", CG_ONNX_BOTH, unread_rows},
     };
     static const broken bag[] = {
-        {"unchanged", CG_ONNX_IMAGE, change_nothing},
+        {"unchanged", CG_ONNX_IMAGE, same},
         {"another activation", CG_ONNX_IMAGE, other_activation},
         {"a matrix transposed", CG_ONNX_IMAGE, transpose},
         {"a matrix backwards", CG_ONNX_IMAGE, reverse},
-        {"unchanged", CG_ONNX_CLASSIFIER, change_nothing},
+        {"unchanged", CG_ONNX_CLASSIFIER, same},
         {"another activation", CG_ONNX_CLASSIFIER, other_activation},
         {"a matrix backwards", CG_ONNX_CLASSIFIER, reverse},
-        {"unchanged", CG_ONNX_TEXT, change_nothing},
+        {"unchanged", CG_ONNX_TEXT, same},
         {"first and last token counted", CG_ONNX_TEXT, count_specials},
         {"rows of the token table", CG_ONNX_TEXT, unread_rows},
     };
@@ -319,7 +319,7 @@ static void broken_towers_are_caught(void **state) {
 static void broken_preprocessing_is_caught(void **state) {
     (void)state;
     static const broken cubic[] = {
-        {"unchanged", CG_ONNX_CLASSIFIER, change_nothing},
+        {"unchanged", CG_ONNX_CLASSIFIER, same},
         {"mean", CG_ONNX_CLASSIFIER, mean},
         {"deviation", CG_ONNX_CLASSIFIER, deviation},
         {"divided by 256", CG_ONNX_CLASSIFIER, by_256},
@@ -331,16 +331,16 @@ static void broken_preprocessing_is_caught(void **state) {
         {"above 255", CG_ONNX_CLASSIFIER, no_clip_above},
         {"a temperature", CG_ONNX_CLASSIFIER, temperature},
         {"another label", CG_ONNX_CLASSIFIER, other_labels},
-        {"unchanged", CG_ONNX_BOTH, change_nothing},
+        {"unchanged", CG_ONNX_BOTH, same},
         {"divided by 256", CG_ONNX_BOTH, by_256},
     };
     static const broken linear[] = {
-        {"unchanged", CG_ONNX_CLASSIFIER, change_nothing},
+        {"unchanged", CG_ONNX_CLASSIFIER, same},
         {"mean", CG_ONNX_CLASSIFIER, mean},
         {"divided by 256", CG_ONNX_CLASSIFIER, by_256},
         {"not smoothed", CG_ONNX_CLASSIFIER, no_antialias},
         {"pixels outside", CG_ONNX_CLASSIFIER, outside_counts},
-        {"unchanged", CG_ONNX_IMAGE, change_nothing},
+        {"unchanged", CG_ONNX_IMAGE, same},
         {"pixels outside", CG_ONNX_IMAGE, outside_counts},
     };
     cg_model m;
@@ -361,7 +361,7 @@ static void other_labels_are_caught(void **state) {
     make_sound(&m,
                (cg_export_options){.what = CG_ONNX_CLASSIFIER, .label = broken_labels, .labels = 2},
                &s);
-    check_broken(&s, "unchanged", change_nothing);
+    check_broken(&s, "unchanged", same);
     write_text("sound/labels.txt", "two blue squares\na red circle\n");
     refused(cg_export_certify(&s.e), CG_EFORMAT, "not those of labels.txt");
     write_text("sound/labels.txt", "a red circle\n");

@@ -11,8 +11,8 @@
  * Each letter stands for one of a set of types (cg_onnx_letter), the same wherever it occurs; as a
  * result '@' is a type that an attribute states, or a branch.
  *
- * attributes are names, each with what it holds: "axis:i pads:I". i, f, s, t and g are a number, a
- * real number, a text, a tensor and a graph; capitals are lists of them. */
+ * attributes are names, each with what it holds: "axis:i pads:I". i, f, s, t and g are an
+ * integer, a float, a string, a tensor and a graph; capitals are lists of them. */
 typedef struct cg_onnx_schema {
     const char *name;
     int since; /* an opset; CG_ONNX_OLDEST: or before */

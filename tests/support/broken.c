@@ -14,7 +14,7 @@ CgOnnx__NodeProto *find_node(CgOnnx__GraphProto *g, const char *op, int number) 
     return NULL;
 }
 
-int change_nothing(CgOnnx__GraphProto *g) {
+int same(CgOnnx__GraphProto *g) {
     return g->n_node > 0;
 }
 
@@ -65,9 +65,9 @@ void free_sound(sound *s) {
 void check_broken(sound *s, const char *name, int (*change)(CgOnnx__GraphProto *g)) {
     breaks(in_folder("sound/model.onnx"), "sound/broken.onnx", name, change);
     cg_status found = cg_export_certify(&s->e);
-    if (change == change_nothing && found != CG_OK)
+    if (change == same && found != CG_OK)
         fail_msg("%s: %s", name, cg_error_message());
-    else if (change != change_nothing && found == CG_OK)
+    else if (change != same && found == CG_OK)
         fail_msg("%s, %s: not found", name, cg_dtype_name(s->o.weights));
 }
 

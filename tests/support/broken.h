@@ -34,7 +34,7 @@ void free_sound(sound *s);
 /* A way to break a graph; returns 0 where there is nothing to break. */
 typedef int (*change_fn)(CgOnnx__GraphProto *g);
 
-int change_nothing(CgOnnx__GraphProto *g);
+int same(CgOnnx__GraphProto *g); /* leaves it as it is */
 
 /* Certifies the export as change leaves it: it must be refused, unless nothing changed. */
 void check_broken(sound *s, const char *name, change_fn change);
