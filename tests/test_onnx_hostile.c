@@ -87,10 +87,22 @@ static void add_node(tiny *t, const char *op, const char *a, const char *b) {
     t->graph.n_node = 3;
 }
 
+enum {
+    AN_INT = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT,
+    INTS = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INTS,
+    GRAPH = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__GRAPH
+};
+
+static void name_attribute(CgOnnx__AttributeProto *a, const char *name, int type) {
+    a->name = tiny_text(name);
+    a->has_type = 1;
+    a->type = type;
+}
+
 static void with_graph(tiny *t, const char *op, const char *attribute) {
     static CgOnnx__GraphProto body = CG_ONNX__GRAPH_PROTO__INIT;
     add_node(t, op, "z", NULL);
-    t->attribute.name = tiny_text(attribute);
+    name_attribute(&t->attribute, attribute, GRAPH);
     t->attribute.g = &body;
     t->node[2].n_attribute = 1;
 }
@@ -104,7 +116,7 @@ static void with_function(tiny *t) {
 
 static void with_permutation(tiny *t, int64_t *perm) {
     add_node(t, "Transpose", "z", NULL);
-    t->attribute.name = tiny_text("perm");
+    name_attribute(&t->attribute, "perm", INTS);
     t->attribute.ints = perm;
     t->attribute.n_ints = 2;
     t->node[2].n_attribute = 1;
@@ -112,7 +124,7 @@ static void with_permutation(tiny *t, int64_t *perm) {
 
 static void with_axis(tiny *t, int64_t axis) {
     add_node(t, "Softmax", "z", NULL);
-    t->attribute.name = tiny_text("axis");
+    name_attribute(&t->attribute, "axis", AN_INT);
     t->attribute.has_i = 1;
     t->attribute.i = axis;
     t->node[2].n_attribute = 1;
@@ -131,7 +143,8 @@ static void test_operators(void **state) {
     changed(CG_EUNSUPPORTED, "node Loop (Loop): attribute body is a graph",
             with_graph(t, "Loop", "body"));
     changed(CG_EUNSUPPORTED, "node If (If): branches by what only a run",
-            with_graph(t, "If", "then_branch"));
+            with_graph(t, "If", "then_branch");
+            t->node[1].op_type = tiny_text("IsNaN"));
     changed(CG_EUNSUPPORTED, "function Mine: functions are not read", with_function(t));
     changed(CG_EFORMAT, "(Transpose): has no permutation", with_permutation(t, twice));
     changed(CG_EFORMAT, "has axis -9223372036854775808, its operand has rank 2",
@@ -146,7 +159,7 @@ static void with_integers(tiny *t, const char *op, int64_t *numbers, int64_t n) 
     add_node(t, op, "z", "c");
     constant = (CgOnnx__NodeProto)CG_ONNX__NODE_PROTO__INIT;
     attribute = (CgOnnx__AttributeProto)CG_ONNX__ATTRIBUTE_PROTO__INIT;
-    attribute.name = tiny_text("value_ints");
+    name_attribute(&attribute, "value_ints", INTS);
     attribute.ints = numbers;
     attribute.n_ints = (size_t)n;
     constant.op_type = tiny_text("Constant");
@@ -166,6 +179,110 @@ static void fill(tiny *t, int64_t *shape) {
     with_integers(t, "ConstantOfShape", shape, 3);
     t->input[2][0] = tiny_text("c");
     t->node[2].n_input = 1;
+}
+
+/* The same with a tensor of zeros. */
+static void with_tensor(tiny *t, const char *op, int type, int64_t n, size_t bytes) {
+    static CgOnnx__TensorProto tensor;
+    static int64_t dims[1];
+    static uint8_t zeros[64];
+    tensor = t->weight;
+    dims[0] = n;
+    tensor.name = tiny_text("c");
+    tensor.dims = dims;
+    tensor.n_dims = 1;
+    tensor.data_type = type;
+    tensor.raw_data.data = zeros;
+    tensor.raw_data.len = bytes;
+    t->weight_list[1] = &tensor;
+    t->graph.n_initializer = 2;
+    add_node(t, op, "z", "c");
+}
+
+static void with_axes(tiny *t, const char *op, const char *name) {
+    static int64_t axes[1] = {1};
+    add_node(t, op, "z", NULL);
+    name_attribute(&t->attribute, name, INTS);
+    t->attribute.ints = axes;
+    t->attribute.n_ints = 1;
+    t->node[2].n_attribute = 1;
+}
+
+/* What opsets say of operators: tools/onnx/check_operators.py asks whether all of it is so. */
+static void test_opsets(void **state) {
+    (void)state;
+    changed(CG_EFORMAT, "node Relu (Gelu): opset 19 has no such operator, it came with 20",
+            t->node[1].op_type = tiny_text("Gelu");
+            t->opset.version = 19);
+    changed(CG_OK, "", t->node[1].op_type = tiny_text("Gelu"); t->opset.version = 20);
+    changed(CG_EFORMAT,
+            "(ReduceSum): has an attribute axes, which the operator has not in this opset",
+            with_axes(t, "ReduceSum", "axes"));
+    changed(CG_OK, "", with_axes(t, "ReduceMean", "axes"));
+    changed(CG_EFORMAT,
+            "(ReduceMean): has an attribute axes, which the operator has not in this opset",
+            with_axes(t, "ReduceMean", "axes");
+            t->opset.version = 18);
+    changed(CG_EFORMAT, "(Softmax): has an attribute axes, which", with_axes(t, "Softmax", "axes"));
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type, wanted an integer",
+            with_axes(t, "Softmax", "axis"));
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type, wanted an integer",
+            with_axis(t, 1);
+            t->attribute.type = CG_ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT);
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type, wanted an integer",
+            with_axis(t, 1);
+            t->attribute.has_type = 0);
+    changed(CG_EFORMAT, "(Softmax): has an attribute axis of another type, wanted an integer",
+            with_axis(t, 1);
+            t->attribute.has_f = 1);
+    changed(CG_EFORMAT, "(Softmax): has attribute axis twice", with_axis(t, 1);
+            t->node[2].attribute = (CgOnnx__AttributeProto *[]){&t->attribute, &t->attribute};
+            t->node[2].n_attribute = 2);
+    changed(CG_EFORMAT, "(Softmax): has 2 operands, wanted at most 1",
+            add_node(t, "Softmax", "z", "z"));
+    changed(CG_EFORMAT, "(Tanh): has 2 results, wanted at most 1", add_node(t, "Tanh", "z", NULL);
+            t->node[2].n_output = 2; t->output[2][1] = tiny_text("more"));
+}
+
+static void test_types(void **state) {
+    (void)state;
+    static int64_t one[1] = {1};
+    changed(CG_EFORMAT, "node Add (Add): operand 1, c, is i64, wanted f32 as operand 0",
+            with_integers(t, "Add", one, 1));
+    changed(CG_EFORMAT, "(Equal): operand 1, c, is i64, wanted f32 as operand 0",
+            with_integers(t, "Equal", one, 1));
+    changed(CG_EFORMAT, "(MatMul): operand 1, w, is i32, wanted f32 as operand 0",
+            t->weight.data_type = TYPE(INT32));
+    changed(CG_EFORMAT, "(MatMul): operand 1, w, is f16, wanted f32 as operand 0",
+            t->weight.data_type = TYPE(FLOAT16);
+            t->weight.raw_data.len = 24);
+    changed(CG_EFORMAT, "(MatMul): operand 1, w, is f64, wanted f32 as operand 0",
+            t->weight.data_type = TYPE(DOUBLE);
+            t->dims[1] = 2);
+    changed(CG_EFORMAT, "(MatMul): operand 1, w, is f32, wanted f16 as operand 0",
+            t->tensor.elem_type = TYPE(FLOAT16));
+    changed(CG_EFORMAT, "(Reshape): operand 1, c, is i32, wanted i64",
+            with_tensor(t, "Reshape", TYPE(INT32), 2, 8));
+    changed(CG_EFORMAT, "(Gather): operand 1, c, is f32, wanted i32 or i64",
+            with_tensor(t, "Gather", TYPE(FLOAT), 2, 8));
+    changed(CG_OK, "", with_tensor(t, "Gather", TYPE(INT32), 2, 8));
+    changed(CG_EFORMAT, "(Mul): operand 1, c, is bool, wanted f32 as operand 0",
+            with_tensor(t, "Mul", TYPE(BOOL), 4, 4));
+    changed(CG_EFORMAT, "(Not): operand 0, z, is f32, wanted bool", add_node(t, "Not", "z", NULL));
+}
+
+static void test_declared(void **state) {
+    (void)state;
+    static CgOnnx__TensorShapeProto none = CG_ONNX__TENSOR_SHAPE_PROTO__INIT;
+    static CgOnnx__ValueInfoProto *inner[1];
+    changed(CG_EFORMAT, "output y is declared as f16, and is f32",
+            t->y_tensor.elem_type = TYPE(FLOAT16));
+    changed(CG_EFORMAT, "value y is declared as f16, and is f32",
+            t->y_tensor.elem_type = TYPE(FLOAT16);
+            inner[0] = &t->y; t->graph.value_info = inner; t->graph.n_value_info = 1);
+    changed(CG_EFORMAT, "output y is [2, 4], dimension 1 declared as 3",
+            t->y_tensor.shape = &t->shape);
+    changed(CG_EFORMAT, "output y is [2, 4], declared with rank 0", t->y_tensor.shape = &none);
 }
 
 /* Sizes that are known before the run. */
@@ -205,7 +322,6 @@ static void test_weights(void **state) {
     changed(CG_EFORMAT, "tensor w: has 0 elements, its shape takes 12", t->weight.has_raw_data = 0);
     changed(CG_EUNSUPPORTED, "tensor w: has element type 8", t->weight.data_type = TYPE(STRING));
     changed(CG_EUNSUPPORTED, "tensor w: has element type", t->weight.data_type = 77);
-    changed(CG_OK, "", t->weight.data_type = TYPE(INT32)); /* numbers all the same, if strange */
     changed(CG_EFORMAT, "multiplies rows of 3 by a matrix of 4", t->dims[0] = 4; t->dims[1] = 3);
 }
 
@@ -222,7 +338,8 @@ int main(void) {
         cmocka_unit_test(test_versions),   cmocka_unit_test(test_names),
         cmocka_unit_test(test_many_paths), cmocka_unit_test(test_operators),
         cmocka_unit_test(test_sizes),      cmocka_unit_test(test_weights),
-        cmocka_unit_test(test_inputs),
+        cmocka_unit_test(test_inputs),     cmocka_unit_test(test_opsets),
+        cmocka_unit_test(test_types),      cmocka_unit_test(test_declared),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

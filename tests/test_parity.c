@@ -1,22 +1,11 @@
 /* labels: unit */
 /* That an export does what its model does is measured: broken ones must be caught. */
-#include "graph/file.h"
-#include "tests/support/exports.h"
-#include "train/export_private.h"
-#include "train/match.h"
-
-#include "onnx/onnx.pb-c.h"
+#include "tests/support/broken.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum { FLOAT = CG_ONNX__TENSOR_PROTO__DATA_TYPE__FLOAT };
-
-static CgOnnx__NodeProto *find_node(CgOnnx__GraphProto *g, const char *op, int number) {
-    for (size_t i = 0; i < g->n_node; i++)
-        if (strcmp(g->node[i]->op_type, op) == 0 && number-- == 0) return g->node[i];
-    return NULL;
-}
 
 /* Puts another operator in the place of the first of that name. */
 static int swap(CgOnnx__GraphProto *g, const char *op, const char *by) {
@@ -276,92 +265,15 @@ static int other_cubic(CgOnnx__GraphProto *g) {
     return attribute(g, "cubic_coeff_a", 0, -.75f);
 }
 
-/* --- breaking files --------------------------------------------------------------------------- */
-
-static int same(CgOnnx__GraphProto *g) {
-    return g->n_node > 0;
-}
-
-/* Reads `from`, breaks it, writes the file named `to`. */
-static void breaks(const char *from, const char *to, const char *name,
-                   int (*change)(CgOnnx__GraphProto *g)) {
-    cg_map map;
-    ok(cg_file_map(from, &map));
-    CgOnnx__ModelProto *m = cg_onnx__model_proto__unpack(NULL, map.bytes, map.data);
-    assert_non_null(m);
-    if (!change(m->graph)) fail_msg("%s: there is nothing to break", name);
-    size_t size = cg_onnx__model_proto__get_packed_size(m);
-    uint8_t *bytes = malloc(size);
-    assert_non_null(bytes);
-    cg_onnx__model_proto__pack(m, bytes);
-    write_file(to, bytes, size);
-    free(bytes);
-    cg_onnx__model_proto__free_unpacked(m, NULL);
-    cg_file_unmap(&map);
-}
-
-/* One export that is broken in turn, and the certificate of what it has become. */
-typedef struct sound {
-    cg_model *m;
-    cg_export_options o;
-    cg_certificate c;
-    char folder[512];
-    cg_exporting e;
-} sound;
-
-static void make_sound(cg_model *m, cg_export_options o, sound *s) {
-    *s = (sound){.m = m, .o = o};
-    export_to(m, "sound", &o, &s->c);
-    snprintf(s->folder, sizeof s->folder, "%s", in_folder("sound"));
-    s->e = (cg_exporting){.model = m, .o = &s->o, .folder = s->folder, .out = &s->c};
-    snprintf(s->e.path, sizeof s->e.path, "%s/broken.onnx", s->folder);
-    if (o.labels)
-        ok(cg_match_labels(m->runner, m->tokenizer, o.label, o.labels, &o.templates, &s->e.label,
-                           NULL));
-}
-
-static void free_sound(sound *s) {
-    free(s->e.label);
-    cg_certificate_free(&s->c);
-    ok(cg_folder_remove(s->folder));
-}
-
-static void check_broken(sound *s, const char *name, int (*change)(CgOnnx__GraphProto *g)) {
-    breaks(in_folder("sound/model.onnx"), "sound/broken.onnx", name, change);
-    cg_status found = cg_export_certify(&s->e);
-    if (change == same && found != CG_OK)
-        fail_msg("%s: %s", name, cg_error_message());
-    else if (change != same && found == CG_OK)
-        fail_msg("%s, %s: not found", name, cg_dtype_name(s->o.weights));
-}
-
 static const cg_dtype stored[] = {CG_F32, CG_F16, CG_BF16};
-static const char *const labels[] = {"a red circle", "two blue squares", "squares", "nothing"};
 
-typedef struct broken {
-    const char *name;
-    cg_onnx_what what;
-    int (*change)(CgOnnx__GraphProto *g);
-} broken;
-
-/* Each of a list, those of one part after another; with weights of each type, as described, too. */
+/* Each of a list, with weights of each type, as described, too. */
 static void catch_all(cg_model *m, int inside, const broken *list, size_t n) {
     for (int k = 0; k < 6; k++)
-        for (size_t i = 0, end; i < n; i = end) {
-            cg_export_options o = {.what = list[i].what,
-                                   .as_described = k / 3,
-                                   .weights = stored[k % 3],
-                                   .inside = inside};
-            if (o.what == CG_ONNX_CLASSIFIER) {
-                o.label = labels;
-                o.labels = 4;
-            }
-            sound s;
-            make_sound(m, o, &s);
-            for (end = i; end < n && list[end].what == o.what; end++)
-                check_broken(&s, list[end].name, list[end].change);
-            free_sound(&s);
-        }
+        catch_in(
+            m,
+            (cg_export_options){.as_described = k / 3, .weights = stored[k % 3], .inside = inside},
+            list, n);
 }
 
 static void broken_towers_are_caught(void **state) {
@@ -456,7 +368,8 @@ static void other_labels_are_caught(void **state) {
     cg_model m;
     sound s;
     make_model("tiny-vit-cbow", "labelled", NULL, &m);
-    make_sound(&m, (cg_export_options){.what = CG_ONNX_CLASSIFIER, .label = labels, .labels = 2},
+    make_sound(&m,
+               (cg_export_options){.what = CG_ONNX_CLASSIFIER, .label = broken_labels, .labels = 2},
                &s);
     check_broken(&s, "unchanged", same);
     write_text("sound/labels.txt", "two blue squares\na red circle\n");

@@ -240,5 +240,5 @@ cg_status cg_onnx_check(cg_onnx_file *f) {
     if (s == CG_OK) s = check_names(f->model->graph, &all);
     if (s == CG_OK) s = cg_onnx_sort(f, &all.names);
     cg_onnx_names_free(&all.names);
-    return s;
+    return s == CG_OK ? cg_onnx_check_types(f) : s;
 }

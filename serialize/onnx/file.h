@@ -74,12 +74,16 @@ cg_status cg_onnx_external(cg_onnx_file *f, const CgOnnx__TensorProto *t, cg_onn
 
 /* --- check.c: the graph ----------------------------------------------------------------------- */
 
-/* Checks versions, names, order and tensors; fills tensor, order and opset. */
+/* Checks versions, names, order, tensors and types; fills tensor, order and opset. */
 cg_status cg_onnx_check(cg_onnx_file *f);
 
 /* sort.c: fills order; maker: of each name that a node makes, the node's number, of others no less
  * than their count. errors  CG_EFORMAT: a cycle */
 cg_status cg_onnx_sort(cg_onnx_file *f, const cg_onnx_names *maker);
+
+/* types.c: checks attributes and types of all nodes, and declared types, by the file's opset.
+ * errors  CG_EFORMAT; CG_ENOMEM */
+cg_status cg_onnx_check_types(const cg_onnx_file *f);
 
 /* expose.c: a value inside becomes the last output. errors  CG_ENOTFOUND: no node makes it */
 cg_status cg_onnx_expose(cg_onnx_file *f, const char *name);

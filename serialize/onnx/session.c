@@ -322,12 +322,26 @@ static cg_status find_output(const cg_onnx_session *s, int k, const cg_tensor *t
     return cg_error(CG_ENOTFOUND, "there is no output %s", t->name);
 }
 
+/* What comes out must be as the file declares it, where it does. */
+static cg_status check_declared(const cg_onnx_port *p, const cg_shape *found) {
+    char text[CG_SHAPE_TEXT];
+    if (p->rank >= 0 && p->rank != found->rank)
+        return cg_error(CG_EFORMAT, "output %s is %s, declared with rank %d", p->name,
+                        cg_shape_print(found, text), p->rank);
+    for (int i = 0; i < p->rank; i++)
+        if (p->dim[i] >= 0 && p->dim[i] != found->dim[i])
+            return cg_error(CG_EFORMAT, "output %s is %s, dimension %d declared as %lld", p->name,
+                            cg_shape_print(found, text), i, (long long)p->dim[i]);
+    return CG_OK;
+}
+
 static cg_status read_outputs(cg_onnx_session *s, cg_tensor *out, int n_out) {
     for (int k = 0; k < n_out; k++) {
         int at;
         CG_TRY(find_output(s, k, &out[k], &at));
         const char *name = s->output[at].name;
         const cg_value *v = cg_graph_find_output(s->current->graph, name)->value;
+        CG_TRY(check_declared(&s->output[at], &v->shape));
         out[k] = (cg_tensor){.name = name,
                              .dtype = v->dtype,
                              .shape = v->shape,

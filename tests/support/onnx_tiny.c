@@ -45,7 +45,12 @@ static void make_ports(tiny *t) {
     t->x = t->y = (CgOnnx__ValueInfoProto)CG_ONNX__VALUE_INFO_PROTO__INIT;
     t->x.name = tiny_text("x");
     t->y.name = tiny_text("y");
-    t->x.type = t->y.type = &t->type;
+    t->x.type = &t->type;
+    t->y_type = t->type; /* of no declared shape */
+    t->y_tensor = t->tensor;
+    t->y_tensor.shape = NULL;
+    t->y_type.tensor_type = &t->y_tensor;
+    t->y.type = &t->y_type;
     t->x_list[0] = &t->x;
     t->y_list[0] = &t->y;
 }

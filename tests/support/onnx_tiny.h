@@ -20,8 +20,8 @@ typedef struct tiny {
     float numbers[12];
     CgOnnx__StringStringEntryProto external[3], *external_list[3];
     CgOnnx__ValueInfoProto x, y, *x_list[2], *y_list[2];
-    CgOnnx__TypeProto type;
-    CgOnnx__TypeProto__Tensor tensor;
+    CgOnnx__TypeProto type, y_type;
+    CgOnnx__TypeProto__Tensor tensor, y_tensor;
     CgOnnx__TensorShapeProto shape;
     CgOnnx__TensorShapeProto__Dimension dim[2], *dim_list[2];
 } tiny;
