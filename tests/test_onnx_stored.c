@@ -183,7 +183,7 @@ static void add(CgOnnx__GraphProto *g, const char *name, int64_t n) {
     t->dims = calloc(1, sizeof *t->dims);
     t->dims[0] = n;
     t->raw_data.len = (size_t)n * sizeof(float);
-    t->raw_data.data = calloc((size_t)n, sizeof(float));
+    t->raw_data.data = calloc(t->raw_data.len, 1);
     list[g->n_initializer++] = t;
     g->initializer = list;
 }
