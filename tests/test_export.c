@@ -172,8 +172,8 @@ static void folders(void **state) {
     assert_true(there("far/model.onnx"));
     assert_int_equal(cg_export(&m, in_folder("folders"), &o, &c), CG_EINVAL);
     assert_true(there("folders/tokenizer.json"));
-    static const char *const names[] = {"", "a/b", ".hidden", "tokenizer"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const names[] = {"", "a/b", ".hidden", "tokenizer", "a\nb"};
+    for (int i = 0; i < 5; i++) {
         o.name = names[i];
         assert_int_equal(cg_export(&m, in_folder("name"), &o, &c), CG_EINVAL);
     }

@@ -102,7 +102,7 @@ static cg_status check(const cg_model *m, const char *folder, const cg_export_op
     const char *name = cg_export_name(o);
     int texts = o->data || o->what == CG_ONNX_TEXT || o->what == CG_ONNX_BOTH ||
                 o->what == CG_ONNX_CLASSIFIER;
-    if (!name[0] || name[0] == '.' || strchr(name, '/') || strlen(name) > 200)
+    if (!name[0] || name[0] == '.' || strchr(name, '/') || has_control(name) || strlen(name) > 200)
         return cg_error(CG_EINVAL, "the name \"%s\" cannot be that of a file", name);
     if (!is_utf8(name)) return cg_error(CG_EINVAL, "the file's name is not UTF-8");
     if (strcmp(name, "tokenizer") == 0 || strcmp(name, "open_clip_config") == 0)

@@ -48,8 +48,8 @@ const cg_onnx_file *cg_onnx_session_file(const cg_onnx_session *s);
  * output is found by its name, or where that is NULL is the file's output of that number; it is
  * given dtype (CG_F32), shape, data and bytes; the data belong to the session until its next run.
  * errors  CG_ENOTFOUND: no such input or output; CG_EINVAL: an input twice, or absent, or an
- *         integer out of range; CG_EDTYPE, CG_ESHAPE; CG_EUNSUPPORTED: an operator, by node; what
- *         kernels report */
+ *         integer out of range; CG_EDTYPE, CG_ESHAPE; CG_EUNSUPPORTED: an operator, by node;
+ *         CG_EFORMAT: an output is not of the shape that the file declares; what kernels report */
 cg_status cg_onnx_session_run(cg_onnx_session *s, const cg_tensor *in, int n_in, cg_tensor *out,
                               int n_out);
 
